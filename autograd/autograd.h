@@ -1,0 +1,610 @@
+/* autograd: exact derivatives of computations written in C.
+ *
+ *     ag_tape *t = ag_tape_new(AG_F64);
+ *     ag_var x = ag_input(t, 2.0), y = ag_input(t, 3.0);
+ *     ag_var z = ag_add(ag_mul(x, y), ag_sin(x));
+ *     ag_backward(z);                      // ag_grad(x) is y + cos x, ag_grad(y) is x
+ *     ag_tape_free(t);
+ *
+ * Vocabulary
+ *   tape     records operations as they are computed, with their values. One thread at a time uses a tape.
+ *   var      an ag_var: a scalar or a tensor (up to AG_MAX_RANK dimensions) on a tape, passed by value, never freed.
+ *            A plain C number may stand wherever an operation takes a var; a zero-initialised ag_var is the number 0.
+ *   input    a var that derivatives are taken by. A constant, and what is computed from constants only, has none.
+ *   view     what reshape, transpose, slice, ... return: another way to look at the same values and adjoints. It costs
+ *            no instruction and no copy.
+ *   adjoint  the derivative of what was swept by a var; tangent: the derivative of a var along a direction.
+ *
+ * Errors stick. A bad call puts its tape into an error state with a status and a sentence (ag_tape_status,
+ * ag_tape_message) and returns an inert var; every later operation on that tape does nothing. So a computation can be
+ * written down without tests and tested once at its end. No call aborts, exits or prints. Reading an inert var gives NaN.
+ *
+ * Edges. A partial p reaches an adjoint or tangent w as w * p, except that an exact 0 on either side gives 0: a branch
+ * that is not taken cannot turn a derivative into NaN. Kinks and poles of each operation are in ops/elementwise.def. */
+#ifndef AUTOGRAD_H
+#define AUTOGRAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__) && defined(AG_BUILDING_)
+#define AG_API __attribute__((visibility("default")))
+#else
+#define AG_API
+#endif
+#if defined(__GNUC__)
+#define AG_LIKELY_(c) __builtin_expect(!!(c), 1)
+#define AG_FORMAT_(f, a) __attribute__((format(printf, f, a)))
+#else
+#define AG_LIKELY_(c) (c)
+#define AG_FORMAT_(f, a)
+#endif
+
+#define AG_VERSION "0.1.0"
+enum { AG_MAX_RANK = 8 };
+
+/* ---- status -------------------------------------------------------------------------------------------------- */
+
+/* X(name, what it means) */
+#define AG_STATUSES(X)                                                                                                 \
+    X(AG_OK, "no error")                                                                                               \
+    X(AG_ERR_MEMORY, "out of memory")                                                                                  \
+    X(AG_ERR_SLOTS, "out of slots")                                                                                    \
+    X(AG_ERR_SHAPE, "shapes do not fit")                                                                               \
+    X(AG_ERR_VALUE, "argument out of range")                                                                           \
+    X(AG_ERR_TAPE, "vars of different tapes")                                                                          \
+    X(AG_ERR_STALE, "var of a part of the tape that was rewound or cleared")                                           \
+    X(AG_ERR_SINGULAR, "singular or not positive definite matrix")                                                     \
+    X(AG_ERR_UNSUPPORTED, "the operation has no such derivative")
+typedef enum ag_status {
+#define AG_X_(name, text) name,
+    AG_STATUSES(AG_X_)
+#undef AG_X_
+} ag_status;
+
+/* The meaning of a status, in a few words. */
+AG_API const char *ag_status_text(ag_status status);
+
+/* ---- tapes --------------------------------------------------------------------------------------------------- */
+
+typedef enum ag_type { AG_F64, AG_F32 } ag_type; /* of all numbers of a tape */
+
+typedef struct ag_tape ag_tape;
+
+typedef struct ag_options {
+    ag_type type;
+    /* Asked before the tape takes `bytes` more memory; false makes the tape fail with AG_ERR_MEMORY. NULL permits all.
+     * For memory budgets, and for testing what happens when memory runs out. */
+    bool (*permit)(void *context, size_t bytes);
+    void *context;
+    /* Do not reserve address space: memory grows by copying. For systems with limited address space. */
+    bool no_reserve;
+} ag_options;
+
+/* A new, empty tape. Never NULL: out of memory gives a tape in the state AG_ERR_MEMORY. */
+AG_API ag_tape *ag_tape_new(ag_type type);
+AG_API ag_tape *ag_tape_new_with(const ag_options *options);
+AG_API void ag_tape_free(ag_tape *tape); /* NULL is fine */
+/* Forgets everything recorded, errors too, and keeps the memory for the next recording. All its vars become stale. */
+AG_API void ag_tape_clear(ag_tape *tape);
+/* Gives memory that is not in use back to the system. */
+AG_API void ag_tape_trim(ag_tape *tape);
+AG_API ag_type ag_tape_type(const ag_tape *tape);
+
+AG_API ag_status ag_tape_status(const ag_tape *tape);
+/* One sentence on the first error: the operation, shapes and values; "" if there is none. Valid until the next call. */
+AG_API const char *ag_tape_message(const ag_tape *tape);
+/* Forgets an error, so that recording can go on; what was recorded before it stays. */
+AG_API void ag_tape_recover(ag_tape *tape);
+/* Puts a tape into the error state, for the caller's own operations and checks; the first error stays. */
+AG_API void ag_fail(ag_tape *tape, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
+
+/* While paused, results are constants: nothing is recorded and no derivative flows. Pauses nest. */
+AG_API void ag_pause(ag_tape *tape);
+AG_API void ag_resume(ag_tape *tape);
+
+/* A place on a tape. Rewinding to it forgets what was recorded since, in O(1), and makes those vars stale. */
+typedef struct ag_mark {
+    uint64_t id;
+    uint32_t section;
+} ag_mark;
+AG_API ag_mark ag_tape_mark(ag_tape *tape);
+AG_API void ag_tape_rewind(ag_tape *tape, ag_mark mark);
+
+typedef struct ag_stats {
+    uint64_t scalar_instructions, tensor_instructions, slots;
+    uint64_t instruction_bytes; /* instructions, tensor records */
+    uint64_t value_bytes;       /* 8 (f64) or 4 (f32) a slot */
+    uint64_t adjoint_bytes;     /* taken by the last sweep */
+    uint64_t held_bytes;        /* all memory that the tape holds, used or not */
+} ag_stats;
+AG_API ag_stats ag_tape_stats(ag_tape *tape);
+/* Instructions by operation, slots and bytes, as a table. */
+AG_API void ag_tape_summary(ag_tape *tape, FILE *out);
+/* The recorded graph in Graphviz's language, with names, shapes, values and, after a sweep, adjoints.
+ * Returns false if writing failed. */
+AG_API bool ag_dot(ag_tape *tape, FILE *out);
+
+/* ---- vars ---------------------------------------------------------------------------------------------------- */
+
+/* 16 bytes, passed in two registers. Its members are private. */
+typedef struct ag_var {
+    ag_tape *tape; /* NULL: a plain number, whose bits are in slot and view */
+    uint32_t slot; /* of the element with index 0, 0, ... */
+    uint32_t view; /* shape and strides (lower 20 bits; 0 is a scalar) and a stamp that tells stale vars */
+} ag_var;
+
+typedef struct ag_shape {
+    int rank; /* 0: a scalar */
+    int64_t dim[AG_MAX_RANK];
+} ag_shape;
+
+/* Some of a tensor's axes, negative counting from the last; none means all. */
+typedef struct ag_axes {
+    int count;
+    int axis[AG_MAX_RANK];
+} ag_axes;
+
+/* A shape with strides, in elements; private to operations that take views as they are. */
+typedef struct ag_view {
+    int rank;
+    bool constant;   /* no derivative */
+    bool contiguous; /* row-major, without gaps */
+    int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK];
+    int64_t count;  /* elements */
+    int64_t lo, hi; /* least and greatest offset of an element */
+} ag_view;
+
+AG_API ag_shape ag_make_shape_(int rank, const int64_t *dim);
+AG_API ag_axes ag_make_axes_(int count, const int *axis);
+
+AG_API ag_var ag_input(ag_tape *tape, double value);
+AG_API ag_var ag_constant(ag_tape *tape, double value);
+
+/* Tensors, copied from row-major data (NULL: zeros). The data's type need not be the tape's; it is converted.
+ *     ag_tensor          an input; its values may be changed later by ag_set
+ *     ag_constant_tensor
+ *     ag_set             new values for an input or constant (for a result: an error); what was recorded from it keeps
+ *                        its old values, so set, then record
+ *     ag_read            values of any var, row-major
+ *     ag_read_grad       adjoints of any var, row-major */
+AG_API ag_var ag_tensor(ag_tape *tape, const double *data, ag_shape shape);
+AG_API ag_var ag_tensor_f32(ag_tape *tape, const float *data, ag_shape shape);
+AG_API ag_var ag_constant_tensor(ag_tape *tape, const double *data, ag_shape shape);
+AG_API ag_var ag_constant_tensor_f32(ag_tape *tape, const float *data, ag_shape shape);
+AG_API void ag_set(ag_var x, const double *data);
+AG_API void ag_set_f32(ag_var x, const float *data);
+AG_API void ag_read(ag_var x, double *out);
+AG_API void ag_read_f32(ag_var x, float *out);
+AG_API void ag_read_grad(ag_var x, double *out);
+AG_API void ag_read_grad_f32(ag_var x, float *out);
+
+/* Constants. */
+AG_API ag_var ag_full(ag_tape *tape, double value, ag_shape shape);
+AG_API ag_var ag_zeros(ag_tape *tape, ag_shape shape);
+AG_API ag_var ag_ones(ag_tape *tape, ag_shape shape);
+AG_API ag_var ag_eye(ag_tape *tape, int64_t n);
+AG_API ag_var ag_arange(ag_tape *tape, double start, double step, int64_t n);
+/* labels[i] in 0..classes-1 gives row i with a single 1: shape (n, classes). */
+AG_API ag_var ag_one_hot(ag_tape *tape, const int64_t *labels, int64_t n, int64_t classes);
+
+AG_API ag_shape ag_shape_of(ag_var x);
+AG_API int64_t ag_count(ag_var x); /* number of elements; 0 for an inert var */
+AG_API bool ag_is_constant(ag_var x);
+AG_API bool ag_is_inert(ag_var x); /* the result of an operation in error, or stale */
+
+AG_API double ag_value(ag_var x); /* of a scalar or a tensor of one element */
+AG_API double ag_grad(ag_var x);  /* adjoint of the same; 0 before any sweep, and for constants */
+
+/* The values themselves, in the tape's type, of a contiguous var; NULL for others. Inputs and constants may be written.
+ * Valid until the next call that records. */
+AG_API void *ag_data(ag_var x);
+/* The adjoints, likewise, after a sweep. */
+AG_API void *ag_grad_data(ag_var x);
+/* x += rate * adjoint of x, in place, for an input: one step of gradient ascent (descent: rate < 0). */
+AG_API void ag_step(ag_var x, double rate);
+
+/* Names for drawings and messages; the text is copied. */
+AG_API void ag_name(ag_var x, const char *name);
+
+/* The same values without derivative: a constant (copied). */
+AG_API ag_var ag_detach(ag_var x);
+
+/* ---- derivatives --------------------------------------------------------------------------------------------- */
+
+typedef enum ag_sweep_mode {
+    AG_RESET,     /* adjoints start from 0 */
+    AG_ACCUMULATE /* adjoints of inputs are added to; those of results start from 0 */
+} ag_sweep_mode;
+
+/* Sweeps in reverse from y, a scalar or a tensor of one element. Then ag_grad & co. give the derivative of y by any var
+ * recorded before it. Costs a small multiple of recording, whatever the number of inputs. */
+AG_API void ag_backward(ag_var y);
+/* Sweeps from n outputs at once: adjoints of sum_i <seeds[i], ys[i]>. A seed has its output's shape, or is a scalar that
+ * stands for all of it; `seeds` NULL means ones (scalar outputs only). */
+AG_API void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode);
+
+/* Derivatives recorded as vars on the same tape, so that they can be differentiated again, to any order.
+ *   ag_gradient  out[i] = dy / dxs[i], in the shape of xs[i]; y is a scalar. xs[i] may be any var, a leaf or an
+ *                intermediate result, an element or slice of one; it goes through every path from xs[i] to y.
+ *   ag_vjp       out[i] = sum_j <ws[j], d ys[j] / d xs[i]>: the gradient of a weighted sum of outputs
+ *   ag_jvp       out[j] = sum_i (d ys[j] / d xs[i]) vs[i]: the derivative of the outputs along a direction (forward mode)
+ *   ag_hvp       (d^2 y / dx^2) v in the shape of x, forward over reverse
+ *   ag_jacobian  d y / d x, of shape y.shape + x.shape; rows by reverse or columns by forward mode, whichever are fewer
+ *   ag_hessian   d^2 y / dx^2, of shape x.shape + x.shape */
+AG_API void ag_gradient(ag_var y, const ag_var *xs, int n, ag_var *out);
+AG_API void ag_vjp(const ag_var *ys, const ag_var *ws, int ny, const ag_var *xs, int nx, ag_var *out);
+AG_API void ag_jvp(const ag_var *ys, int ny, const ag_var *xs, const ag_var *vs, int nx, ag_var *out);
+AG_API ag_var ag_hvp(ag_var y, ag_var x, ag_var v);
+AG_API ag_var ag_jacobian(ag_var y, ag_var x);
+AG_API ag_var ag_hessian(ag_var y, ag_var x);
+
+/* ---- elementwise operations: scalars and tensors, broadcast as in NumPy ---------------------------------------- */
+
+/* Opcodes, from the table of operations. */
+typedef enum ag_opcode {
+#define AG_OP1(NAME, ...) AG_##NAME,
+#define AG_OP2(NAME, ...) AG_##NAME,
+#define AG_OP3(NAME, ...) AG_##NAME,
+#include <autograd/ops/elementwise.def>
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
+    AG_OPCODES
+} ag_opcode;
+
+/* The operation of an opcode on vars or numbers; what the functions below come down to. */
+AG_API ag_var ag_apply1_(ag_opcode op, ag_var x);
+AG_API ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y);
+AG_API ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z);
+
+/* One 16-byte instruction. Its result's slot follows from its place: see autograd/tape/tape_impl.h. */
+typedef struct ag_instruction_ {
+    uint32_t head, a, b, c;
+} ag_instruction_;
+
+/* The first part of every tape: all that recording a scalar touches. */
+typedef struct ag_head_ {
+    ag_instruction_ *next; /* the next instruction to write */
+    double *values;
+    uint32_t top;    /* the next slot to write */
+    uint32_t limit;  /* record inline only while top < limit; 0 in error, when paused, and for f32 */
+    uint32_t reject; /* bits that no active scalar of now has in its view */
+    uint32_t stamp;  /* view of a new scalar */
+} ag_head_;
+
+/* A plain number as a var. */
+static inline ag_var ag_num(double number) {
+    ag_var v = {NULL, 0, 0};
+    memcpy(&v.slot, &number, sizeof number);
+    return v;
+}
+static inline ag_var ag_same_(ag_var x) { return x; }
+
+#define AG_HEAD_(v) ((ag_head_ *)(void *)(v).tape)
+
+static inline ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b, uint32_t c, double value) {
+    ag_head_ *h = (ag_head_ *)(void *)tape;
+    ag_instruction_ *i = h->next;
+    i->head = op;
+    i->a = a;
+    i->b = b;
+    i->c = c;
+    h->next = i + 1;
+    ag_var r = {tape, h->top, h->stamp};
+    h->values[h->top++] = value;
+    return r;
+}
+/* A constant takes a slot and no instruction: the instruction before it counts the slots that follow its own. */
+static inline uint32_t ag_push_constant_(ag_tape *tape, double value) {
+    ag_head_ *h = (ag_head_ *)(void *)tape;
+    h->next[-1].head += 256;
+    h->values[h->top] = value;
+    return h->top++;
+}
+static inline double ag_num_value_(ag_var v) {
+    double d;
+    memcpy(&d, &v.slot, sizeof d);
+    return d;
+}
+static inline bool ag_is_fast_(ag_var x) {
+    return x.tape != NULL && (x.view & AG_HEAD_(x)->reject) == 0 && AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
+}
+static inline bool ag_is_fast2_(ag_var x, ag_var y) {
+    return x.tape != NULL && x.tape == y.tape && ((x.view | y.view) & AG_HEAD_(x)->reject) == 0 &&
+           AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
+}
+/* x may join a number: one more slot, and room to count it. */
+static inline bool ag_is_fast_num_(ag_var x) {
+    return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 1 && AG_HEAD_(x)->next[-1].head < 0xffffff00u;
+}
+#define AG_AT_(v) (AG_HEAD_(v)->values[(v).slot])
+
+#define AG_INLINE2_(name, NAME, value)                                                                                 \
+    static inline ag_var ag_##name##_(ag_var x, ag_var y) {                                                            \
+        if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                          \
+            double a = AG_AT_(x), b = AG_AT_(y);                                                                       \
+            return ag_push_(x.tape, AG_##NAME, x.slot, y.slot, 0, value);                                              \
+        }                                                                                                              \
+        if (y.tape == NULL && ag_is_fast_num_(x)) {                                                                    \
+            double a = AG_AT_(x), b = ag_num_value_(y);                                                                \
+            uint32_t slot = ag_push_constant_(x.tape, b);                                                              \
+            return ag_push_(x.tape, AG_##NAME, x.slot, slot, 0, value);                                                \
+        }                                                                                                              \
+        if (x.tape == NULL && ag_is_fast_num_(y)) {                                                                    \
+            double a = ag_num_value_(x), b = AG_AT_(y);                                                                \
+            uint32_t slot = ag_push_constant_(y.tape, a);                                                              \
+            return ag_push_(y.tape, AG_##NAME, slot, y.slot, 0, value);                                                \
+        }                                                                                                              \
+        return ag_apply2_(AG_##NAME, x, y);                                                                            \
+    }
+#define AG_INLINE3_(name, NAME, value)                                                                                 \
+    static inline ag_var ag_##name##_(ag_var x, ag_var y, ag_var z) {                                                  \
+        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.view & AG_HEAD_(x)->reject) == 0)) {               \
+            double a = AG_AT_(x), b = AG_AT_(y), c = AG_AT_(z);                                                        \
+            return ag_push_(x.tape, AG_##NAME, x.slot, y.slot, z.slot, value);                                         \
+        }                                                                                                              \
+        return ag_apply3_(AG_##NAME, x, y, z);                                                                         \
+    }
+AG_INLINE2_(add, ADD, a + b)
+AG_INLINE2_(sub, SUB, a - b)
+AG_INLINE2_(mul, MUL, a * b)
+AG_INLINE2_(div, DIV, a / b)
+AG_INLINE3_(fma, FMA, a * b + c)
+AG_INLINE3_(fnma, FNMA, c - a * b)
+#undef AG_INLINE2_
+#undef AG_INLINE3_
+
+/* Operations of one operand. */
+#define AG_OP1(NAME, name, ...)                                                                                        \
+    static inline ag_var ag_##name(ag_var x) { return ag_apply1_(AG_##NAME, x); }
+#define AG_OP2(NAME, ...)
+#define AG_OP3(NAME, ...)
+#include <autograd/ops/elementwise.def>
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
+
+#ifdef __cplusplus
+} /* extern "C" */
+static inline ag_var ag_v_(ag_var x) { return x; }
+template <class Number> static inline ag_var ag_v_(Number x) { return ag_num(static_cast<double>(x)); }
+#define AG_V(x) ag_v_(x)
+extern "C" {
+#else
+/* A var or a number as a var. */
+#define AG_V(x) _Generic((x), ag_var: ag_same_, default: ag_num)(x)
+#endif
+
+/* Operations of two and three operands; each may be a var or a number. One row of ops/elementwise.def each. */
+#define ag_add(x, y) ag_add_(AG_V(x), AG_V(y))
+#define ag_sub(x, y) ag_sub_(AG_V(x), AG_V(y))
+#define ag_mul(x, y) ag_mul_(AG_V(x), AG_V(y))
+#define ag_div(x, y) ag_div_(AG_V(x), AG_V(y))
+#define ag_fma(x, y, z) ag_fma_(AG_V(x), AG_V(y), AG_V(z))   /* x * y + z */
+#define ag_fnma(x, y, z) ag_fnma_(AG_V(x), AG_V(y), AG_V(z)) /* z - x * y */
+#define ag_chain(x, y) ag_apply2_(AG_CHAIN, AG_V(x), AG_V(y)) /* x * y, but 0 if either is 0 */
+#define ag_pow(x, y) ag_apply2_(AG_POW, AG_V(x), AG_V(y))
+#define ag_hypot(x, y) ag_apply2_(AG_HYPOT, AG_V(x), AG_V(y))
+#define ag_atan2(y, x) ag_apply2_(AG_ATAN2, AG_V(y), AG_V(x))
+#define ag_polygamma(n, x) ag_apply2_(AG_POLYGAMMA, AG_V(n), AG_V(x))
+#define ag_min(x, y) ag_apply2_(AG_MIN, AG_V(x), AG_V(y))
+#define ag_max(x, y) ag_apply2_(AG_MAX, AG_V(x), AG_V(y))
+#define ag_clip(x, lo, hi) ag_apply3_(AG_CLIP, AG_V(x), AG_V(lo), AG_V(hi))
+#define ag_select(c, x, y) ag_apply3_(AG_SELECT, AG_V(c), AG_V(x), AG_V(y)) /* c != 0 ? x : y */
+#define ag_where(c, x, y) ag_select(c, x, y)
+#define ag_eq(x, y) ag_apply2_(AG_EQ, AG_V(x), AG_V(y)) /* comparisons: 1 or 0 */
+#define ag_ne(x, y) ag_apply2_(AG_NE, AG_V(x), AG_V(y))
+#define ag_lt(x, y) ag_apply2_(AG_LT, AG_V(x), AG_V(y))
+#define ag_le(x, y) ag_apply2_(AG_LE, AG_V(x), AG_V(y))
+#define ag_gt(x, y) ag_apply2_(AG_GT, AG_V(x), AG_V(y))
+#define ag_ge(x, y) ag_apply2_(AG_GE, AG_V(x), AG_V(y))
+#define ag_leaky_relu(x, slope) ag_apply2_(AG_LEAKY_RELU, AG_V(x), AG_V(slope))
+#define ag_elu(x, alpha) ag_apply2_(AG_ELU, AG_V(x), AG_V(alpha))
+#define ag_bce_logits(logit, target) ag_apply2_(AG_BCE_LOGITS, AG_V(logit), AG_V(target))
+
+/* ---- views ----------------------------------------------------------------------------------------------------- */
+
+AG_API ag_var ag_reshape(ag_var x, ag_shape shape); /* one dim may be -1; copies where strides do not allow a view */
+AG_API ag_var ag_transpose(ag_var x);               /* swaps the last two axes */
+AG_API ag_var ag_permute(ag_var x, ag_axes order);  /* axis i of the result is axis order[i] of x */
+/* Elements start, start + step, ... before stop along an axis; negative positions count from the end; a negative step
+ * runs backwards. AG_END as stop: to the end in the direction of step. */
+#define AG_END INT64_MIN
+AG_API ag_var ag_slice(ag_var x, int axis, int64_t start, int64_t stop, int64_t step);
+AG_API ag_var ag_index(ag_var x, int axis, int64_t i); /* one position along an axis, which goes */
+/* The element at row-major position i of x, a scalar. */
+AG_API ag_var ag_at(ag_var x, int64_t i);
+AG_API ag_var ag_expand(ag_var x, ag_shape shape); /* broadcasts, without a copy */
+AG_API ag_var ag_squeeze(ag_var x, int axis);      /* removes an axis of length 1 */
+AG_API ag_var ag_unsqueeze(ag_var x, int axis);    /* adds an axis of length 1 before `axis` */
+AG_API ag_var ag_flip(ag_var x, int axis);
+AG_API ag_var ag_diagonal(ag_var x); /* of the last two axes */
+/* x itself if it is contiguous, else a copy that is (recorded). */
+AG_API ag_var ag_contiguous(ag_var x);
+
+/* ---- tensor operations ----------------------------------------------------------------------------------------- */
+
+/* Reductions over some axes (none given: all). `keep`: the reduced axes stay, with length 1. */
+AG_API ag_var ag_sum_over(ag_var x, ag_axes axes, bool keep);
+AG_API ag_var ag_mean_over(ag_var x, ag_axes axes, bool keep);
+AG_API ag_var ag_prod_over(ag_var x, ag_axes axes, bool keep);
+/* Greatest and least; of equals, each has an equal share of the derivative. NaN if any is NaN. Empty: an error. */
+AG_API ag_var ag_max_over(ag_var x, ag_axes axes, bool keep);
+AG_API ag_var ag_min_over(ag_var x, ag_axes axes, bool keep);
+/* Euclidean norm, without overflow; derivative 0 where it is 0. */
+AG_API ag_var ag_norm_over(ag_var x, ag_axes axes, bool keep);
+/* log sum exp, without overflow. */
+AG_API ag_var ag_logsumexp_over(ag_var x, ag_axes axes, bool keep);
+static inline ag_axes ag_all_(void) {
+    ag_axes a;
+    memset(&a, 0, sizeof a);
+    return a;
+}
+static inline ag_var ag_sum(ag_var x) { return ag_sum_over(x, ag_all_(), false); }
+static inline ag_var ag_mean(ag_var x) { return ag_mean_over(x, ag_all_(), false); }
+static inline ag_var ag_prod(ag_var x) { return ag_prod_over(x, ag_all_(), false); }
+static inline ag_var ag_norm(ag_var x) { return ag_norm_over(x, ag_all_(), false); }
+static inline ag_var ag_logsumexp(ag_var x) { return ag_logsumexp_over(x, ag_all_(), false); }
+/* Positions of the greatest along an axis, the first of equals; a constant. */
+AG_API ag_var ag_argmax(ag_var x, int axis);
+AG_API ag_var ag_cumsum(ag_var x, int axis);
+
+/* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Transposed views are passed
+ * to BLAS as they are. */
+AG_API ag_var ag_matmul(ag_var x, ag_var y);
+AG_API ag_var ag_vdot(ag_var x, ag_var y);  /* sum of products of two vars of the same shape */
+AG_API ag_var ag_outer(ag_var x, ag_var y); /* of two vectors */
+AG_API ag_var ag_trace(ag_var x);           /* of the last two axes */
+
+AG_API ag_var ag_softmax(ag_var x, int axis);
+AG_API ag_var ag_log_softmax(ag_var x, int axis);
+/* -log softmax(logits)[label] over the last axis, for each of the leading axes: fused, stable. labels: one for each row. */
+AG_API ag_var ag_cross_entropy(ag_var logits, const int64_t *labels);
+/* -sum(p log softmax(logits)) over the last axis, for target probabilities p of the same shape. */
+AG_API ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities);
+
+/* Rows `indices[0..n-1]` of x along an axis (repeats allowed): gather, index-select, embedding. */
+AG_API ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n);
+/* The reverse of gather: zeros with `length` along the axis, where slice i of x is added at indices[i]. */
+AG_API ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length);
+AG_API ag_var ag_concat(const ag_var *xs, int n, int axis);
+AG_API ag_var ag_stack(const ag_var *xs, int n, int axis); /* along a new axis */
+AG_API ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after); /* with zeros */
+AG_API ag_var ag_tile(ag_var x, int axis, int64_t times);
+AG_API ag_var ag_tril(ag_var x, int64_t k); /* keeps what is on or below diagonal k, 0 elsewhere */
+AG_API ag_var ag_triu(ag_var x, int64_t k);
+
+/* Linear algebra, by LAPACK; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
+ *   ag_solve             x with A x = b; b a vector or a matrix
+ *   ag_solve_triangular  the same for the lower (or upper) triangle of A, whose other entries are not read
+ *   ag_cholesky          lower L with L L' = A; A is symmetric positive definite and only its lower triangle is read
+ *   ag_logdet            log |det A|;  ag_det: det A */
+AG_API ag_var ag_solve(ag_var a, ag_var b);
+AG_API ag_var ag_solve_triangular(ag_var a, ag_var b, bool upper);
+AG_API ag_var ag_cholesky(ag_var a);
+AG_API ag_var ag_inverse(ag_var a);
+AG_API ag_var ag_logdet(ag_var a);
+AG_API ag_var ag_det(ag_var a);
+
+/* ---- own operations -------------------------------------------------------------------------------------------- */
+
+/* Values or adjoints of one operand, in the tape's type: data points at index 0, 0, ...; see `strided` below. */
+typedef struct ag_array {
+    void *data;
+    const ag_view *view;
+} ag_array;
+
+/* What an operation's functions get. */
+typedef struct ag_call {
+    ag_tape *tape; /* for ag_fail */
+    ag_type type;
+    int n;
+    const ag_array *in; /* values of the operands; data is NULL in `shape` */
+    ag_array out;       /* value of the result, row-major */
+    const ag_array *in_adjoint; /* in `adjoint`: add here; data NULL where nobody asks */
+    ag_array out_adjoint;
+    const void *params; /* the caller's parameters, copied when recorded */
+    size_t params_size;
+    void *saved;        /* bytes that `forward` leaves for `adjoint` */
+    uint32_t fresh;     /* bit k: in_adjoint[k] is not set yet: store there, do not add (only if `stores`, see below) */
+    /* set by `shape`: */
+    ag_shape shape;    /* of the result */
+    size_t saved_size;
+} ag_call;
+
+/* What its rules for recorded derivatives get. */
+typedef struct ag_rule {
+    ag_tape *tape;
+    int n;
+    const ag_var *in;
+    ag_var out;
+    const bool *wanted; /* operands whose derivative is asked for */
+    const void *params;
+    size_t params_size;
+} ag_rule;
+
+/* An operation, built in or the user's own. It must outlive the tapes that use it.
+ * A function that fails calls ag_fail and returns false. */
+typedef struct ag_operation {
+    const char *name;
+    /* Checks the operands' shapes; sets shape and saved_size. */
+    bool (*shape)(ag_call *call);
+    /* Writes out (and saved). */
+    bool (*forward)(const ag_call *call);
+    /* Adds to in_adjoint[k], for each with data, what out_adjoint contributes. */
+    bool (*adjoint)(const ag_call *call);
+    /* Optional. The tangent of the result, recorded, from those of the operands (the number 0 where there is none).
+     * Without it forward mode goes through `record`, twice. */
+    ag_var (*tangent)(const ag_rule *rule, const ag_var *tangents);
+    /* Optional. The contribution to each wanted operand of an adjoint w of the result, recorded, in the operand's shape.
+     * Without it ag_gradient uses `adjoint` and cannot be differentiated further. */
+    void (*record)(const ag_rule *rule, ag_var w, ag_var *contributions);
+    /* Takes operands with any strides (negative, 0) as they are. Without it they are contiguous, copied if need be. */
+    bool strided;
+    /* `adjoint` heeds call->fresh. Without it adjoints that are not set yet are set to 0 first. */
+    bool stores;
+} ag_operation;
+
+/* Applies an operation: computes its value and records it. `params` are copied. */
+AG_API ag_var ag_apply(const ag_operation *operation, const ag_var *operands, int n, const void *params, size_t params_size);
+/* True for the number 0, which stands for "no derivative" in rules. */
+AG_API bool ag_is_zero(ag_var x);
+
+/* ---- checking -------------------------------------------------------------------------------------------------- */
+
+/* A function of inputs x[0..n-1] on a tape, recorded. */
+typedef ag_var (*ag_function)(ag_tape *tape, const ag_var *x, int n, void *context);
+
+typedef struct ag_check_entry {
+    int input;          /* which x */
+    int64_t element;    /* which element of it, row-major */
+    int64_t output;     /* which element of the result */
+    double reverse, forward, difference; /* the three derivatives there */
+    double error;       /* greatest |a - b| / max(1, |a|, |b|) of any two of them; NaN counts as infinite */
+} ag_check_entry;
+
+typedef struct ag_report {
+    bool holds;         /* every error <= tolerance */
+    ag_status status;   /* AG_OK unless the function could not be recorded or differentiated */
+    char message[256];
+    double tolerance;
+    int64_t checked;    /* number of derivatives compared */
+    int64_t wrong;      /* how many are over the tolerance */
+    ag_check_entry worst;
+    double reverse_forward;    /* greatest error between reverse and forward mode alone */
+    double reverse_difference; /* and between reverse mode and central differences */
+} ag_report;
+
+/* Compares reverse mode, forward mode and central differences (Richardson extrapolation) of f at `inputs`, which are read
+ * and not changed, on a tape of its own. tolerance 0 means 1e-6 for f64 and 2e-2 for f32. */
+AG_API ag_report ag_check_gradient(ag_function f, void *context, const ag_var *inputs, int n, double tolerance);
+AG_API void ag_report_write(const ag_report *report, FILE *out);
+
+#ifdef __cplusplus
+} /* extern "C" */
+template <class... I> static inline ag_shape ag_shape_cpp_(I... i) {
+    const int64_t d[] = {static_cast<int64_t>(i)..., 0};
+    return ag_make_shape_(static_cast<int>(sizeof...(i)), d);
+}
+template <class... I> static inline ag_axes ag_axes_cpp_(I... i) {
+    const int a[] = {static_cast<int>(i)..., 0};
+    return ag_make_axes_(static_cast<int>(sizeof...(i)), a);
+}
+#define AG_SHAPE(...) ag_shape_cpp_(__VA_ARGS__)
+#define AG_AXES(...) ag_axes_cpp_(__VA_ARGS__)
+#else
+/* AG_SHAPE(3, 4): a shape; AG_AXES(0, -1): some axes. */
+#define AG_SHAPE(...)                                                                                                  \
+    ag_make_shape_((int)(sizeof((const int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[]){__VA_ARGS__})
+#define AG_AXES(...) ag_make_axes_((int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
+#endif
+
+#endif

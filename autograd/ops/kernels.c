@@ -1,0 +1,137 @@
+/* The kernels of both precisions for one instruction set. The build compiles this file several times, each with its
+ * -march and AG_ISA = base, v3 or v4; dispatch.c picks one of the results at run time. */
+#ifndef AG_ISA
+#define AG_ISA base
+#endif
+#include "kernels_impl.h"
+#include <math.h>
+#include <string.h>
+
+/* Functions of libmvec, the C library's vector maths: gcc calls them from vectorised loops once their declarations say
+ * so, without any -ffast-math. They are good to 4 ulp, and right at infinities, NaN, zeros and denormals (tests). clang
+ * does not know the attribute and calls the scalar functions. */
+#define AG_VECTOR_MATHS1(X)                                                                                            \
+    X(exp) X(expm1) X(exp2) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh)      \
+    X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(cbrt) X(erf) X(erfc)
+#define AG_VECTOR_MATHS2(X) X(pow) X(atan2) X(hypot)
+/* The others that the table uses; they are single instructions or rounded exactly. */
+#define AG_SCALAR_MATHS1(X) X(sqrt) X(fabs) X(floor) X(ceil) X(rint)
+
+#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
+#if __GLIBC_PREREQ(2, 35)
+#define AG_SIMD_ __attribute__((simd("notinbranch"), const, nothrow))
+#define AG_X_(name)                                                                                                    \
+    AG_SIMD_ double name(double);                                                                                      \
+    AG_SIMD_ float name##f(float);
+AG_VECTOR_MATHS1(AG_X_)
+#undef AG_X_
+#define AG_X_(name)                                                                                                    \
+    AG_SIMD_ double name(double, double);                                                                              \
+    AG_SIMD_ float name##f(float, float);
+AG_VECTOR_MATHS2(AG_X_)
+#undef AG_X_
+#endif
+#endif
+
+/* Loops run in any order: r may be an operand itself, but never overlaps one otherwise. */
+#if defined(__clang__)
+#pragma clang diagnostic ignored "-Wpass-failed"
+#define AG_ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#elif defined(__GNUC__)
+#define AG_ANY_ORDER _Pragma("GCC ivdep")
+#else
+#define AG_ANY_ORDER
+#endif
+
+/* Bytes of a vector register. */
+#if defined(__AVX512F__)
+#define AG_VECTOR 64
+#elif defined(__AVX2__)
+#define AG_VECTOR 32
+#else
+#define AG_VECTOR 16
+#endif
+
+/* calls_NAME and calls0_NAME, ...: whether a value or a partial calls vector maths, found by the type of its expression:
+ * here those functions are long double, everything else is float. */
+#define T float
+#define K(c) ((float)(c))
+#define F(name) type_##name + AG_ADD_OPERANDS_
+#define M(function) type_of_##function + AG_ADD_OPERANDS_
+#define AG_ADD_OPERANDS_(...) AG_ADD3_(__VA_ARGS__, 0, 0, 0)
+#define AG_ADD3_(a, b, c, ...) ((a) + (b) + (c))
+#define x type_x
+#define y type_x
+#define z type_x
+#define r type_x
+extern float type_x;
+#define AG_X_(name) extern long double type_of_##name;
+AG_VECTOR_MATHS1(AG_X_)
+AG_VECTOR_MATHS2(AG_X_)
+#undef AG_X_
+#define AG_X_(name) extern float type_of_##name;
+AG_SCALAR_MATHS1(AG_X_)
+#undef AG_X_
+#define AG_CALLS_(expression) _Generic((expression), long double: 1, default: 0)
+#define AG_TYPE_(name, value)                                                                                          \
+    extern __typeof__(value) type_##name;                                                                              \
+    enum { calls_##name = AG_CALLS_(value) };
+#define AG_OP1(NAME, name, form, value, ...) AG_TYPE_(name, value)
+#define AG_OP2(NAME, name, form, value, ...) AG_TYPE_(name, value)
+#define AG_OP3(NAME, name, form, value, ...) AG_TYPE_(name, value)
+#include "elementwise.def"
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
+#define AG_OP1(NAME, name, form, value, dx, ...) enum { calls0_##name = AG_CALLS_(dx) };
+#define AG_OP2(NAME, name, form, value, dx, dy, ...) enum { calls0_##name = AG_CALLS_(dx), calls1_##name = AG_CALLS_(dy) };
+#define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                               \
+    enum { calls0_##name = AG_CALLS_(dx), calls1_##name = AG_CALLS_(dy), calls2_##name = AG_CALLS_(dz) };
+#include "elementwise.def"
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
+#undef T
+#undef K
+#undef F
+#undef M
+#undef x
+#undef y
+#undef z
+#undef r
+
+/* Of an expression d of the table, AG_ZERO_##d is whether it is K(0), which needs no kernel, and AG_BARE_##d whether it is
+ * a constant or an operand and no function: F(...)(...). */
+#define AG_ZERO_K(c) ((c) == 0)
+#define AG_ZERO_F(name) AG_FALSE_
+#define AG_BARE_K(c) 1
+#define AG_BARE_F(name) AG_FALSE_
+#define AG_FALSE_(...) 0
+enum { AG_ZERO_x, AG_ZERO_y = 0, AG_ZERO_z = 0, AG_ZERO_r = 0, AG_BARE_x = 1, AG_BARE_y = 1, AG_BARE_z = 1, AG_BARE_r = 1 };
+
+/* Elements that a sum adds up before it goes pairwise, of a buffer for partials, and of a side of a transposed tile. */
+enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
+
+#define AG_PASTE3_(a, b, c) a##b##c
+#define AG_PASTE3(a, b, c) AG_PASTE3_(a, b, c)
+#define AG_STRING_(text) #text
+#define AG_STRING(text) AG_STRING_(text)
+
+#define T double
+#define MASK int64_t
+#define M(function) function
+#define ID(what, name) what##_f64_##name
+#define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
+#include "kernels.inc"
+#undef T
+#undef MASK
+#undef M
+#undef ID
+#undef TABLE
+
+#define T float
+#define MASK int32_t
+#define M(function) function##f
+#define ID(what, name) what##_f32_##name
+#define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
+#include "kernels.inc"

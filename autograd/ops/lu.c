@@ -1,0 +1,160 @@
+/* Batches of square matrices and their LU factors, by LAPACK.
+ *
+ * LAPACK takes a row-major matrix A for A^T, so it gives A^T = P L U with unit L. Read row-major again, the factors are
+ * A = U^T L^T P^T: a lower triangle with the diagonal, a unit upper triangle, and exchanged columns. */
+#include "matrix_impl.h"
+#include <lapack.h>
+#include <limits.h>
+#include <math.h>
+
+_Static_assert(sizeof(lapack_int) == sizeof(int32_t), "LAPACK with 32-bit integers");
+
+/* ---- batches ---- */
+
+bool ag_check_square(const ag_call *call, const char *what, const ag_view *x) {
+    int rank = x->rank;
+    if (rank < 2 || x->dim[rank - 1] != x->dim[rank - 2]) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is not that of square matrices", what, ag_show_view(x).text);
+        return false;
+    }
+    if (x->dim[rank - 1] > INT_MAX) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is more than LAPACK can take (%d)", what, ag_show_view(x).text,
+                INT_MAX);
+        return false;
+    }
+    return true;
+}
+
+int64_t ag_batch_count(const ag_view *view, int core) {
+    int64_t n = 1;
+    for (int i = 0; i < view->rank - core; i++) n *= view->dim[i];
+    return n;
+}
+
+ag_matrix ag_matrix_of(ag_type type, const ag_array *x, int64_t index) {
+    const ag_view *v = x->view;
+    int64_t offset = 0;
+    for (int i = v->rank - 3; i >= 0; i--) {
+        offset += index % v->dim[i] * v->stride[i];
+        index /= v->dim[i];
+    }
+    return (ag_matrix){ag_element(type, x->data, offset), v->stride[v->rank - 2], v->stride[v->rank - 1]};
+}
+
+ag_matrix_text ag_show_matrix(const ag_view *view, int64_t index) {
+    ag_matrix_text r;
+    if (view->rank == 2) snprintf(r.text, sizeof r.text, "shape %s", ag_show_view(view).text);
+    else snprintf(r.text, sizeof r.text, "shape %s, matrix %lld", ag_show_view(view).text, (long long)index);
+    return r;
+}
+
+void ag_pack(ag_type type, void *dst, const ag_array *src) {
+    int64_t stride[AG_MAX_RANK];
+    ag_row_major(src->view->rank, src->view->dim, stride);
+    ag_strided_copy(type, src->view->rank, src->view->dim, dst, stride, src->data, src->view->stride);
+}
+
+void ag_add_packed(ag_type type, const ag_array *dst, const void *src) {
+    int64_t stride[AG_MAX_RANK];
+    ag_row_major(dst->view->rank, dst->view->dim, stride);
+    ag_strided_add(type, dst->view->rank, dst->view->dim, dst->data, dst->view->stride, src, stride);
+}
+
+/* ---- LU factors ---- */
+
+bool ag_lu_size(const ag_call *call, const char *what, const ag_view *a, size_t *bytes) {
+    int64_t n = a->dim[a->rank - 1], rows, factors, pivots;
+    if (!ag_multiply_sizes(ag_batch_count(a, 2), n, &rows) || !ag_multiply_sizes(rows, n, &factors) ||
+        !ag_multiply_sizes(factors, (int64_t)ag_type_size(call->type), &factors) ||
+        !ag_multiply_sizes(rows, (int64_t)sizeof(int32_t), &pivots) || factors > INT64_MAX - pivots) {
+        ag_fail(call->tape, AG_ERR_MEMORY, "%s: no memory for the factors of shape %s", what, ag_show_view(a).text);
+        return false;
+    }
+    *bytes = (size_t)(factors + pivots);
+    return true;
+}
+
+ag_lu ag_lu_at(const ag_call *call, const ag_view *a, void *memory, int64_t index) {
+    int64_t n = a->dim[a->rank - 1], batch = ag_batch_count(a, 2);
+    int32_t *pivots = ag_element(call->type, memory, batch * n * n);
+    return (ag_lu){n, ag_element(call->type, memory, index * n * n), pivots + index * n};
+}
+
+bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void *memory) {
+    int64_t batch = ag_batch_count(a->view, 2);
+    ag_pack(call->type, memory, a);
+    for (int64_t i = 0; i < batch; i++) {
+        ag_lu lu = ag_lu_at(call, a->view, memory, i);
+        lapack_int n = (lapack_int)lu.n, info = 0;
+        if (n == 0) return true;
+        if (call->type == AG_F64) LAPACK_dgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
+        else LAPACK_sgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
+        if (info > 0 && what) {
+            ag_fail(call->tape, AG_ERR_SINGULAR, "%s: %s: singular matrix, pivot %d is %g", what,
+                    ag_show_matrix(a->view, i).text, (int)info - 1,
+                    ag_load(call->type, lu.factors, (info - 1) * (lu.n + 1)));
+            return false;
+        }
+    }
+    return true;
+}
+
+static void exchange_rows(ag_type type, int64_t columns, char *x, char *y) {
+    char block[512];
+    size_t left = x == y ? 0 : (size_t)columns * ag_type_size(type);
+    while (left > 0) {
+        size_t n = left < sizeof block ? left : sizeof block;
+        memcpy(block, x, n);
+        memcpy(x, y, n);
+        memcpy(y, block, n);
+        x += n;
+        y += n;
+        left -= n;
+    }
+}
+
+/* Row i changes places with row pivots[i] - 1, for all i: upwards for P^T x, downwards for P x. */
+static void exchange(ag_type type, const ag_lu *lu, bool upwards, int64_t k, void *x) {
+    for (int64_t t = 0; t < lu->n; t++) {
+        int64_t i = upwards ? t : lu->n - 1 - t;
+        exchange_rows(type, k, ag_element(type, x, i * k), ag_element(type, x, (lu->pivots[i] - 1) * k));
+    }
+}
+
+bool ag_lu_solve(const ag_call *call, const ag_lu *lu, bool transposed, int64_t k, void *x) {
+    ag_matrix a = ag_row_major_matrix(lu->factors, lu->n);
+    if (transposed) {
+        exchange(call->type, lu, true, k, x);
+        return ag_solve_triangle(call, false, true, lu->n, k, ag_transposed(a), x) &&
+               ag_solve_triangle(call, true, false, lu->n, k, ag_transposed(a), x);
+    }
+    if (!ag_solve_triangle(call, false, false, lu->n, k, a, x) || !ag_solve_triangle(call, true, true, lu->n, k, a, x))
+        return false;
+    exchange(call->type, lu, false, k, x);
+    return true;
+}
+
+bool ag_lu_invert(const ag_call *call, const ag_lu *lu, void *out) {
+    if (lu->n == 0) return true;
+    size_t size = ag_type_size(call->type);
+    lapack_int n = (lapack_int)lu->n, info = 0, work_size = n * (n < INT_MAX / 64 ? 64 : 1);
+    void *work = ag_scratch(call->tape, (size_t)work_size * size);
+    if (!work) return false;
+    memcpy(out, lu->factors, (size_t)lu->n * (size_t)lu->n * size);
+    if (call->type == AG_F64) LAPACK_dgetri(&n, out, &n, lu->pivots, work, &work_size, &info);
+    else LAPACK_sgetri(&n, out, &n, lu->pivots, work, &work_size, &info);
+    ag_scratch_free(call->tape, work);
+    return true;
+}
+
+double ag_lu_determinant(ag_type type, const ag_lu *lu, int64_t *exponent) {
+    double mantissa = 1;
+    *exponent = 0;
+    for (int64_t i = 0; i < lu->n; i++) {
+        int e = 0;
+        mantissa = frexp(mantissa * ag_load(type, lu->factors, i * (lu->n + 1)), &e);
+        if (lu->pivots[i] != i + 1) mantissa = -mantissa;
+        *exponent += e;
+    }
+    return mantissa;
+}

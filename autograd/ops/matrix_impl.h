@@ -1,0 +1,67 @@
+/* Matrices inside tensors: products of strided matrices, triangular solves and LU factors, for the operations of linear
+ * algebra. BLAS and LAPACK do the work on views as they are; only strides that BLAS cannot express are copied. */
+#ifndef AG_MATRIX_IMPL_H
+#define AG_MATRIX_IMPL_H
+
+#include "ops_impl.h"
+
+/* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
+typedef struct ag_matrix {
+    void *data;
+    int64_t row, col;
+} ag_matrix;
+
+static inline ag_matrix ag_row_major_matrix(void *data, int64_t columns) { return (ag_matrix){data, columns, 1}; }
+static inline ag_matrix ag_transposed(ag_matrix x) { return (ag_matrix){x.data, x.col, x.row}; }
+
+/* Scratch for rows x columns elements, not NULL for none of them; freed with ag_scratch_free. NULL: error, no memory. */
+void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
+
+/* c = alpha a b (store) or c += alpha a b, where a is m x k, b is k x n and c overlaps neither. Where c's strides make
+ * several elements one, their sum is added to it (such a c cannot be stored to). Ordinary arithmetic: 0 * inf is NaN.
+ * False, and the tape in error, if there is no memory for a copy. */
+bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
+                ag_matrix c, bool store);
+
+/* x := a^-1 x for a triangular n x n matrix a, of which only that triangle is read, and a row-major n x k matrix x. A 0 on
+ * the diagonal gives infinities. False if there is no memory for a copy of a. */
+bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x);
+
+/* ---- matrices in the last two axes, batches in the others ---- */
+
+/* False and a sentence if x is not a batch of square matrices that LAPACK can take. */
+bool ag_check_square(const ag_call *call, const char *what, const ag_view *x);
+/* Number of matrices (core 2) or vectors (core 1) in a view's last axes, and where number `index` begins. */
+int64_t ag_batch_count(const ag_view *view, int core);
+ag_matrix ag_matrix_of(ag_type type, const ag_array *x, int64_t index);
+/* "shape (5, 3, 3), matrix 4": which matrix of a view is meant, for messages. */
+typedef struct ag_matrix_text {
+    char text[AG_MAX_RANK * 22 + 40];
+} ag_matrix_text;
+ag_matrix_text ag_show_matrix(const ag_view *view, int64_t index);
+/* The view's elements, row-major, into dst; and back: the view's elements += src. */
+void ag_pack(ag_type type, void *dst, const ag_array *src);
+void ag_add_packed(ag_type type, const ag_array *dst, const void *src);
+
+/* ---- LU factors ---- */
+
+/* Of a batch of n x n matrices, in bytes that `ag_lu_size` counts: all the factors, then all the pivots. */
+typedef struct ag_lu {
+    int64_t n;
+    void *factors;
+    int32_t *pivots;
+} ag_lu;
+bool ag_lu_size(const ag_call *call, const char *what, const ag_view *a, size_t *bytes);
+/* Matrix `index` of the factors of a batch like a's in `memory`. */
+ag_lu ag_lu_at(const ag_call *call, const ag_view *a, void *memory, int64_t index);
+/* Factors all matrices of a into memory. A singular matrix is an error; with `what` NULL it is not, and leaves a 0 on the
+ * diagonal of its factors. */
+bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void *memory);
+/* x := A^-1 x, or A^-T x; x is n x k, row-major. */
+bool ag_lu_solve(const ag_call *call, const ag_lu *lu, bool transposed, int64_t k, void *x);
+/* out := A^-1, row-major. */
+bool ag_lu_invert(const ag_call *call, const ag_lu *lu, void *out);
+/* det A = mantissa * 2^exponent, so that it neither overflows nor underflows on the way. */
+double ag_lu_determinant(ag_type type, const ag_lu *lu, int64_t *exponent);
+
+#endif

@@ -1,0 +1,117 @@
+/* What an operation is: the table of elementwise operations, the kernels, and iteration over strided tensors.
+ * Structural operations (reductions, products, ...) are ag_operation structs, one file a family, made with the same
+ * public interface as a user's own operations. */
+#ifndef AG_OPS_IMPL_H
+#define AG_OPS_IMPL_H
+
+#include <autograd/autograd.h>
+
+/* ---- the table of elementwise operations ---- */
+
+enum { AG_COMMUTES = 1, AG_FLAT = 2, AG_LINEAR_X = 4, AG_LINEAR_Y = 8, AG_LINEAR_Z = 16, AG_LINEAR_XY = 32, AG_LINEAR_YZ = 64 };
+
+typedef struct ag_op_info {
+    const char *enumerator, *name, *form, *edge;
+    int arity;
+    unsigned traits;
+    struct {
+        double lo, hi;
+    } range[3]; /* inside the domain, for tests */
+    double (*value)(double x, double y, double z);
+    float (*value_f32)(float x, float y, float z);
+    double (*both)(double x, double *p); /* of one operand: value and partial together */
+    /* p[k]: partial by operand k; r is the value. */
+    void (*partials)(double x, double y, double z, double r, double p[3]);
+    void (*partials_f32)(float x, float y, float z, float r, float p[3]);
+} ag_op_info;
+
+extern const ag_op_info ag_op_table[AG_OPCODES];
+
+/* Special functions that the C library lacks; f64, used for both precisions. Source: DLMF 5.11, 5.15, 5.5, 25.11. */
+double ag_special_lgamma(double x);
+double ag_special_digamma(double x);
+double ag_special_polygamma(double n, double x); /* n = 0, 1, ... 150; NaN otherwise */
+
+/* ---- kernels: contiguous loops, compiled for several instruction sets, one table each ---- */
+
+/* r[i] = value(x[i], y[i], z[i]); operands that the operation does not have are NULL. r may be an operand. */
+typedef void ag_value_kernel(size_t n, void *r, const void *x, const void *y, const void *z);
+/* acc[i] += chain(w[i], p(x[i], y[i], z[i], r[i])), p the partial by one operand: for adjoints w is the result's
+ * adjoint and acc the operand's; for tangents w is the operand's tangent and acc the result's. acc overlaps nothing. */
+typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x, const void *y, const void *z, const void *r);
+
+typedef struct ag_kernels {
+    const char *isa;
+    ag_value_kernel *value[AG_OPCODES];
+    ag_partial_kernel *partial[AG_OPCODES][3]; /* NULL where the operation has no such operand or it is always 0 */
+    /* rows: sums are pairwise over blocks, with a fixed order that does not depend on alignment */
+    double (*sum)(size_t n, const void *x);
+    double (*dot)(size_t n, const void *x, const void *y);
+    double (*max)(size_t n, const void *x); /* NaN if any is NaN; -inf for n = 0 */
+    double (*min)(size_t n, const void *x);
+    void (*add_to)(size_t n, void *acc, const void *x);               /* acc += x */
+    void (*add_scaled)(size_t n, void *acc, double a, const void *x); /* acc += a x */
+    void (*add_value)(size_t n, void *acc, double a);                 /* acc += a */
+    void (*scale)(size_t n, void *r, double a, const void *x);        /* r = a x */
+    double (*exp_shifted)(size_t n, void *r, const void *x, double m); /* r = exp(x - m); returns its sum */
+    void (*fill)(size_t n, void *r, double a);                        /* r = a */
+    /* acc[j] += sum of x[i * stride + j] over i < rows, for j < n */
+    void (*add_rows)(size_t n, void *acc, size_t rows, int64_t stride, const void *x);
+    /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
+    void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride, bool add);
+} ag_kernels;
+
+/* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */
+const ag_kernels *ag_kernels_for(ag_type type);
+
+/* ---- strided tensors ---- */
+
+/* dst += src over `rank` dims, strides in elements; either may have strides of 0 (a dst stride of 0 sums, in blocks and
+ * in a fixed order) or negative ones. dst and src do not overlap. */
+void ag_strided_add(ag_type type, int rank, const int64_t *dim, void *dst, const int64_t *dst_stride, const void *src,
+                    const int64_t *src_stride);
+/* dst = src, likewise; dst has no stride of 0. */
+void ag_strided_copy(ag_type type, int rank, const int64_t *dim, void *dst, const int64_t *dst_stride, const void *src,
+                     const int64_t *src_stride);
+
+static inline size_t ag_type_size(ag_type type) { return type == AG_F64 ? sizeof(double) : sizeof(float); }
+static inline void *ag_element(ag_type type, void *data, int64_t offset) {
+    return (char *)data + offset * (int64_t)ag_type_size(type);
+}
+static inline double ag_load(ag_type type, const void *data, int64_t i) {
+    return type == AG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+}
+static inline void ag_store(ag_type type, void *data, int64_t i, double value) {
+    if (type == AG_F64) ((double *)data)[i] = value;
+    else ((float *)data)[i] = (float)value;
+}
+
+/* Strides of a row-major tensor of this shape. */
+void ag_row_major(int rank, const int64_t *dim, int64_t *stride);
+/* axis in -rank..rank-1 to 0..rank-1; puts the tape in error and returns -1 otherwise. `what` names the operation. */
+int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
+/* "(2, 3)": a shape for messages. */
+typedef struct ag_shape_text { char text[AG_MAX_RANK * 22 + 4]; } ag_shape_text;
+ag_shape_text ag_show_shape(ag_shape shape);
+ag_shape_text ag_show_view(const ag_view *view);
+/* n * m into *out; false on overflow of int64_t or a negative operand. */
+bool ag_multiply_sizes(int64_t n, int64_t m, int64_t *out);
+
+/* Memory for the length of one call (work arrays of LAPACK, indices); counts against the tape's budget and fails with
+ * AG_ERR_MEMORY and NULL. Freed with ag_scratch_free. */
+void *ag_scratch(ag_tape *tape, size_t bytes);
+void ag_scratch_free(ag_tape *tape, void *memory);
+
+/* A view of a contiguous var, by offset and strides in elements. */
+ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride);
+
+/* A tensor recorded by a linear rearrangement: zeros of `shape`, to which operand k is added at the view
+ * (offset[k], stride[k][..]) in elements of the result, in the operand's own shape; views may overlap. Its adjoint is a
+ * view of the result's adjoint. Concatenation, padding, tiling, contiguous copies and the adjoints of all views are this. */
+typedef struct ag_placement {
+    int64_t offset;
+    int64_t stride[AG_MAX_RANK];
+} ag_placement;
+ag_var ag_assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const ag_placement *where, int n);
+
+#endif

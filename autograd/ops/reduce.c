@@ -1,0 +1,229 @@
+/* Reductions: axes, shapes, blocks, and the linear ones, sum and mean. */
+#include "reduce_impl.h"
+
+/* ---- axes and shapes ---- */
+
+bool ag_reduce_axes(ag_tape *tape, const char *what, ag_axes axes, ag_shape shape, uint32_t *mask) {
+    *mask = axes.count == 0 ? (1u << shape.rank) - 1 : 0;
+    if (axes.count < 0 || axes.count > AG_MAX_RANK) {
+        ag_fail(tape, AG_ERR_VALUE, "%s: %d axes of shape %s", what, axes.count, ag_show_shape(shape).text);
+        return false;
+    }
+    for (int i = 0; i < axes.count; i++) {
+        int axis = ag_check_axis(tape, what, axes.axis[i], shape);
+        if (axis < 0) return false;
+        if (*mask & 1u << axis) {
+            ag_fail(tape, AG_ERR_VALUE, "%s: axis %d of shape %s is given twice", what, axis,
+                    ag_show_shape(shape).text);
+            return false;
+        }
+        *mask |= 1u << axis;
+    }
+    return true;
+}
+
+static ag_shape reduced_shape(ag_shape shape, uint32_t mask, bool keep) {
+    ag_shape result = {.rank = 0};
+    for (int i = 0; i < shape.rank; i++) {
+        if (!(mask & 1u << i)) result.dim[result.rank++] = shape.dim[i];
+        else if (keep) result.dim[result.rank++] = 1;
+    }
+    return result;
+}
+
+bool ag_reduce_shape(ag_call *call) {
+    const ag_reduction *p = call->params;
+    call->shape = reduced_shape(ag_dims_of(call->in[0].view), p->mask, p->keep);
+    return true;
+}
+
+bool ag_reduce_shape_nonempty(ag_call *call, const char *what) {
+    const ag_reduction *p = call->params;
+    const ag_view *view = call->in[0].view;
+    for (int i = 0; i < view->rank; i++) {
+        if (!(p->mask & 1u << i) || view->dim[i] > 0) continue;
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: nothing to reduce along axis %d of shape %s", what, i,
+                ag_show_view(view).text);
+        return false;
+    }
+    return ag_reduce_shape(call);
+}
+
+/* Whether the reduced axes stand side by side, axes of length 1 apart. */
+static bool is_adjacent(ag_shape shape, uint32_t mask) {
+    int last = -1;
+    for (int i = 0; i < shape.rank; i++) {
+        if (!(mask & 1u << i) || shape.dim[i] == 1) continue;
+        for (int j = last + 1; last >= 0 && j < i; j++) {
+            if (!(mask & 1u << j) && shape.dim[j] != 1) return false;
+        }
+        last = i;
+    }
+    return true;
+}
+
+ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask) {
+    ag_extent e = {1, 1, 1};
+    for (int i = 0; i < rank; i++) {
+        if (mask & 1u << i) {
+            e.count *= dim[i];
+        } else if (e.count == 1 && e.inner == 1) {
+            e.outer *= dim[i];
+        } else {
+            e.inner *= dim[i];
+        }
+    }
+    return e;
+}
+
+ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint32_t mask, bool keep) {
+    ag_reduction p = {mask, keep};
+    ag_shape shape = ag_shape_of(x);
+    if (where == AG_ANY_AXES || is_adjacent(shape, mask)) return ag_apply(operation, &x, 1, &p, sizeof p);
+    ag_axes order = {.count = 0};
+    for (int i = 0; i < shape.rank; i++) {
+        if (!(mask & 1u << i)) order.axis[order.count++] = i;
+    }
+    p = (ag_reduction){((1u << shape.rank) - 1) & ~((1u << order.count) - 1), false};
+    for (int i = 0; i < shape.rank; i++) {
+        if (mask & 1u << i) order.axis[order.count++] = i;
+    }
+    ag_var moved = ag_permute(x, order);
+    ag_var result = ag_apply(operation, &moved, 1, &p, sizeof p);
+    return keep ? ag_reshape(result, reduced_shape(shape, mask, true)) : result;
+}
+
+ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep) {
+    if (ag_is_inert(x)) return x;
+    uint32_t mask;
+    if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
+    return ag_reduce_masked(operation, where, x, mask, keep);
+}
+
+ag_var ag_reduce_align(ag_var w, ag_shape operand, const ag_reduction *p) {
+    return p->keep ? w : ag_reshape(w, reduced_shape(operand, p->mask, true));
+}
+
+/* ---- blocks ---- */
+
+bool ag_reduce_blocks(const ag_call *call, bool (*each)(const ag_block *b)) {
+    const ag_reduction *p = call->params;
+    ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, p->mask);
+    ag_block b = {.call = call, .kernels = ag_kernels_for(call->type), .type = call->type, .count = e.count,
+                  .stride = e.inner};
+    for (int64_t o = 0; o < e.outer; o++) {
+        for (int64_t column = 0; column < e.inner; column += AG_BLOCK) {
+            b.width = e.inner - column < AG_BLOCK ? e.inner - column : AG_BLOCK;
+            b.copies = b.width == e.inner ? AG_BLOCK / b.width : 1;
+            if (b.copies > e.count) b.copies = e.count > 0 ? e.count : 1;
+            b.x = o * e.count * e.inner + column;
+            b.y = o * e.inner + column;
+            if (!each(&b)) return false;
+        }
+    }
+    return true;
+}
+
+void ag_repeat(const ag_block *b, void *buffer) {
+    size_t size = ag_type_size(b->type) * (size_t)b->width, total = size * (size_t)b->copies;
+    for (size_t done = size; done < total; done *= 2) {
+        memcpy((char *)buffer + done, buffer, done < total - done ? done : total - done);
+    }
+}
+
+void ag_repeat_results(const ag_block *b, const void *results, void *buffer) {
+    size_t size = ag_type_size(b->type);
+    memcpy(buffer, (const char *)results + (size_t)b->y * size, (size_t)b->width * size);
+    ag_repeat(b, buffer);
+}
+
+void ag_fold_copies(const ag_block *b, ag_opcode op, int64_t copies, void *buffer) {
+    while (copies > 1) {
+        int64_t half = copies / 2;
+        b->kernels->value[op]((size_t)(half * b->width), buffer, buffer,
+                              ag_element(b->type, buffer, (copies - half) * b->width), NULL);
+        copies -= half;
+    }
+}
+
+void ag_fold(const ag_block *b, ag_opcode op, void *buffer) {
+    void *x = b->call->in[0].data;
+    memcpy(buffer, ag_piece_of(b, x, 0), ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = b->copies; i < b->count; i += b->copies) {
+        b->kernels->value[op](ag_piece(b, i), buffer, buffer, ag_piece_of(b, x, i), NULL);
+    }
+    ag_fold_copies(b, op, b->copies, buffer);
+}
+
+/* ---- sum and mean ---- */
+
+/* Strides over the result, in the operand's axes: 0 along the reduced ones. */
+static void result_strides(const ag_call *call, int64_t *stride) {
+    const ag_reduction *p = call->params;
+    const ag_view *result = call->out.view;
+    for (int i = 0, j = 0; i < call->in[0].view->rank; i++) {
+        bool reduced = p->mask & 1u << i;
+        stride[i] = reduced ? 0 : result->stride[j];
+        j += !reduced || p->keep;
+    }
+}
+
+static bool sum_forward(const ag_call *call) {
+    const ag_view *view = call->in[0].view;
+    int64_t stride[AG_MAX_RANK];
+    result_strides(call, stride);
+    memset(call->out.data, 0, (size_t)call->out.view->count * ag_type_size(call->type));
+    ag_strided_add(call->type, view->rank, view->dim, call->out.data, stride, call->in[0].data, view->stride);
+    return true;
+}
+
+static bool sum_adjoint(const ag_call *call) {
+    const ag_view *view = call->in_adjoint[0].view;
+    void *to = call->in_adjoint[0].data;
+    int64_t stride[AG_MAX_RANK];
+    result_strides(call, stride);
+    if (call->fresh & 1) {
+        ag_strided_copy(call->type, view->rank, view->dim, to, view->stride, call->out_adjoint.data, stride);
+    } else {
+        ag_strided_add(call->type, view->rank, view->dim, to, view->stride, call->out_adjoint.data, stride);
+    }
+    return true;
+}
+
+static ag_var sum_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_reduce_sum(tangents[0], rule->params);
+}
+
+static void sum_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_shape shape = ag_shape_of(rule->in[0]);
+    contributions[0] = ag_expand(ag_reduce_align(w, shape, rule->params), shape);
+}
+
+static const ag_operation sum_operation = {
+    .name = "sum",
+    .shape = ag_reduce_shape,
+    .forward = sum_forward,
+    .adjoint = sum_adjoint,
+    .tangent = sum_tangent,
+    .record = sum_record,
+    .strided = true,
+    .stores = true,
+};
+
+ag_var ag_reduce_sum(ag_var x, const ag_reduction *p) { return ag_apply(&sum_operation, &x, 1, p, sizeof *p); }
+
+ag_var ag_sum_over(ag_var x, ag_axes axes, bool keep) { return ag_reduce(&sum_operation, AG_ANY_AXES, x, axes, keep); }
+
+ag_var ag_mean_over(ag_var x, ag_axes axes, bool keep) {
+    if (ag_is_inert(x)) return x;
+    ag_shape shape = ag_shape_of(x);
+    uint32_t mask;
+    if (!ag_reduce_axes(x.tape, "mean", axes, shape, &mask)) return ag_inert(x.tape);
+    int64_t count = 1;
+    for (int i = 0; i < shape.rank; i++) count *= mask & 1u << i ? shape.dim[i] : 1;
+    if (count == 0) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "mean: no elements to take the mean of in shape %s", ag_show_shape(shape).text);
+        return ag_inert(x.tape);
+    }
+    return ag_div(ag_reduce_masked(&sum_operation, AG_ANY_AXES, x, mask, keep), (double)count);
+}

@@ -1,0 +1,145 @@
+/* Greatest and least elements, and where the greatest is. */
+#include "reduce_impl.h"
+
+#include <math.h>
+
+/* ---- max and min ---- */
+
+static bool max_shape(ag_call *call) { return ag_reduce_shape_nonempty(call, "max"); }
+static bool min_shape(ag_call *call) { return ag_reduce_shape_nonempty(call, "min"); }
+
+static bool extreme_block(const ag_block *b, ag_opcode op) {
+    if (b->stride == 1) {
+        const void *row = ag_piece_of(b, b->call->in[0].data, 0);
+        double value = (op == AG_MAX ? b->kernels->max : b->kernels->min)((size_t)b->count, row);
+        ag_store(b->type, b->call->out.data, b->y, value);
+        return true;
+    }
+    ag_buffer best;
+    ag_fold(b, op, best);
+    memcpy(ag_element(b->type, b->call->out.data, b->y), best, (size_t)b->width * ag_type_size(b->type));
+    return true;
+}
+
+static bool max_block(const ag_block *b) { return extreme_block(b, AG_MAX); }
+static bool min_block(const ag_block *b) { return extreme_block(b, AG_MIN); }
+static bool max_forward(const ag_call *call) { return ag_reduce_blocks(call, max_block); }
+static bool min_forward(const ag_call *call) { return ag_reduce_blocks(call, min_block); }
+
+/* Twice through the elements: how many equal the result, then an equal share for each. Where the result is NaN none
+ * does, and the derivative is 0. */
+static bool extreme_adjoint_block(const ag_block *b) {
+    const ag_call *call = b->call;
+    const ag_kernels *kernels = b->kernels;
+    ag_buffer result, equal, share;
+    ag_repeat_results(b, call->out.data, result);
+    memset(share, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        kernels->value[AG_EQ](n, equal, ag_piece_of(b, call->in[0].data, i), result, NULL);
+        kernels->add_to(n, share, equal);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, share);
+    for (int64_t j = 0; j < b->width; j++) {
+        double equals = ag_load(b->type, share, j);
+        ag_store(b->type, share, j, equals > 0 ? ag_load_adjoint(call, b->y + j) / equals : 0);
+    }
+    ag_repeat(b, share);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        kernels->value[AG_EQ](n, equal, ag_piece_of(b, call->in[0].data, i), result, NULL);
+        /* to += chain(share, equal) */
+        kernels->partial[AG_MUL][0](n, ag_piece_of(b, call->in_adjoint[0].data, i), share, equal, equal, NULL, equal);
+    }
+    return true;
+}
+
+static bool extreme_adjoint(const ag_call *call) { return ag_reduce_blocks(call, extreme_adjoint_block); }
+
+/* 1 where an element equals its result, else 0, and how many do, at least 1; both broadcast to the operand. */
+static ag_var which(const ag_rule *rule, ag_var *equals) {
+    const ag_reduction *p = rule->params;
+    ag_shape shape = ag_shape_of(rule->in[0]);
+    ag_var equal = ag_eq(rule->in[0], ag_reduce_align(rule->out, shape, p));
+    *equals = ag_max(ag_reduce_sum(equal, p), 1.0);
+    return equal;
+}
+
+static ag_var extreme_tangent(const ag_rule *rule, const ag_var *tangents) {
+    ag_var equals, equal = which(rule, &equals);
+    return ag_div(ag_reduce_sum(ag_chain(tangents[0], equal), rule->params), equals);
+}
+
+static void extreme_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_var equals, equal = which(rule, &equals);
+    ag_var share = ag_reduce_align(ag_div(w, equals), ag_shape_of(rule->in[0]), rule->params);
+    contributions[0] = ag_chain(share, equal);
+}
+
+static const ag_operation max_operation = {
+    .name = "max",
+    .shape = max_shape,
+    .forward = max_forward,
+    .adjoint = extreme_adjoint,
+    .tangent = extreme_tangent,
+    .record = extreme_record,
+};
+static const ag_operation min_operation = {
+    .name = "min",
+    .shape = min_shape,
+    .forward = min_forward,
+    .adjoint = extreme_adjoint,
+    .tangent = extreme_tangent,
+    .record = extreme_record,
+};
+
+ag_var ag_max_over(ag_var x, ag_axes axes, bool keep) {
+    return ag_reduce(&max_operation, AG_ADJACENT_AXES, x, axes, keep);
+}
+
+ag_var ag_min_over(ag_var x, ag_axes axes, bool keep) {
+    return ag_reduce(&min_operation, AG_ADJACENT_AXES, x, axes, keep);
+}
+
+/* ---- argmax ---- */
+
+static bool argmax_shape(ag_call *call) { return ag_reduce_shape_nonempty(call, "argmax"); }
+
+/* The first of the greatest, or the first NaN: the value first, by kernels, then a search for it. */
+static bool argmax_block(const ag_block *b) {
+    void *x = b->call->in[0].data;
+    ag_buffer best;
+    ag_fold(b, AG_MAX, best);
+    for (int64_t j = 0; j < b->width; j++) {
+        double value = ag_load(b->type, best, j);
+        int64_t at = b->x + j, i = 0;
+        for (; i < b->count - 1; i++, at += b->stride) {
+            double candidate = ag_load(b->type, x, at);
+            if (candidate == value || isnan(candidate)) break;
+        }
+        ag_store(b->type, b->call->out.data, b->y + j, (double)i);
+    }
+    return true;
+}
+
+static bool argmax_forward(const ag_call *call) { return ag_reduce_blocks(call, argmax_block); }
+
+static bool argmax_adjoint(const ag_call *call) {
+    (void)call;
+    return true;
+}
+
+static const ag_operation argmax_operation = {
+    .name = "argmax",
+    .shape = argmax_shape,
+    .forward = argmax_forward,
+    .adjoint = argmax_adjoint,
+};
+
+ag_var ag_argmax(ag_var x, int axis) {
+    if (x.tape == NULL) return ag_inert(NULL);
+    ag_pause(x.tape); /* a constant */
+    ag_var result = ag_reduce(&argmax_operation, AG_ADJACENT_AXES, x, (ag_axes){.count = 1, .axis = {axis}}, false);
+    ag_resume(x.tape);
+    return result;
+}

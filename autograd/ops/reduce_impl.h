@@ -1,0 +1,79 @@
+/* What the reductions share: axes, shapes, and walking over an operand in blocks that kernels can work on.
+ *
+ * A reduction takes `count` elements to each result. Its operand is (outer, count, inner): results are (outer, inner), and
+ * the elements of one of them are `inner` apart. A block is some adjacent results of one `outer`, with all their elements.
+ * Kernels want long rows, so where `inner` is small a block takes several positions of the reduced axis at once: they are
+ * adjacent in memory. */
+#ifndef AG_REDUCE_IMPL_H
+#define AG_REDUCE_IMPL_H
+
+#include "structural_impl.h"
+
+/* Elements that a block has at once; buffers of this size stand on the stack. */
+enum { AG_BLOCK = 512 };
+typedef double ag_buffer[AG_BLOCK]; /* for numbers of either type */
+
+/* The parameters of a reduction. */
+typedef struct ag_reduction {
+    uint32_t mask; /* bit i: axis i is reduced */
+    uint32_t keep; /* reduced axes stay, with length 1 */
+} ag_reduction;
+
+/* Whether an operation takes reduced axes anywhere, or side by side only. */
+enum { AG_ANY_AXES, AG_ADJACENT_AXES };
+
+/* Applies a reduction; where its reduced axes have to be adjacent and are not, to a permuted view. In two steps: axes as
+ * bits (false, with the tape in error, if they are not some different axes of the shape), then the rest. */
+ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep);
+bool ag_reduce_axes(ag_tape *tape, const char *what, ag_axes axes, ag_shape shape, uint32_t *mask);
+ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint32_t mask, bool keep);
+
+/* The shape rule. */
+bool ag_reduce_shape(ag_call *call);
+/* The same, but an error of operation `what` if there is nothing to reduce. */
+bool ag_reduce_shape_nonempty(ag_call *call, const char *what);
+
+/* w, in the shape of a reduction's result, with the reduced axes as axes of length 1: it broadcasts to the operand. */
+ag_var ag_reduce_align(ag_var w, ag_shape operand, const ag_reduction *p);
+/* The sum over the reduced axes, in the shape of the result. */
+ag_var ag_reduce_sum(ag_var x, const ag_reduction *p);
+
+/* The lengths of an operand with adjacent reduced axes. */
+typedef struct ag_extent {
+    int64_t outer, count, inner;
+} ag_extent;
+ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask);
+
+typedef struct ag_block {
+    const ag_call *call;
+    const ag_kernels *kernels;
+    ag_type type;
+    int64_t count, stride; /* elements of a result, and from one to the next */
+    int64_t width;         /* results, adjacent */
+    int64_t copies;        /* positions of the reduced axis taken at once; more than 1 only if width == stride */
+    int64_t x, y;          /* the first element in the operand, the first result */
+} ag_block;
+
+/* Calls `each` for all blocks in order; stops at the first false, which it returns. */
+bool ag_reduce_blocks(const ag_call *call, bool (*each)(const ag_block *b));
+
+/* Elements in the piece that begins at position i of the reduced axis: up to `copies` positions. */
+static inline size_t ag_piece(const ag_block *b, int64_t i) {
+    int64_t positions = b->count - i < b->copies ? b->count - i : b->copies;
+    return (size_t)(positions * b->width);
+}
+static inline void *ag_piece_of(const ag_block *b, void *operand, int64_t i) {
+    return ag_element(b->type, operand, b->x + i * b->stride);
+}
+
+/* A buffer's first `width` numbers, repeated to fill a whole piece. */
+void ag_repeat(const ag_block *b, void *buffer);
+/* The block's results, or their adjoints, repeated. */
+void ag_repeat_results(const ag_block *b, const void *results, void *buffer);
+/* Brings the `copies` of partial results down to one, pairwise, by a binary operation. */
+void ag_fold_copies(const ag_block *b, ag_opcode op, int64_t copies, void *buffer);
+/* buffer[0..width-1] = the elements of each result, joined by a binary operation (of equal copies, in a fixed order).
+ * There is at least one. */
+void ag_fold(const ag_block *b, ag_opcode op, void *buffer);
+
+#endif

@@ -1,0 +1,301 @@
+/* Euclidean norms and log sum exp, without overflow. */
+#include "reduce_impl.h"
+
+#include <float.h>
+#include <math.h>
+
+/* ---- norm ---- */
+
+/* Whether a sum of squares can be trusted: no square that matters to it was lost to overflow or underflow. */
+static bool is_safe_sum(ag_type type, double sum) {
+    return type == AG_F64 ? sum > 1e-280 && sum < 1e300 : sum > 1e-26 && sum < 1e37;
+}
+
+/* The norm of one result's elements, scaled by a power of two near the greatest. */
+static double scaled_norm(const ag_block *b, int64_t column) {
+    const void *x = b->call->in[0].data;
+    int64_t first = b->x + column;
+    double most = 0, sum = 0;
+    for (int64_t i = 0; i < b->count; i++) {
+        double size = fabs(ag_load(b->type, x, first + i * b->stride));
+        if (isnan(size)) return size;
+        if (size > most) most = size;
+    }
+    if (most == 0 || isinf(most)) return most;
+    int exponent;
+    (void)frexp(most, &exponent);
+    for (int64_t i = 0; i < b->count; i++) {
+        double scaled = ldexp(ag_load(b->type, x, first + i * b->stride), -exponent);
+        sum += scaled * scaled;
+    }
+    return ldexp(sqrt(sum), exponent);
+}
+
+static bool norm_block(const ag_block *b) {
+    void *x = b->call->in[0].data;
+    ag_buffer sums;
+    if (b->count == 0) {
+        memset(sums, 0, sizeof sums);
+    } else if (b->stride == 1) {
+        ag_store(b->type, sums, 0, b->kernels->dot((size_t)b->count, ag_piece_of(b, x, 0), ag_piece_of(b, x, 0)));
+    } else {
+        memset(sums, 0, ag_piece(b, 0) * ag_type_size(b->type));
+        for (int64_t i = 0; i < b->count; i += b->copies) {
+            const void *piece = ag_piece_of(b, x, i);
+            b->kernels->value[AG_FMA](ag_piece(b, i), sums, piece, piece, sums);
+        }
+        ag_fold_copies(b, AG_ADD, b->copies, sums);
+    }
+    for (int64_t j = 0; j < b->width; j++) {
+        double sum = ag_load(b->type, sums, j);
+        ag_store(b->type, b->call->out.data, b->y + j, is_safe_sum(b->type, sum) ? sqrt(sum) : scaled_norm(b, j));
+    }
+    return true;
+}
+
+static bool norm_forward(const ag_call *call) { return ag_reduce_blocks(call, norm_block); }
+
+/* One result's derivatives w x / r, where w / r cannot be taken first. */
+static void add_directions(const ag_block *b, int64_t column, double w, double r) {
+    void *to = b->call->in_adjoint[0].data;
+    for (int64_t i = 0; i < b->count && r != 0; i++) {
+        int64_t at = b->x + column + i * b->stride;
+        double partial = ag_load(b->type, b->call->in[0].data, at) / r;
+        ag_store(b->type, to, at, ag_load(b->type, to, at) + ag_chain_number(w, partial));
+    }
+}
+
+static bool norm_adjoint_block(const ag_block *b) {
+    const ag_call *call = b->call;
+    ag_buffer scale;
+    double least = b->type == AG_F64 ? 1e-290 : 1e-35, most = 1 / least;
+    bool easy = false;
+    for (int64_t j = 0; j < b->width; j++) {
+        double w = ag_load_adjoint(call, b->y + j), r = ag_load(b->type, call->out.data, b->y + j), quotient = w / r;
+        bool ordinary = fabs(quotient) > least && fabs(quotient) < most && r < most;
+        ag_store(b->type, scale, j, ordinary ? quotient : 0);
+        easy |= ordinary;
+        if (!ordinary && w != 0) add_directions(b, j, w, r);
+    }
+    if (!easy) return true;
+    ag_repeat(b, scale);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        const void *x = ag_piece_of(b, call->in[0].data, i);
+        void *to = ag_piece_of(b, call->in_adjoint[0].data, i);
+        b->kernels->partial[AG_MUL][0](ag_piece(b, i), to, scale, x, x, NULL, x); /* to += chain(scale, x) */
+    }
+    return true;
+}
+
+static bool norm_adjoint(const ag_call *call) { return ag_reduce_blocks(call, norm_adjoint_block); }
+
+/* x / r, and 0 where r is 0. */
+static ag_var directions(const ag_rule *rule) {
+    ag_var r = ag_reduce_align(rule->out, ag_shape_of(rule->in[0]), rule->params);
+    return ag_select(ag_eq(r, 0.0), 0.0, ag_div(rule->in[0], r));
+}
+
+static ag_var norm_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_reduce_sum(ag_chain(tangents[0], directions(rule)), rule->params);
+}
+
+static void norm_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_var aligned = ag_reduce_align(w, ag_shape_of(rule->in[0]), rule->params);
+    contributions[0] = ag_chain(aligned, directions(rule));
+}
+
+static const ag_operation norm_operation = {
+    .name = "norm",
+    .shape = ag_reduce_shape,
+    .forward = norm_forward,
+    .adjoint = norm_adjoint,
+    .tangent = norm_tangent,
+    .record = norm_record,
+};
+
+ag_var ag_norm_over(ag_var x, ag_axes axes, bool keep) {
+    return ag_reduce(&norm_operation, AG_ADJACENT_AXES, x, axes, keep);
+}
+
+/* ---- log sum exp ----
+ * Its derivative by an element is exp(x - r), r the result: a share of 1. Where r is -inf (nothing but -inf) all shares
+ * are 0; where it is +inf, elements that are +inf have equal shares and the others none; NaN gives NaN. */
+
+static bool logsumexp_row(const ag_block *b) {
+    const void *x = ag_piece_of(b, b->call->in[0].data, 0);
+    ag_buffer part;
+    double most = b->kernels->max((size_t)b->count, x), sum = 0;
+    if (isfinite(most)) {
+        for (int64_t i = 0; i < b->count; i += b->copies) {
+            sum += b->kernels->exp_shifted(ag_piece(b, i), part, ag_piece_of(b, b->call->in[0].data, i), most);
+        }
+        most += log(sum);
+    }
+    ag_store(b->type, b->call->out.data, b->y, most);
+    return true;
+}
+
+static bool logsumexp_block(const ag_block *b) {
+    const ag_kernels *kernels = b->kernels;
+    ag_buffer most, sum, part;
+    if (b->count == 0) {
+        for (int64_t j = 0; j < b->width; j++) ag_store(b->type, b->call->out.data, b->y + j, -HUGE_VAL);
+        return true;
+    }
+    if (b->stride == 1) return logsumexp_row(b);
+    ag_fold(b, AG_MAX, most);
+    ag_repeat(b, most);
+    memset(sum, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        kernels->value[AG_SUB](n, part, ag_piece_of(b, b->call->in[0].data, i), most, NULL);
+        kernels->value[AG_EXP](n, part, part, NULL, NULL);
+        kernels->add_to(n, sum, part);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, sum);
+    for (int64_t j = 0; j < b->width; j++) {
+        double m = ag_load(b->type, most, j);
+        ag_store(b->type, b->call->out.data, b->y + j, isfinite(m) ? m + log(ag_load(b->type, sum, j)) : m);
+    }
+    return true;
+}
+
+static bool logsumexp_forward(const ag_call *call) { return ag_reduce_blocks(call, logsumexp_block); }
+
+/* The results, repeated, as what to shift the elements by: 0 for -inf. */
+static void shifts(const ag_block *b, const void *results, void *r) {
+    ag_repeat_results(b, results, r);
+    for (int64_t j = 0; j < b->width; j++) {
+        if (ag_load(b->type, r, j) == -HUGE_VAL) ag_store(b->type, r, j, 0);
+    }
+    ag_repeat(b, r);
+}
+
+/* shares = exp(x - r) for the piece at i. Not right yet where r is +inf. */
+static void shares_of_piece(const ag_block *b, int64_t i, const void *r, void *shares) {
+    size_t n = ag_piece(b, i);
+    b->kernels->value[AG_SUB](n, shares, ag_piece_of(b, b->call->in[0].data, i), r, NULL);
+    b->kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
+}
+
+/* to = (or, with `add`, +=) w * share for the elements of a result that is +inf. */
+static void infinite_shares(const ag_block *b, int64_t column, double w, bool add, void *to) {
+    const void *x = b->call->in[0].data;
+    int64_t infinite = 0, first = b->x + column;
+    for (int64_t i = 0; i < b->count; i++) infinite += ag_load(b->type, x, first + i * b->stride) == HUGE_VAL;
+    for (int64_t i = 0; i < b->count; i++) {
+        int64_t at = first + i * b->stride;
+        double share = ag_load(b->type, x, at) == HUGE_VAL ? 1 / (double)infinite : 0;
+        ag_store(b->type, to, at, (add ? ag_load(b->type, to, at) : 0) + ag_chain_number(w, share));
+    }
+}
+
+static bool logsumexp_adjoint_block(const ag_block *b) {
+    const ag_call *call = b->call;
+    ag_buffer r, w, shares;
+    shifts(b, call->out.data, r);
+    ag_repeat_results(b, call->out_adjoint.data, w);
+    for (int64_t j = 0; j < b->width; j++) {
+        if (ag_load(b->type, r, j) != HUGE_VAL) continue;
+        infinite_shares(b, j, ag_load(b->type, w, j), true, call->in_adjoint[0].data);
+        ag_store(b->type, w, j, 0);
+    }
+    ag_repeat(b, w);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        shares_of_piece(b, i, r, shares);
+        void *to = ag_piece_of(b, call->in_adjoint[0].data, i);
+        b->kernels->partial[AG_MUL][0](ag_piece(b, i), to, w, shares, shares, NULL, shares); /* += chain(w, shares) */
+    }
+    return true;
+}
+
+static bool logsumexp_adjoint(const ag_call *call) { return ag_reduce_blocks(call, logsumexp_adjoint_block); }
+
+/* ---- the shares, recorded: an operation p = exp(x - r) of elements and results, as if those were independent ---- */
+
+static bool shares_shape(ag_call *call) {
+    call->shape = ag_dims_of(call->in[0].view);
+    return true;
+}
+
+static bool shares_block(const ag_block *b) {
+    const ag_call *call = b->call;
+    ag_buffer r;
+    shifts(b, call->in[1].data, r);
+    for (int64_t i = 0; i < b->count; i += b->copies) shares_of_piece(b, i, r, ag_piece_of(b, call->out.data, i));
+    for (int64_t j = 0; j < b->width; j++) {
+        if (ag_load(b->type, r, j) == HUGE_VAL) infinite_shares(b, j, 1, false, call->out.data);
+    }
+    return true;
+}
+
+static bool shares_forward(const ag_call *call) { return ag_reduce_blocks(call, shares_block); }
+
+/* dp = p (dx - dr) */
+static bool shares_adjoint_block(const ag_block *b) {
+    const ag_call *call = b->call;
+    ag_buffer sum, part;
+    memset(sum, 0, b->count > 0 ? ag_piece(b, 0) * ag_type_size(b->type) : sizeof sum);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        b->kernels->value[AG_CHAIN](n, part, ag_piece_of(b, call->out_adjoint.data, i), ag_piece_of(b, call->out.data, i),
+                                    NULL);
+        if (call->in_adjoint[0].data) b->kernels->add_to(n, ag_piece_of(b, call->in_adjoint[0].data, i), part);
+        b->kernels->add_to(n, sum, part);
+    }
+    if (call->in_adjoint[1].data == NULL) return true;
+    ag_fold_copies(b, AG_ADD, b->copies, sum);
+    b->kernels->add_scaled((size_t)b->width, ag_element(b->type, call->in_adjoint[1].data, b->y), -1, sum);
+    return true;
+}
+
+static bool shares_adjoint(const ag_call *call) { return ag_reduce_blocks(call, shares_adjoint_block); }
+
+static ag_var shares_tangent(const ag_rule *rule, const ag_var *tangents) {
+    ag_var along = tangents[0];
+    if (!ag_is_zero(tangents[1])) {
+        along = ag_sub(along, ag_reduce_align(tangents[1], ag_shape_of(rule->in[0]), rule->params));
+    }
+    return ag_chain(rule->out, along);
+}
+
+static void shares_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[0] = ag_chain(w, rule->out);
+    if (rule->wanted[1]) contributions[1] = ag_neg(ag_reduce_sum(contributions[0], rule->params));
+}
+
+static const ag_operation shares_operation = {
+    .name = "shares",
+    .shape = shares_shape,
+    .forward = shares_forward,
+    .adjoint = shares_adjoint,
+    .tangent = shares_tangent,
+    .record = shares_record,
+};
+
+static ag_var shares(const ag_rule *rule) {
+    ag_var operands[] = {rule->in[0], rule->out};
+    return ag_apply(&shares_operation, operands, 2, rule->params, rule->params_size);
+}
+
+static ag_var logsumexp_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_reduce_sum(ag_chain(tangents[0], shares(rule)), rule->params);
+}
+
+static void logsumexp_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_var aligned = ag_reduce_align(w, ag_shape_of(rule->in[0]), rule->params);
+    contributions[0] = ag_chain(aligned, shares(rule));
+}
+
+static const ag_operation logsumexp_operation = {
+    .name = "logsumexp",
+    .shape = ag_reduce_shape,
+    .forward = logsumexp_forward,
+    .adjoint = logsumexp_adjoint,
+    .tangent = logsumexp_tangent,
+    .record = logsumexp_record,
+};
+
+ag_var ag_logsumexp_over(ag_var x, ag_axes axes, bool keep) {
+    return ag_reduce(&logsumexp_operation, AG_ADJACENT_AXES, x, axes, keep);
+}

@@ -1,0 +1,314 @@
+/* Softmax and its logarithm over one axis.
+ *
+ * Entries of -inf are masked: their probability is 0, their logarithm -inf, and both have derivative 0, whatever the
+ * adjoint. If all are -inf, all are masked. Entries of +inf share the probability equally. NaN gives NaN.
+ *
+ * Over the last axis rows go through row kernels; over others columns go in blocks (reduce_impl.h). */
+#include "softmax_impl.h"
+
+#include <math.h>
+
+/* What to do with columns whose greatest element is m, not finite; `stride` apart. */
+static void softmax_edge(ag_type type, int64_t count, int64_t stride, void *out, const void *x, double m, bool logs) {
+    int64_t infinite = 0;
+    for (int64_t i = 0; i < count; i++) infinite += ag_load(type, x, i * stride) == HUGE_VAL;
+    for (int64_t i = 0; i < count; i++) {
+        double p = isnan(m) ? m : ag_load(type, x, i * stride) == HUGE_VAL ? 1 / (double)infinite : 0;
+        ag_store(type, out, i * stride, logs ? log(p) : p);
+    }
+}
+
+void ag_softmax_exps(const ag_kernels *kernels, ag_type type, int64_t n, void *exps, const void *x, double *shift,
+                     double *sum) {
+    *shift = kernels->max((size_t)n, x);
+    if (isfinite(*shift)) {
+        *sum = kernels->exp_shifted((size_t)n, exps, x, *shift);
+    } else {
+        softmax_edge(type, n, 1, exps, x, *shift, false);
+        *sum = 1;
+    }
+}
+
+/* ---- values ---- */
+
+static bool softmax_shape(ag_call *call) {
+    call->shape = ag_dims_of(call->in[0].view);
+    return true;
+}
+
+static bool softmax_row(const ag_block *b) {
+    void *x = ag_piece_of(b, b->call->in[0].data, 0), *out = ag_piece_of(b, b->call->out.data, 0);
+    double shift, sum;
+    ag_softmax_exps(b->kernels, b->type, b->count, out, x, &shift, &sum);
+    if (sum != 1) b->kernels->scale((size_t)b->count, out, 1 / sum, out);
+    return true;
+}
+
+static bool log_softmax_row(const ag_block *b) {
+    void *x = ag_piece_of(b, b->call->in[0].data, 0), *out = ag_piece_of(b, b->call->out.data, 0);
+    size_t n = (size_t)b->count;
+    double m = b->kernels->max(n, x);
+    if (!isfinite(m)) {
+        softmax_edge(b->type, b->count, 1, out, x, m, true);
+        return true;
+    }
+    double log_sum = log(b->kernels->exp_shifted(n, out, x, m));
+    for (size_t i = 0; i < n; i += AG_BLOCK) { /* (x - m) - log sum: for large m that is not x - (m + log sum) */
+        size_t width = n - i < AG_BLOCK ? n - i : AG_BLOCK, size = ag_type_size(b->type);
+        void *to = ag_element(b->type, out, (int64_t)i);
+        memcpy(to, (const char *)x + i * size, width * size);
+        b->kernels->add_value(width, to, -m);
+        b->kernels->add_value(width, to, -log_sum);
+    }
+    return true;
+}
+
+static bool columns(const ag_block *b, bool logs) {
+    const ag_kernels *kernels = b->kernels;
+    void *x = b->call->in[0].data, *out = b->call->out.data;
+    ag_buffer most, sum;
+    bool edge[AG_BLOCK];
+    if (b->count == 0) return true;
+    ag_fold(b, AG_MAX, most);
+    for (int64_t j = 0; j < b->width; j++) edge[j] = !isfinite(ag_load(b->type, most, j));
+    ag_repeat(b, most);
+    memset(sum, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        void *to = ag_piece_of(b, out, i);
+        kernels->value[AG_SUB](n, to, ag_piece_of(b, x, i), most, NULL);
+        kernels->value[AG_EXP](n, to, to, NULL, NULL);
+        kernels->add_to(n, sum, to);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, sum);
+    kernels->value[logs ? AG_LOG : AG_RECIP]((size_t)b->width, sum, sum, NULL, NULL);
+    ag_repeat(b, sum);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        void *to = ag_piece_of(b, out, i);
+        if (logs) {
+            kernels->value[AG_SUB](n, to, ag_piece_of(b, x, i), most, NULL);
+            kernels->value[AG_SUB](n, to, to, sum, NULL);
+        } else {
+            kernels->value[AG_MUL](n, to, to, sum, NULL);
+        }
+    }
+    for (int64_t j = 0; j < b->width; j++) {
+        if (!edge[j]) continue;
+        softmax_edge(b->type, b->count, b->stride, ag_element(b->type, out, b->x + j), ag_element(b->type, x, b->x + j),
+                     ag_load(b->type, most, j), logs);
+    }
+    return true;
+}
+
+static bool softmax_block(const ag_block *b) { return b->stride == 1 ? softmax_row(b) : columns(b, false); }
+static bool log_softmax_block(const ag_block *b) { return b->stride == 1 ? log_softmax_row(b) : columns(b, true); }
+static bool softmax_forward(const ag_call *call) { return ag_reduce_blocks(call, softmax_block); }
+static bool log_softmax_forward(const ag_call *call) { return ag_reduce_blocks(call, log_softmax_block); }
+
+/* ---- adjoint of softmax: p (w - <w, p>) ---- */
+
+static void softmax_adjoint_row(const ag_block *b, bool fresh) {
+    const ag_kernels *kernels = b->kernels;
+    const void *p = ag_piece_of(b, b->call->out.data, 0), *w = ag_piece_of(b, b->call->out_adjoint.data, 0);
+    void *to = ag_piece_of(b, b->call->in_adjoint[0].data, 0);
+    size_t n = (size_t)b->count, size = ag_type_size(b->type);
+    double mean = kernels->dot(n, w, p);
+    ag_buffer part;
+    if (isfinite(mean)) {
+        for (size_t i = 0; i < n; i += AG_BLOCK) {
+            size_t width = n - i < AG_BLOCK ? n - i : AG_BLOCK;
+            const void *p_part = (const char *)p + i * size;
+            void *to_part = (char *)to + i * size;
+            memcpy(part, (const char *)w + i * size, width * size);
+            kernels->add_value(width, part, -mean);
+            if (fresh) kernels->value[AG_MUL](width, to_part, part, p_part, NULL);
+            else kernels->value[AG_FMA](width, to_part, part, p_part, to_part);
+        }
+        return;
+    }
+    /* some adjoint is infinite or NaN, perhaps only where p is 0 */
+    mean = 0;
+    for (int64_t i = 0; i < b->count; i++) mean += ag_chain_number(ag_load(b->type, w, i), ag_load(b->type, p, i));
+    for (int64_t i = 0; i < b->count; i++) {
+        double before = fresh ? 0 : ag_load(b->type, to, i);
+        double partial = ag_chain_number(ag_load(b->type, w, i) - mean, ag_load(b->type, p, i));
+        ag_store(b->type, to, i, before + partial);
+    }
+}
+
+static void softmax_adjoint_columns(const ag_block *b) {
+    const ag_kernels *kernels = b->kernels;
+    void *out = b->call->out.data, *adjoint = b->call->out_adjoint.data;
+    ag_buffer mean, part;
+    if (b->count == 0) return;
+    memset(mean, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        kernels->value[AG_CHAIN](n, part, ag_piece_of(b, adjoint, i), ag_piece_of(b, out, i), NULL);
+        kernels->add_to(n, mean, part);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, mean);
+    ag_repeat(b, mean);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        const void *p = ag_piece_of(b, out, i);
+        kernels->value[AG_SUB](n, part, ag_piece_of(b, adjoint, i), mean, NULL);
+        /* to += chain(p, part) */
+        kernels->partial[AG_MUL][0](n, ag_piece_of(b, b->call->in_adjoint[0].data, i), p, part, part, NULL, part);
+    }
+}
+
+/* Columns add to an adjoint that is not set yet: zeros first. */
+static void clear_columns(const ag_block *b) {
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        memset(ag_piece_of(b, b->call->in_adjoint[0].data, i), 0, ag_piece(b, i) * ag_type_size(b->type));
+    }
+}
+
+static bool softmax_adjoint_block(const ag_block *b) {
+    bool fresh = b->call->fresh & 1;
+    if (b->stride == 1) {
+        softmax_adjoint_row(b, fresh);
+    } else {
+        if (fresh) clear_columns(b);
+        softmax_adjoint_columns(b);
+    }
+    return true;
+}
+
+static bool softmax_adjoint(const ag_call *call) { return ag_reduce_blocks(call, softmax_adjoint_block); }
+
+/* ---- adjoint of its logarithm y: w - exp(y) sum(w), without masked entries ---- */
+
+static void log_softmax_adjoint_row(const ag_block *b, bool fresh) {
+    const ag_kernels *kernels = b->kernels;
+    void *y = ag_piece_of(b, b->call->out.data, 0), *w = ag_piece_of(b, b->call->out_adjoint.data, 0);
+    void *to = ag_piece_of(b, b->call->in_adjoint[0].data, 0);
+    size_t n = (size_t)b->count, size = ag_type_size(b->type);
+    double sum = kernels->sum(n, w);
+    ag_buffer p;
+    if (isfinite(sum) && kernels->min(n, y) != -HUGE_VAL) {
+        for (size_t i = 0; i < n; i += AG_BLOCK) {
+            size_t width = n - i < AG_BLOCK ? n - i : AG_BLOCK;
+            void *to_part = (char *)to + i * size, *w_part = (char *)w + i * size;
+            kernels->value[AG_EXP](width, p, (char *)y + i * size, NULL, NULL);
+            if (fresh) memcpy(to_part, w_part, width * size);
+            else kernels->add_to(width, to_part, w_part);
+            kernels->add_scaled(width, to_part, -sum, p);
+        }
+        return;
+    }
+    sum = 0;
+    for (int64_t i = 0; i < b->count; i++) sum += ag_load(b->type, y, i) == -HUGE_VAL ? 0 : ag_load(b->type, w, i);
+    for (int64_t i = 0; i < b->count; i++) {
+        double before = fresh ? 0 : ag_load(b->type, to, i), log_p = ag_load(b->type, y, i), added = 0;
+        if (log_p != -HUGE_VAL) added = ag_load(b->type, w, i) - ag_chain_number(sum, exp(log_p));
+        ag_store(b->type, to, i, before + added);
+    }
+}
+
+static void log_softmax_adjoint_columns(const ag_block *b) {
+    const ag_kernels *kernels = b->kernels;
+    void *out = b->call->out.data, *adjoint = b->call->out_adjoint.data;
+    ag_buffer sum, part, masked;
+    if (b->count == 0) return;
+    size_t longest = ag_piece(b, 0);
+    memset(sum, 0, longest * ag_type_size(b->type));
+    for (size_t k = 0; k < longest; k++) ag_store(b->type, masked, (int64_t)k, -HUGE_VAL);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        void *to = ag_piece_of(b, b->call->in_adjoint[0].data, i);
+        kernels->value[AG_NE](n, part, ag_piece_of(b, out, i), masked, NULL);
+        kernels->value[AG_CHAIN](n, part, ag_piece_of(b, adjoint, i), part, NULL);
+        kernels->add_to(n, sum, part);
+        kernels->add_to(n, to, part);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, sum);
+    ag_repeat(b, sum);
+    kernels->scale(longest, sum, -1, sum);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        kernels->value[AG_EXP](n, part, ag_piece_of(b, out, i), NULL, NULL);
+        /* to += chain(-sum, p) */
+        kernels->partial[AG_MUL][0](n, ag_piece_of(b, b->call->in_adjoint[0].data, i), sum, part, part, NULL, part);
+    }
+}
+
+static bool log_softmax_adjoint_block(const ag_block *b) {
+    bool fresh = b->call->fresh & 1;
+    if (b->stride == 1) {
+        log_softmax_adjoint_row(b, fresh);
+    } else {
+        if (fresh) clear_columns(b);
+        log_softmax_adjoint_columns(b);
+    }
+    return true;
+}
+
+static bool log_softmax_adjoint(const ag_call *call) { return ag_reduce_blocks(call, log_softmax_adjoint_block); }
+
+/* ---- recorded ---- */
+
+/* p (w - <w, p>): the Jacobian is symmetric, so this is the tangent too. */
+static ag_var softmax_product(const ag_rule *rule, ag_var w) {
+    ag_var mean = ag_reduce_sum(ag_chain(w, rule->out), rule->params);
+    return ag_chain(rule->out, ag_sub(w, mean));
+}
+
+static ag_var softmax_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return softmax_product(rule, tangents[0]);
+}
+
+static void softmax_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[0] = softmax_product(rule, w);
+}
+
+ag_var ag_log_softmax_tangent(ag_var y, ag_var v, const ag_reduction *over) {
+    ag_var mean = ag_reduce_sum(ag_chain(ag_exp(y), v), over);
+    return ag_chain(ag_ne(y, -HUGE_VAL), ag_sub(v, mean));
+}
+
+ag_var ag_log_softmax_adjoint(ag_var y, ag_var w, const ag_reduction *over) {
+    ag_var unmasked = ag_chain(w, ag_ne(y, -HUGE_VAL));
+    return ag_sub(unmasked, ag_chain(ag_exp(y), ag_reduce_sum(unmasked, over)));
+}
+
+static ag_var log_softmax_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_log_softmax_tangent(rule->out, tangents[0], rule->params);
+}
+
+static void log_softmax_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[0] = ag_log_softmax_adjoint(rule->out, w, rule->params);
+}
+
+static const ag_operation softmax_operation = {
+    .name = "softmax",
+    .shape = softmax_shape,
+    .forward = softmax_forward,
+    .adjoint = softmax_adjoint,
+    .tangent = softmax_tangent,
+    .record = softmax_record,
+    .stores = true,
+};
+static const ag_operation log_softmax_operation = {
+    .name = "log_softmax",
+    .shape = softmax_shape,
+    .forward = log_softmax_forward,
+    .adjoint = log_softmax_adjoint,
+    .tangent = log_softmax_tangent,
+    .record = log_softmax_record,
+    .stores = true,
+};
+
+static ag_var apply(const ag_operation *operation, ag_var x, int axis) {
+    if (x.tape == NULL) return ag_inert(NULL);
+    if (ag_is_inert(x)) return x;
+    axis = ag_check_axis(x.tape, operation->name, axis, ag_shape_of(x));
+    if (axis < 0) return ag_inert(x.tape);
+    ag_reduction over = {1u << axis, true};
+    return ag_apply(operation, &x, 1, &over, sizeof over);
+}
+
+ag_var ag_softmax(ag_var x, int axis) { return apply(&softmax_operation, x, axis); }
+ag_var ag_log_softmax(ag_var x, int axis) { return apply(&log_softmax_operation, x, axis); }

@@ -1,0 +1,60 @@
+/* What the structural operations share. */
+#ifndef AG_STRUCTURAL_IMPL_H
+#define AG_STRUCTURAL_IMPL_H
+
+#include "ops_impl.h"
+
+/* An inert var of a tape, which may be NULL: what an operation returns after ag_fail. Defined by the tape. */
+ag_var ag_inert(ag_tape *tape);
+
+/* The number of elements of a shape. False, with the tape in error, if it or a row-major stride overflows. */
+static inline bool ag_checked_count(ag_tape *tape, const char *what, ag_shape shape, int64_t *count) {
+    int64_t reach = 1;
+    *count = 1;
+    for (int i = 0; i < shape.rank; i++) {
+        if (!ag_multiply_sizes(reach, shape.dim[i] > 1 ? shape.dim[i] : 1, &reach)) {
+            ag_fail(tape, AG_ERR_SLOTS, "%s: a result of shape %s has too many elements", what, ag_show_shape(shape).text);
+            return false;
+        }
+        *count *= shape.dim[i];
+    }
+    return true;
+}
+
+/* The product of dims from..to-1. */
+static inline int64_t ag_count_dims(const int64_t *dim, int from, int to) {
+    int64_t count = 1;
+    for (int i = from; i < to; i++) count *= dim[i];
+    return count;
+}
+
+static inline ag_shape ag_dims_of(const ag_view *view) {
+    ag_shape shape = {.rank = view->rank};
+    for (int i = 0; i < view->rank; i++) shape.dim[i] = view->dim[i];
+    return shape;
+}
+
+/* The tape of the first operand that has one; NULL if all are plain numbers. */
+static inline ag_tape *ag_find_tape(const ag_var *xs, int n) {
+    for (int k = 0; k < n; k++) {
+        if (xs[k].tape != NULL) return xs[k].tape;
+    }
+    return NULL;
+}
+
+/* The first inert operand, or -1. */
+static inline int ag_find_inert(const ag_var *xs, int n) {
+    for (int k = 0; k < n; k++) {
+        if (ag_is_inert(xs[k])) return k;
+    }
+    return -1;
+}
+
+static inline double ag_load_adjoint(const ag_call *call, int64_t i) {
+    return ag_load(call->type, call->out_adjoint.data, i);
+}
+
+/* w * p, but 0 if either is 0: how a partial reaches an adjoint. */
+static inline double ag_chain_number(double w, double p) { return w == 0 || p == 0 ? 0 : w * p; }
+
+#endif

@@ -1,0 +1,148 @@
+#include "memory_impl.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <sys/mman.h>
+#define AG_CAN_RESERVE 1
+#else
+#define AG_CAN_RESERVE 0
+#endif
+
+static bool permitted(ag_memory *memory, size_t bytes) {
+    return !memory->permit || memory->permit(memory->context, bytes);
+}
+
+void *ag_memory_resize(ag_memory *memory, void *block, size_t old_size, size_t new_size) {
+    if (new_size == 0) {
+        ag_memory_free(memory, block, old_size);
+        return NULL;
+    }
+    if (new_size > old_size && !permitted(memory, new_size - old_size)) return NULL;
+    void *moved = realloc(block, new_size);
+    if (moved) memory->held += new_size - old_size;
+    return moved;
+}
+
+void *ag_memory_zeroed(ag_memory *memory, size_t size) {
+    if (!permitted(memory, size)) return NULL;
+    void *block = calloc(size ? size : 1, 1);
+    if (block) memory->held += size;
+    return block;
+}
+
+void ag_memory_free(ag_memory *memory, void *block, size_t size) {
+    if (block) memory->held -= size;
+    free(block);
+}
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static bool grow_by_copying(ag_memory *memory, ag_range *range, size_t need) {
+    size_t size = larger(need, range->size < SIZE_MAX / 2 ? 2 * range->size : need);
+    char *base = ag_memory_resize(memory, range->base, range->size, size);
+    if (!base) return false;
+    range->base = base;
+    range->size = size;
+    return true;
+}
+
+#if AG_CAN_RESERVE
+
+enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21, FIRST_COMMIT = 1 << 16, LARGEST_STEP = 1 << 28 };
+
+static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
+
+/* Reserves address space for `most` bytes or, where that is refused, for less: down to 64 times `need`. */
+static bool reserve(ag_range *range, size_t need, size_t most) {
+    size_t least = larger(round_up(need, PAGE), 1 << 20);
+    for (size_t size = round_up(larger(most, least), HUGE_PAGE);; size /= 4) {
+        void *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (base != MAP_FAILED) {
+            *range = (ag_range){base, 0, size};
+            return true;
+        }
+        if (size / 64 < least) return false;
+    }
+}
+
+/* Commits pages in growing steps. A range that gets large uses huge pages, but not its first few, for small tapes. */
+static bool commit(ag_memory *memory, ag_range *range, size_t need) {
+    size_t size = larger(need, smaller(2 * range->size, range->size + LARGEST_STEP));
+    size = smaller(round_up(larger(size, FIRST_COMMIT), size > HUGE_PAGE ? HUGE_PAGE : PAGE), range->reserved);
+    size_t more = size - range->size;
+    if (!permitted(memory, more)) return false;
+    if (mprotect(range->base + range->size, more, PROT_READ | PROT_WRITE) != 0) return false;
+#ifdef MADV_HUGEPAGE
+    if (size > 2 * HUGE_PAGE) (void)madvise(range->base + range->size, more, MADV_HUGEPAGE);
+#endif
+    memory->held += more;
+    range->size = size;
+    return true;
+}
+
+static void release(ag_memory *memory, ag_range *range) {
+    (void)munmap(range->base, range->reserved);
+    memory->held -= range->size;
+}
+
+/* The reservation was too small: a larger one, or plain memory. */
+static bool move(ag_memory *memory, ag_range *range, size_t need, size_t most) {
+    ag_range next = {0};
+    bool ok = reserve(&next, need, most) ? commit(memory, &next, need) : grow_by_copying(memory, &next, need);
+    if (!ok) {
+        ag_range_free(memory, &next);
+        return false;
+    }
+    if (range->size) memcpy(next.base, range->base, smaller(range->size, next.size));
+    ag_range_free(memory, range);
+    *range = next;
+    return true;
+}
+
+bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most) {
+    if (need <= range->size) return true;
+    if (need > most) return false;
+    if (range->reserved && need <= range->reserved) return commit(memory, range, need);
+    if (range->reserved || (!range->base && !memory->no_reserve)) return move(memory, range, need, most);
+    return grow_by_copying(memory, range, need);
+}
+
+void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) {
+    if (range->reserved) {
+        size_t keep = round_up(used, PAGE);
+        if (keep < range->size) (void)madvise(range->base + keep, range->size - keep, MADV_DONTNEED);
+    } else if (used < range->size && used > 0) {
+        char *base = ag_memory_resize(memory, range->base, range->size, used);
+        if (base) *range = (ag_range){base, used, 0};
+    }
+}
+
+void ag_range_free(ag_memory *memory, ag_range *range) {
+    if (range->reserved) release(memory, range);
+    else ag_memory_free(memory, range->base, range->size);
+    *range = (ag_range){0};
+}
+
+#else
+
+bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most) {
+    if (need <= range->size) return true;
+    return need <= most && grow_by_copying(memory, range, need);
+}
+
+void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) {
+    if (used >= range->size || used == 0) return;
+    char *base = ag_memory_resize(memory, range->base, range->size, used);
+    if (base) *range = (ag_range){base, used, 0};
+}
+
+void ag_range_free(ag_memory *memory, ag_range *range) {
+    ag_memory_free(memory, range->base, range->size);
+    *range = (ag_range){0};
+}
+
+#endif

@@ -1,0 +1,231 @@
+/* Tensors from data, and reading values and adjoints. */
+#include "tape_impl.h"
+
+#include <math.h>
+
+/* ---- making ---- */
+
+/* The number of elements of a shape from outside; -1 after an error. */
+static int64_t checked_count(ag_tape *t, const char *what, ag_shape s) {
+    int64_t count = 1;
+    bool good = s.rank >= 0 && s.rank <= AG_MAX_RANK;
+    for (int i = 0; good && i < s.rank; i++) good = ag_multiply_sizes(count, s.dim[i], &count);
+    if (good) return count;
+    ag_fail(t, AG_ERR_SHAPE, "%s: %s is not a shape: at most %d dims, none negative, and a product below 2^63", what,
+            ag_show_shape(s).text, AG_MAX_RANK);
+    return -1;
+}
+
+/* Copies n numbers between two types; from NULL: zeros. */
+static void convert(ag_type to_type, void *to, ag_type from_type, const void *from, int64_t n) {
+    if (n == 0) return;
+    if (!from) memset(to, 0, (size_t)n * ag_type_size(to_type));
+    else if (to_type == from_type) memcpy(to, from, (size_t)n * ag_type_size(to_type));
+    else
+        for (int64_t i = 0; i < n; i++) ag_store(to_type, to, i, ag_load(from_type, from, i));
+}
+
+static ag_var leaf(ag_tape *t, ag_shape shape, bool constant, ag_type type, const void *data) {
+    if (!t || t->status != AG_OK) return ag_inert(t);
+    int64_t count = checked_count(t, "tensor", shape);
+    if (count < 0) return ag_inert(t);
+    uint32_t view = ag_intern_shape(t, shape, constant);
+    ag_pending p;
+    if (view == VIEW_INERT || !ag_reserve_tensor(t, "tensor", count, &p)) return ag_inert(t);
+    convert(t->type, ag_value_at(t, p.slot), type, data, count);
+    return ag_commit_tensor(t, p, NO_BASE, view);
+}
+
+ag_var ag_tensor(ag_tape *t, const double *data, ag_shape shape) { return leaf(t, shape, false, AG_F64, data); }
+ag_var ag_tensor_f32(ag_tape *t, const float *data, ag_shape shape) { return leaf(t, shape, false, AG_F32, data); }
+ag_var ag_constant_tensor(ag_tape *t, const double *data, ag_shape shape) { return leaf(t, shape, true, AG_F64, data); }
+ag_var ag_constant_tensor_f32(ag_tape *t, const float *data, ag_shape shape) {
+    return leaf(t, shape, true, AG_F32, data);
+}
+
+ag_var ag_zeros(ag_tape *t, ag_shape shape) { return leaf(t, shape, true, AG_F64, NULL); }
+ag_var ag_ones(ag_tape *t, ag_shape shape) { return ag_full(t, 1, shape); }
+
+/* A constant of zeros, to be filled; *data is NULL if it is inert. */
+static ag_var blank(ag_tape *t, ag_shape shape, void **data) {
+    ag_var x = ag_zeros(t, shape);
+    *data = ag_data(x);
+    return x;
+}
+
+ag_var ag_full(ag_tape *t, double value, ag_shape shape) {
+    void *data;
+    ag_var x = blank(t, shape, &data);
+    for (int64_t i = 0, n = ag_count(x); data && i < n; i++) ag_store(t->type, data, i, value);
+    return x;
+}
+
+ag_var ag_eye(ag_tape *t, int64_t n) {
+    void *data;
+    ag_var x = blank(t, AG_SHAPE(n, n), &data);
+    for (int64_t i = 0; data && i < n; i++) ag_store(t->type, data, i * (n + 1), 1);
+    return x;
+}
+
+ag_var ag_arange(ag_tape *t, double start, double step, int64_t n) {
+    void *data;
+    ag_var x = blank(t, AG_SHAPE(n), &data);
+    for (int64_t i = 0; data && i < n; i++) ag_store(t->type, data, i, start + (double)i * step);
+    return x;
+}
+
+/* ---- asking ---- */
+
+static const ag_view *view_of(ag_var x, ag_operand *o) { return ag_locate(x, o) ? ag_view_at(x.tape, o->view) : NULL; }
+
+ag_shape ag_shape_of(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    return v ? ag_view_shape(v) : (ag_shape){0};
+}
+
+int64_t ag_count(ag_var x) {
+    ag_operand o;
+    if (!x.tape) return 1;
+    const ag_view *v = view_of(x, &o);
+    return v ? v->count : 0;
+}
+
+bool ag_is_constant(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    return !v || v->constant;
+}
+
+bool ag_is_inert(ag_var x) {
+    ag_operand o;
+    return x.tape && (x.tape->status != AG_OK || !ag_locate(x, &o));
+}
+
+/* Whether the last sweep set the adjoints of these slots; those that it did not are 0. */
+static bool has_adjoint(const ag_tape *t, ag_operand o, const ag_view *v) {
+    if (v->constant || (int64_t)o.slot + v->hi >= (int64_t)t->swept_top) return false;
+    const ag_base *base = ag_base_of(t, o.slot);
+    return !base || base->epoch == t->epoch;
+}
+
+/* ---- reading ---- */
+
+static bool one_element(ag_var x, const ag_view *v) {
+    if (v->count == 1) return true;
+    ag_fail(x.tape, AG_ERR_SHAPE, "value: a var of shape %s is not a single number", ag_show_view(v).text);
+    return false;
+}
+
+double ag_value(ag_var x) {
+    ag_operand o;
+    if (!x.tape) return ag_num_value_(x);
+    const ag_view *v = view_of(x, &o);
+    if (!v || !one_element(x, v)) return (double)NAN;
+    return ag_load(x.tape->type, x.tape->values.base, o.slot);
+}
+
+double ag_grad(ag_var x) {
+    ag_operand o;
+    if (!x.tape) return 0;
+    const ag_view *v = view_of(x, &o);
+    if (!v || !one_element(x, v)) return (double)NAN;
+    return has_adjoint(x.tape, o, v) ? ag_load(x.tape->type, x.tape->adjoints.base, o.slot) : 0;
+}
+
+/* Copies a view's elements out, row-major; from NULL: zeros. */
+static void read_view(ag_tape *t, const ag_view *v, const void *from, ag_type type, void *out) {
+    if (v->contiguous || !from) {
+        convert(type, out, t->type, from, v->count);
+        return;
+    }
+    int64_t index[AG_MAX_RANK] = {0}, offset = 0;
+    for (int64_t n = 0; n < v->count; n++) {
+        ag_store(type, out, n, ag_load(t->type, from, offset));
+        for (int i = v->rank - 1; i >= 0; i--) {
+            offset += v->stride[i];
+            if (++index[i] < v->dim[i]) break;
+            offset -= v->dim[i] * v->stride[i];
+            index[i] = 0;
+        }
+    }
+}
+
+static void read_values(ag_var x, ag_type type, void *out) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    if (!x.tape) ag_store(type, out, 0, ag_num_value_(x));
+    else if (v) read_view(x.tape, v, ag_value_at(x.tape, o.slot), type, out);
+}
+
+static void read_adjoints(ag_var x, ag_type type, void *out) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    if (!x.tape) ag_store(type, out, 0, 0);
+    else if (v) read_view(x.tape, v, has_adjoint(x.tape, o, v) ? ag_adjoint_at(x.tape, o.slot) : NULL, type, out);
+}
+
+void ag_read(ag_var x, double *out) { read_values(x, AG_F64, out); }
+void ag_read_f32(ag_var x, float *out) { read_values(x, AG_F32, out); }
+void ag_read_grad(ag_var x, double *out) { read_adjoints(x, AG_F64, out); }
+void ag_read_grad_f32(ag_var x, float *out) { read_adjoints(x, AG_F32, out); }
+
+void *ag_data(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    return v && v->contiguous ? ag_value_at(x.tape, o.slot) : NULL;
+}
+
+void *ag_grad_data(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)x.tape->swept_top) return NULL;
+    bool fresh;
+    return ag_adjoint_of(x.tape, o, false, &fresh);
+}
+
+/* ---- changing inputs ---- */
+
+/* A contiguous var whose slots no instruction computes; NULL after an error. */
+static const ag_view *input_of(ag_var x, const char *what, ag_operand *o) {
+    ag_tape *t = x.tape;
+    if (!t || t->status != AG_OK || !ag_resolve(t, what, x, o)) return NULL;
+    const ag_view *v = ag_view_at(t, o->view);
+    const ag_base *base = ag_base_of(t, o->slot);
+    uint32_t first;
+    const ag_instruction_ *i = ag_instructions(t) + (base ? base->instruction : ag_find_instruction(t, o->slot, &first));
+    bool computed = base ? (i->head & 255) == OP_NODE : (i->head & 255) < OP_NODE && first == o->slot;
+    if (v->contiguous && !computed) return v;
+    ag_fail(t, AG_ERR_VALUE, "%s: a var of shape %s is not an input or constant in one piece", what, ag_show_view(v).text);
+    return NULL;
+}
+
+static void set_values(ag_var x, ag_type type, const void *data) {
+    ag_operand o;
+    const ag_view *v = input_of(x, "set", &o);
+    if (v) convert(x.tape->type, ag_value_at(x.tape, o.slot), type, data, v->count);
+}
+
+void ag_set(ag_var x, const double *data) { set_values(x, AG_F64, data); }
+void ag_set_f32(ag_var x, const float *data) { set_values(x, AG_F32, data); }
+
+void ag_step(ag_var x, double rate) {
+    ag_operand o;
+    const ag_view *v = input_of(x, "step", &o);
+    if (v && has_adjoint(x.tape, o, v))
+        x.tape->kernels->add_scaled((size_t)v->count, ag_value_at(x.tape, o.slot), rate, ag_adjoint_at(x.tape, o.slot));
+}
+
+ag_var ag_detach(ag_var x) {
+    ag_operand o;
+    if (!x.tape) return x;
+    if (x.tape->status != AG_OK || !ag_resolve(x.tape, "detach", x, &o)) return ag_inert(x.tape);
+    ag_tape *t = x.tape;
+    const ag_view *v = ag_view_at(t, o.view);
+    if (v->constant) return x;
+    if (v->rank == 0) return ag_constant(t, ag_value(x));
+    ag_var y = ag_zeros(t, ag_view_shape(v));
+    void *out = ag_data(y);
+    if (out) read_view(t, v, ag_value_at(t, o.slot), t->type, out);
+    return y;
+}

@@ -1,0 +1,126 @@
+/* Structural operations, built in and the user's own: recorded by ag_apply, swept by ag_apply_adjoint. */
+#include "tape_impl.h"
+
+enum { FEW = 4 }; /* operands that need no scratch memory */
+
+/* Values and adjoints of an instruction's operands. */
+typedef struct ag_arrays {
+    ag_array few[2 * FEW], *in, *adjoint;
+} ag_arrays;
+
+static bool open_arrays(ag_tape *t, ag_arrays *a, uint32_t n) {
+    a->in = n <= FEW ? a->few : ag_scratch(t, 2 * (size_t)n * sizeof *a->in);
+    if (!a->in) return false;
+    a->adjoint = a->in + n;
+    for (uint32_t k = 0; k < 2 * n; k++) a->in[k] = (ag_array){NULL, NULL};
+    return true;
+}
+
+static void close_arrays(ag_tape *t, ag_arrays *a) {
+    if (a->in != a->few) ag_scratch_free(t, a->in);
+}
+
+static void set_views(const ag_tape *t, ag_arrays *a, const ag_operand *in, uint32_t n) {
+    for (uint32_t k = 0; k < n; k++) a->in[k].view = a->adjoint[k].view = ag_view_at(t, in[k].view);
+}
+
+static void set_values(const ag_tape *t, ag_arrays *a, const ag_operand *in, uint32_t n) {
+    for (uint32_t k = 0; k < n; k++) a->in[k].data = ag_value_at(t, in[k].slot);
+}
+
+/* ---- recording ---- */
+
+static bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v, uint32_t n, ag_operand *in) {
+    for (uint32_t k = 0; k < n; k++) {
+        if (!ag_resolve(t, op->name, v[k], &in[k])) return false;
+        if (op->strided || ag_view_at(t, in[k].view)->contiguous) continue;
+        if (!ag_resolve(t, op->name, ag_contiguous(v[k]), &in[k])) return false;
+    }
+    return t->status == AG_OK;
+}
+
+static bool check_result(ag_tape *t, const ag_operation *op, ag_shape s, int64_t *count) {
+    *count = 1;
+    bool good = s.rank >= 0 && s.rank <= AG_MAX_RANK;
+    for (int i = 0; good && i < s.rank; i++) good = ag_multiply_sizes(*count, s.dim[i], count);
+    if (!good)
+        ag_fail(t, AG_ERR_SHAPE, "%s: a result of shape %s is not possible: at most %d dims and a product below 2^63",
+                op->name, ag_show_shape(s).text, AG_MAX_RANK);
+    return good;
+}
+
+static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, uint32_t n, const void *params,
+                     size_t params_size, ag_arrays *arrays) {
+    bool constant = true;
+    for (uint32_t k = 0; k < n; k++) constant &= ag_is_constant_view(t, in[k].view);
+    constant |= t->paused > 0;
+    set_views(t, arrays, in, n);
+    ag_call call = {.tape = t, .type = t->type, .n = (int)n, .in = arrays->in, .params = params, .params_size = params_size};
+    int64_t count;
+    if (!op->shape(&call) || t->status != AG_OK || !check_result(t, op, call.shape, &count)) return ag_inert(t);
+    uint32_t view = ag_intern_shape(t, call.shape, constant), offset;
+    ag_pending p;
+    if (view == VIEW_INERT || !ag_reserve_tensor(t, op->name, count, &p)) return ag_inert(t);
+    if (!ag_reserve_node(t, op->name, n, params_size, call.saved_size, &offset)) return ag_inert(t);
+    ag_node *node = ag_node_at(t, offset);
+    node->operation = op;
+    node->slot = p.slot;
+    node->view = view;
+    if (n) memcpy(node->in, in, n * sizeof *in);
+    if (params_size) memcpy(ag_node_params(node), params, params_size);
+    set_values(t, arrays, in, n);
+    call.params = ag_node_params(node);
+    call.saved = ag_node_saved(node);
+    call.out = (ag_array){ag_value_at(t, p.slot), ag_view_at(t, view)};
+    if (!op->forward(&call) || t->status != AG_OK) return ag_inert(t);
+    return ag_commit_tensor(t, p, constant ? NO_BASE : offset, view);
+}
+
+ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
+    ag_tape *t = ag_tape_of(v, n);
+    if (!t || t->status != AG_OK || n < 0) return ag_inert(t);
+    ag_operand few[FEW], *in = n <= FEW ? few : ag_scratch(t, (size_t)n * sizeof *in);
+    if (!in) return ag_inert(t);
+    ag_var result = ag_inert(t);
+    ag_arrays arrays;
+    if (resolve_operands(t, op, v, (uint32_t)n, in) && open_arrays(t, &arrays, (uint32_t)n)) {
+        result = record(t, op, in, (uint32_t)n, params, params_size, &arrays);
+        close_arrays(t, &arrays);
+    }
+    if (in != few) ag_scratch_free(t, in);
+    return result;
+}
+
+/* ---- adjoint ---- */
+
+/* Whether no other operand with an adjoint has slots of operand k's base, so that storing cannot undo an addition. */
+static bool is_alone(const ag_tape *t, const ag_node *node, uint32_t k) {
+    if (node->n > FEW) return false;
+    const ag_base *base = ag_base_of(t, node->in[k].slot);
+    for (uint32_t j = 0; j < node->n; j++)
+        if (j != k && !ag_is_constant_view(t, node->in[j].view) && ag_base_of(t, node->in[j].slot) == base) return false;
+    return true;
+}
+
+bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
+    const ag_operation *op = node->operation;
+    ag_arrays a;
+    if (!open_arrays(t, &a, node->n)) return false;
+    set_views(t, &a, node->in, node->n);
+    set_values(t, &a, node->in, node->n);
+    const ag_view *v = ag_view_at(t, node->view);
+    ag_call call = {.tape = t, .type = t->type, .n = (int)node->n, .in = a.in, .in_adjoint = a.adjoint,
+                    .params = ag_node_params(node), .params_size = node->params_size, .saved = ag_node_saved(node),
+                    .shape = ag_view_shape(v), .saved_size = node->saved_size};
+    for (uint32_t k = 0; k < node->n; k++) {
+        if (a.in[k].view->constant) continue;
+        bool fresh;
+        a.adjoint[k].data = ag_adjoint_of(t, node->in[k], op->stores && is_alone(t, node, k), &fresh);
+        if (fresh) call.fresh |= 1u << k;
+    }
+    call.out = (ag_array){ag_value_at(t, node->slot), v};
+    call.out_adjoint = (ag_array){ag_adjoint_at(t, node->slot), v};
+    bool ok = op->adjoint(&call) && t->status == AG_OK;
+    close_arrays(t, &a);
+    return ok;
+}

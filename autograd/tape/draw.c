@@ -1,0 +1,186 @@
+/* Seeing a tape: names, the graph in Graphviz's language, a summary. */
+#include "tape_impl.h"
+
+/* ---- names ---- */
+
+static const ag_label *labels_of(const ag_tape *t) { return (const ag_label *)(void *)t->labels.base; }
+
+void ag_name(ag_var x, const char *name) {
+    ag_operand o;
+    ag_tape *t = x.tape;
+    if (!t || t->status != AG_OK || !name || !ag_resolve(t, "name", x, &o)) return;
+    size_t size = strlen(name) + 1;
+    const size_t most = UINT32_MAX;
+    bool ok = ag_range_grow(&t->memory, &t->texts, t->text_top + size, most) &&
+              ag_range_grow(&t->memory, &t->labels, (t->label_count + (size_t)1) * sizeof(ag_label), most);
+    if (!ok) {
+        ag_out_of_memory(t, "name", size);
+        return;
+    }
+    memcpy(t->texts.base + t->text_top, name, size);
+    ((ag_label *)(void *)t->labels.base)[t->label_count++] = (ag_label){o.slot, o.view, t->text_top};
+    t->text_top += (uint32_t)size;
+}
+
+/* The newest name of a slot; NULL if it has none. */
+static const char *name_of(const ag_tape *t, uint32_t slot) {
+    for (uint32_t i = t->label_count; i-- > 0;)
+        if (labels_of(t)[i].slot == slot) return t->texts.base + labels_of(t)[i].text;
+    return NULL;
+}
+
+/* ---- graph ---- */
+
+typedef struct ag_drawing {
+    ag_tape *t;
+    FILE *out;
+} ag_drawing;
+
+static void put_escaped(FILE *out, const char *text) {
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') fputc('\\', out);
+        if ((unsigned char)*text >= 32) fputc(*text, out);
+    }
+}
+
+enum { SHOWN = 4 }; /* elements of a tensor */
+
+static void put_elements(ag_drawing *d, const ag_view *v, const void *data) {
+    for (int64_t i = 0; i < v->count && i < SHOWN; i++)
+        fprintf(d->out, "%s%.6g", i ? ", " : "", ag_load(d->t->type, data, i));
+    if (v->count > SHOWN) fputs(", ...", d->out);
+}
+
+/* A node of the graph: name or operation, shape, value, adjoint. */
+static void put_vertex(ag_drawing *d, uint32_t slot, uint32_t view, const char *what, const char *style) {
+    const ag_tape *t = d->t;
+    const ag_view *v = ag_view_at(t, view);
+    const char *name = name_of(t, slot);
+    fprintf(d->out, "  s%u [%s label=\"", slot, style);
+    if (name) put_escaped(d->out, name);
+    if (name && *what) fputs(" = ", d->out);
+    put_escaped(d->out, what);
+    if (v->rank) fprintf(d->out, "\\n%s", ag_show_view(v).text);
+    fputs("\\n", d->out);
+    put_elements(d, v, ag_value_at(t, slot));
+    const ag_base *base = ag_base_of(t, slot);
+    if (!v->constant && slot + (uint64_t)v->count <= t->swept_top && (!base || base->epoch == t->epoch)) {
+        fputs("\\nadjoint ", d->out);
+        put_elements(d, v, ag_adjoint_at(t, slot));
+    }
+    fputs("\"];\n", d->out);
+}
+
+/* The vertex that a slot is part of: a base is drawn at its first slot. */
+static uint32_t vertex_of(const ag_tape *t, uint32_t slot) {
+    const ag_base *base = ag_base_of(t, slot);
+    return base ? base->start : slot;
+}
+
+static void put_edge(ag_drawing *d, ag_operand from, uint32_t to) {
+    uint32_t vertex = vertex_of(d->t, from.slot);
+    fprintf(d->out, "  s%u -> s%u", vertex, to);
+    const ag_base *base = ag_base_of(d->t, from.slot);
+    const ag_view *v = ag_view_at(d->t, from.view);
+    if (base && (from.slot != base->start || !v->contiguous || v->count != base->count)) {
+        if (v->rank) fprintf(d->out, " [label=\"%s\"]", ag_show_view(v).text);
+        else fprintf(d->out, " [label=\"[%u]\"]", from.slot - base->start);
+    }
+    fputs(";\n", d->out);
+}
+
+static const char *const LEAF_STYLE = "shape=box style=filled fillcolor=\"#dbeafe\"";
+
+/* Constants and inputs have no instruction: every slot behind one that is not computed. */
+static void put_scalar_leaves(ag_drawing *d, uint32_t from, uint32_t to) {
+    for (uint32_t s = from; s < to; s++) put_vertex(d, s, VIEW_SCALAR, "", LEAF_STYLE);
+}
+
+static void put_base_leaf(ag_drawing *d, uint32_t number) {
+    const ag_base *base = &ag_bases(d->t)[number];
+    uint32_t view = ag_intern_shape(d->t, AG_SHAPE(base->count), false);
+    if (view != VIEW_INERT) put_vertex(d, base->start, view, "", LEAF_STYLE);
+}
+
+static void put_instruction(ag_drawing *d, const ag_instruction_ *i, uint32_t slot) {
+    ag_tape *t = d->t;
+    uint32_t op = i->head & 255;
+    if (op == OP_POSITION) {
+        if (i->a != NO_BASE) put_base_leaf(d, i->a);
+        return;
+    }
+    if (op < OP_NODE) {
+        const uint32_t in[3] = {i->a, i->b, i->c};
+        put_vertex(d, slot, VIEW_SCALAR, ag_op_table[op].name, "shape=ellipse");
+        for (int k = 0; k < ag_op_table[op].arity; k++) put_edge(d, (ag_operand){in[k], VIEW_SCALAR}, slot);
+        return;
+    }
+    const ag_node *node = ag_node_at(t, i->a);
+    put_vertex(d, slot, node->view, node->operation ? node->operation->name : ag_op_table[node->code].name,
+               "shape=ellipse peripheries=2");
+    for (uint32_t k = 0; k < node->n; k++) put_edge(d, node->in[k], slot);
+}
+
+bool ag_dot(ag_tape *t, FILE *out) {
+    if (!t || !t->section_count || !out) return false;
+    ag_drawing d = {t, out};
+    fputs("digraph tape {\n  rankdir=LR;\n  node [fontname=\"sans-serif\" fontsize=11];\n", out);
+    uint32_t slot = ag_instructions(t)[0].b;
+    for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++) {
+        if ((i->head & 255) >= OP_NODE) slot = i->b;
+        put_instruction(&d, i, slot);
+        uint32_t next = ag_next_slot(t, i, slot);
+        put_scalar_leaves(&d, next - (i->head >> 8), next);
+        slot = next;
+    }
+    fputs("}\n", out);
+    return !ferror(out);
+}
+
+/* ---- summary ---- */
+
+static const char *operation_name(const ag_tape *t, const ag_instruction_ *i) {
+    uint32_t op = i->head & 255;
+    if (op < OP_NODE) return ag_op_table[op].name;
+    const ag_node *node = ag_node_at(t, i->a);
+    return node->operation ? node->operation->name : ag_op_table[node->code].name;
+}
+
+enum { KINDS = 160 };
+
+typedef struct ag_kind_count {
+    const char *name;
+    bool tensor;
+    uint64_t count, slots;
+} ag_kind_count;
+
+static void count_instruction(ag_kind_count *kinds, const ag_tape *t, const ag_instruction_ *i) {
+    bool tensor = (i->head & 255) == OP_NODE;
+    const char *name = operation_name(t, i);
+    for (int k = 0; k < KINDS; k++) {
+        if (kinds[k].name && (kinds[k].tensor != tensor || strcmp(kinds[k].name, name) != 0)) continue;
+        kinds[k].name = name;
+        kinds[k].tensor = tensor;
+        kinds[k].count++;
+        kinds[k].slots += tensor ? ag_bases(t)[ag_node_at(t, i->a)->base].count : 1;
+        return;
+    }
+}
+
+void ag_tape_summary(ag_tape *t, FILE *out) {
+    if (!t || !t->section_count || !out) return;
+    ag_kind_count kinds[KINDS] = {{0}};
+    for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++)
+        if ((i->head & 255) != OP_POSITION) count_instruction(kinds, t, i);
+    ag_stats s = ag_tape_stats(t);
+    fprintf(out, "%-24s %12s %14s\n", "operation", "instructions", "slots");
+    for (int k = 0; k < KINDS && kinds[k].name; k++)
+        fprintf(out, "%-17s %-6s %12llu %14llu\n", kinds[k].name, kinds[k].tensor ? "tensor" : "",
+                (unsigned long long)kinds[k].count, (unsigned long long)kinds[k].slots);
+    fprintf(out, "%-24s %12llu %14llu\n", "all, with leaves", (unsigned long long)(s.scalar_instructions + s.tensor_instructions),
+            (unsigned long long)s.slots);
+    fprintf(out, "bytes: %llu instructions, %llu values, %llu adjoints; %llu held\n",
+            (unsigned long long)s.instruction_bytes, (unsigned long long)s.value_bytes,
+            (unsigned long long)s.adjoint_bytes, (unsigned long long)s.held_bytes);
+    if (t->status != AG_OK) fprintf(out, "error: %s\n", t->message);
+}

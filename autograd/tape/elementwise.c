@@ -1,0 +1,291 @@
+/* Elementwise operations on tensors: broadcasting, and kernels over blocks that stay in cache.
+ *
+ * Kernels see contiguous runs only. An operand that is contiguous and of the result's shape is passed as it is; one of a
+ * single element is spread over a block once; any other is gathered block by block. Adjoints go the same way back. */
+#include "tape_impl.h"
+
+enum { BLOCK = 512 }; /* elements; four blocks of f64 are half of a small first-level cache */
+
+typedef union ag_block {
+    double f64[BLOCK];
+    float f32[BLOCK];
+} ag_block;
+
+typedef enum ag_access { DIRECT, SINGLE, STRIDED } ag_access;
+
+/* An operand in the index space of the result: axes merged where they can be, and a position that moves on. */
+typedef struct ag_cursor {
+    ag_access access;
+    int rank;
+    int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK], index[AG_MAX_RANK];
+    int64_t offset;
+} ag_cursor;
+
+/* Strides of v broadcast to shape: false if it does not fit. */
+static bool broadcast_strides(const ag_view *v, const ag_view *to, int64_t *stride) {
+    int lead = to->rank - v->rank;
+    for (int i = 0; i < to->rank; i++) {
+        int64_t d = i < lead ? 1 : v->dim[i - lead];
+        if (d != to->dim[i] && d != 1) return false;
+        stride[i] = i < lead || d == 1 ? 0 : v->stride[i - lead];
+    }
+    return lead >= 0;
+}
+
+static void open_cursor(ag_cursor *c, const ag_view *v, const ag_view *to) {
+    c->access = STRIDED;
+    if (v->count == 1) c->access = SINGLE;
+    else if (v == to || (v->contiguous && ag_same_shape(v, to))) c->access = DIRECT;
+    if (c->access != STRIDED) return;
+    int64_t stride[AG_MAX_RANK];
+    (void)broadcast_strides(v, to, stride);
+    c->rank = 0;
+    c->offset = 0;
+    for (int i = 0; i < to->rank; i++) {
+        if (to->dim[i] == 1) continue;
+        int last = c->rank - 1;
+        if (last >= 0 && c->stride[last] == stride[i] * to->dim[i]) {
+            c->dim[last] *= to->dim[i];
+            c->stride[last] = stride[i];
+        } else {
+            c->dim[c->rank] = to->dim[i];
+            c->stride[c->rank] = stride[i];
+            c->index[c->rank++] = 0;
+        }
+    }
+}
+
+/* The next run along the innermost axis, of at most n elements; the cursor moves behind it. */
+static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
+    int last = c->rank - 1;
+    int64_t run = c->dim[last] - c->index[last];
+    if (run > n) run = n;
+    *offset = c->offset;
+    c->offset += run * c->stride[last];
+    c->index[last] += run;
+    for (int i = last; i > 0 && c->index[i] == c->dim[i]; i--) {
+        c->offset += c->stride[i - 1] - c->dim[i] * c->stride[i];
+        c->index[i] = 0;
+        c->index[i - 1]++;
+    }
+    return run;
+}
+
+static void gather(ag_type type, ag_cursor *c, const void *from, int64_t n, void *to) {
+    for (int64_t i = 0, run, offset; i < n; i += run) {
+        int64_t s = c->stride[c->rank - 1];
+        run = next_run(c, n - i, &offset);
+        if (type == AG_F64) {
+            const double *x = (const double *)from + offset;
+            double *y = (double *)to + i;
+            if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            else
+                for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
+        } else {
+            const float *x = (const float *)from + offset;
+            float *y = (float *)to + i;
+            if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            else
+                for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
+        }
+    }
+}
+
+static void scatter_add(const ag_tape *t, ag_cursor *c, const void *from, int64_t n, void *to) {
+    for (int64_t i = 0, run, offset; i < n; i += run) {
+        int64_t s = c->stride[c->rank - 1];
+        run = next_run(c, n - i, &offset);
+        void *y = ag_element(t->type, to, offset);
+        const char *x = (const char *)from + (size_t)i * ag_type_size(t->type);
+        if (s == 1) {
+            t->kernels->add_to((size_t)run, y, x);
+        } else if (s == 0) {
+            ag_store(t->type, y, 0, ag_load(t->type, y, 0) + t->kernels->sum((size_t)run, x));
+        } else if (t->type == AG_F64) {
+            for (int64_t k = 0; k < run; k++) ((double *)y)[k * s] += ((const double *)(const void *)x)[k];
+        } else {
+            for (int64_t k = 0; k < run; k++) ((float *)y)[k * s] += ((const float *)(const void *)x)[k];
+        }
+    }
+}
+
+static void fill(ag_type type, void *to, int64_t n, const void *value) {
+    if (type == AG_F64)
+        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)value;
+    else
+        for (int64_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)value;
+}
+
+/* Operands of one instruction, block by block. */
+typedef struct ag_blocks {
+    int n;
+    ag_cursor cursor[3];
+    const char *data[3]; /* of each operand's first element */
+    const void *now[3];  /* its current block */
+    ag_block space[3];
+} ag_blocks;
+
+static void open_blocks(const ag_tape *t, ag_blocks *b, const ag_operand *in, int n, const ag_view *to) {
+    b->n = n;
+    for (int k = 0; k < 3; k++) b->now[k] = NULL;
+    for (int k = 0; k < n; k++) {
+        open_cursor(&b->cursor[k], ag_view_at(t, in[k].view), to);
+        b->data[k] = ag_value_at(t, in[k].slot);
+        if (b->cursor[k].access == SINGLE) fill(t->type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
+        b->now[k] = &b->space[k];
+    }
+}
+
+static void next_blocks(const ag_tape *t, ag_blocks *b, int64_t at, int64_t n) {
+    for (int k = 0; k < b->n; k++) {
+        if (b->cursor[k].access == DIRECT) b->now[k] = b->data[k] + (size_t)at * ag_type_size(t->type);
+        else if (b->cursor[k].access == STRIDED) gather(t->type, &b->cursor[k], b->data[k], n, &b->space[k]);
+    }
+}
+
+static bool all_direct(const ag_blocks *b) {
+    for (int k = 0; k < b->n; k++)
+        if (b->cursor[k].access != DIRECT) return false;
+    return true;
+}
+
+static void compute(const ag_tape *t, ag_opcode op, const ag_operand *in, int n, uint32_t slot, const ag_view *v) {
+    ag_blocks b;
+    ag_value_kernel *kernel = t->kernels->value[op];
+    char *out = ag_value_at(t, slot);
+    open_blocks(t, &b, in, n, v);
+    int64_t block = all_direct(&b) ? v->count : BLOCK;
+    for (int64_t i = 0; i < v->count; i += block) {
+        int64_t m = v->count - i < block ? v->count - i : block;
+        next_blocks(t, &b, i, m);
+        kernel((size_t)m, out + (size_t)i * ag_type_size(t->type), b.now[0], b.now[1], b.now[2]);
+    }
+}
+
+/* ---- recording ---- */
+
+/* The shape that operands broadcast to, as a view; VIEW_INERT after an error. */
+static uint32_t broadcast_view(ag_tape *t, ag_opcode op, const ag_operand *in, int n, bool constant) {
+    ag_shape s = {0};
+    bool fits = true;
+    for (int k = 0; k < n; k++) {
+        const ag_view *v = ag_view_at(t, in[k].view);
+        if (v->rank > s.rank) {
+            for (int i = s.rank - 1; i >= 0; i--) s.dim[i + v->rank - s.rank] = s.dim[i];
+            for (int i = 0; i < v->rank - s.rank; i++) s.dim[i] = 1;
+            s.rank = v->rank;
+        }
+        int64_t *dim = s.dim + s.rank - v->rank;
+        for (int i = 0; i < v->rank; i++) {
+            if (dim[i] == 1) dim[i] = v->dim[i];
+            else fits &= v->dim[i] == 1 || v->dim[i] == dim[i];
+        }
+    }
+    int64_t count = 1;
+    for (int i = 0; i < s.rank; i++) fits &= ag_multiply_sizes(count, s.dim[i], &count);
+    if (fits) return ag_intern_shape(t, s, constant);
+    char shapes[400] = "";
+    for (int k = 0; k < n; k++) {
+        strncat(shapes, k == 0 ? "" : k + 1 < n ? ", " : " and ", sizeof shapes - strlen(shapes) - 1);
+        strncat(shapes, ag_show_view(ag_view_at(t, in[k].view)).text, sizeof shapes - strlen(shapes) - 1);
+    }
+    ag_fail(t, AG_ERR_SHAPE, "%s: shapes %s do not broadcast together", ag_op_table[op].name, shapes);
+    return VIEW_INERT;
+}
+
+/* The view of the result; the usual case, all operands of one contiguous shape, without a search. */
+static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
+    const ag_view *v = ag_view_at(t, in[0].view);
+    bool same = v->contiguous && !(t->paused && !v->constant), constant = true;
+    for (int k = 0; k < n; k++) {
+        same &= in[k].view == in[0].view;
+        constant &= ag_view_at(t, in[k].view)->constant;
+    }
+    if (same) return in[0].view;
+    return broadcast_view(t, op, in, n, constant || t->paused);
+}
+
+ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
+    const char *what = ag_op_table[op].name;
+    uint32_t view = result_view(t, op, in, n), node = NO_BASE;
+    if (view == VIEW_INERT) return ag_inert(t);
+    const ag_view *v = ag_view_at(t, view);
+    ag_pending p;
+    if (!ag_reserve_tensor(t, what, v->count, &p)) return ag_inert(t);
+    if (!v->constant) {
+        if (!ag_reserve_node(t, what, (uint32_t)n, 0, 0, &node)) return ag_inert(t);
+        ag_node *r = ag_node_at(t, node);
+        r->code = op;
+        r->slot = p.slot;
+        r->view = view;
+        memcpy(r->in, in, (size_t)n * sizeof *in);
+    }
+    compute(t, op, in, n, p.slot, v);
+    return ag_commit_tensor(t, p, node, view);
+}
+
+/* ---- adjoints ---- */
+
+/* Where one operand's adjoint goes. */
+typedef struct ag_target {
+    void *adjoint;
+    bool fresh;       /* DIRECT only: to be stored, not added to */
+    ag_cursor cursor; /* its own position: values are gathered at another */
+    double sum;       /* SINGLE: over all blocks, added at the end */
+} ag_target;
+
+static void add_block(ag_tape *t, ag_target *to, ag_partial_kernel *kernel, const ag_blocks *b, const void *w,
+                      const void *r, int64_t at, int64_t n) {
+    size_t size = ag_type_size(t->type);
+    if (to->cursor.access == DIRECT) {
+        char *acc = (char *)to->adjoint + (size_t)at * size;
+        if (to->fresh) memset(acc, 0, (size_t)n * size);
+        kernel((size_t)n, acc, w, b->now[0], b->now[1], b->now[2], r);
+        return;
+    }
+    ag_block part;
+    memset(&part, 0, (size_t)n * size);
+    kernel((size_t)n, &part, w, b->now[0], b->now[1], b->now[2], r);
+    if (to->cursor.access == SINGLE) to->sum += t->kernels->sum((size_t)n, &part);
+    else scatter_add(t, &to->cursor, &part, n, to->adjoint);
+}
+
+static void open_targets(ag_tape *t, const ag_node *node, ag_target target[3]) {
+    const ag_view *v = ag_view_at(t, node->view);
+    bool asked[3], all_direct = true;
+    for (int k = 0; k < (int)node->n; k++) {
+        const ag_view *x = ag_view_at(t, node->in[k].view);
+        asked[k] = !x->constant && t->kernels->partial[node->code][k];
+        if (asked[k]) open_cursor(&target[k].cursor, x, v);
+        all_direct &= !asked[k] || target[k].cursor.access == DIRECT;
+    }
+    /* An operand may share its base with another that is gathered: only runs in step may store block by block. */
+    for (int k = 0; k < (int)node->n; k++) {
+        target[k].sum = 0;
+        target[k].adjoint = asked[k] ? ag_adjoint_of(t, node->in[k], all_direct, &target[k].fresh) : NULL;
+    }
+}
+
+bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
+    const ag_view *v = ag_view_at(t, node->view);
+    int n = (int)node->n;
+    size_t size = ag_type_size(t->type);
+    ag_target target[3];
+    open_targets(t, node, target);
+    ag_blocks b;
+    open_blocks(t, &b, node->in, n, v);
+    const char *w = ag_adjoint_at(t, node->slot), *r = ag_value_at(t, node->slot);
+    for (int64_t i = 0; i < v->count; i += BLOCK) {
+        int64_t m = v->count - i < BLOCK ? v->count - i : BLOCK;
+        next_blocks(t, &b, i, m);
+        for (int k = 0; k < n; k++)
+            if (target[k].adjoint)
+                add_block(t, &target[k], t->kernels->partial[node->code][k], &b, w + (size_t)i * size,
+                          r + (size_t)i * size, i, m);
+    }
+    for (int k = 0; k < n; k++) {
+        if (!target[k].adjoint || target[k].cursor.access != SINGLE) continue;
+        ag_store(t->type, target[k].adjoint, 0, ag_load(t->type, target[k].adjoint, 0) + target[k].sum);
+    }
+    return true;
+}

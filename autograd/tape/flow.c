@@ -1,0 +1,228 @@
+#include "flow_impl.h"
+
+static uint32_t key_of(const ag_flow *f, ag_operand x) {
+    if (x.view <= VIEW_CONSTANT) return x.slot;
+    const ag_base *base = ag_base_of(f->t, x.slot);
+    return base ? base->start : x.slot;
+}
+
+static bool inside(const ag_flow *f, uint32_t key) { return key >= f->lo && key < f->hi; }
+
+bool ag_flow_depends(const ag_flow *f, ag_operand x) {
+    uint32_t key = key_of(f, x);
+    return inside(f, key) && f->depends[key - f->lo];
+}
+
+/* A base whose scalars are used by themselves is marked all over. */
+static void mark(ag_flow *f, uint32_t slot) {
+    const ag_base *base = ag_base_of(f->t, slot);
+    uint32_t start = base ? base->start : slot, count = base && base->scalars ? base->count : 1;
+    if (inside(f, start)) memset(f->depends + (start - f->lo), 1, count < f->hi - start ? count : f->hi - start);
+}
+
+static bool scalar_depends(const ag_flow *f, const ag_instruction_ *i) {
+    const uint32_t in[3] = {i->a, i->b, i->c};
+    for (int k = 0; k < ag_op_table[i->head & 255].arity; k++)
+        if (inside(f, in[k]) && f->depends[in[k] - f->lo]) return true;
+    return false;
+}
+
+static bool node_depends(const ag_flow *f, const ag_node *node) {
+    for (uint32_t k = 0; k < node->n; k++)
+        if (!ag_is_constant_view(f->t, node->in[k].view) && ag_flow_depends(f, node->in[k])) return true;
+    return false;
+}
+
+static void mark_dependents(ag_flow *f) {
+    ag_tape *t = f->t;
+    uint32_t slot, number = ag_find_instruction(t, f->lo, &slot);
+    for (const ag_instruction_ *i = ag_instructions(t) + number; i < t->head.next && slot < f->hi; i++) {
+        uint32_t op = i->head & 255;
+        if (op >= OP_NODE) slot = i->b;
+        if (slot >= f->hi) break;
+        if (op < OP_NODE) {
+            if (slot >= f->lo && !f->depends[slot - f->lo]) f->depends[slot - f->lo] = scalar_depends(f, i);
+        } else if (op == OP_NODE && node_depends(f, ag_node_at(t, i->a))) {
+            mark(f, slot);
+        }
+        slot = ag_next_slot(t, i, slot);
+    }
+}
+
+bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag_operand *ys, int ny) {
+    *f = (ag_flow){.t = t, .lo = UINT32_MAX};
+    for (int i = 0; i < nx; i++) {
+        const ag_base *base = ag_base_of(t, xs[i].slot);
+        uint32_t start = base ? base->start : xs[i].slot;
+        if (start < f->lo) f->lo = start;
+    }
+    for (int i = 0; i < ny; i++) {
+        const ag_base *base = ag_base_of(t, ys[i].slot);
+        uint32_t end = base && base->count ? base->start + base->count : ys[i].slot + 1;
+        if (end > f->hi) f->hi = end;
+    }
+    if (f->hi < f->lo) f->hi = f->lo;
+    size_t n = f->hi - f->lo + (size_t)1;
+    f->depends = ag_memory_zeroed(&t->memory, n);
+    f->first = ag_memory_zeroed(&t->memory, n * sizeof *f->first);
+    if (!f->depends || !f->first) return ag_out_of_memory(t, "gradient", n * 5);
+    for (int i = 0; i < nx; i++)
+        if (!ag_is_constant_view(t, xs[i].view)) mark(f, xs[i].slot);
+    mark_dependents(f);
+    return true;
+}
+
+void ag_flow_close(ag_flow *f) {
+    ag_memory *memory = &f->t->memory;
+    size_t n = f->hi - f->lo + (size_t)1;
+    ag_memory_free(memory, f->depends, n);
+    ag_memory_free(memory, f->first, n * sizeof *f->first);
+    ag_memory_free(memory, f->pieces, f->capacity * sizeof *f->pieces);
+}
+
+/* ---- pieces ---- */
+
+static void push_piece(ag_flow *f, uint32_t key, ag_operand where, ag_var var) {
+    if (f->count + 1 >= f->capacity) {
+        uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
+        ag_piece *p =
+            ag_memory_resize(&f->t->memory, f->pieces, f->capacity * sizeof *p, capacity * sizeof *p);
+        if (!p) {
+            ag_out_of_memory(f->t, "gradient", capacity * sizeof *p);
+            return;
+        }
+        f->pieces = p;
+        f->capacity = capacity;
+    }
+    uint32_t *first = &f->first[key - f->lo];
+    f->pieces[++f->count] = (ag_piece){var, where, *first};
+    *first = f->count;
+}
+
+void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
+    uint32_t key = key_of(f, x);
+    if (!inside(f, key) || ag_is_zero(var) || f->t->status != AG_OK) return;
+    for (uint32_t p = f->first[key - f->lo]; p; p = f->pieces[p].next) {
+        ag_operand w = f->pieces[p].where;
+        if (w.slot != x.slot || (w.view != x.view && (w.view > VIEW_CONSTANT || x.view > VIEW_CONSTANT))) continue;
+        f->pieces[p].var = ag_add(f->pieces[p].var, var);
+        return;
+    }
+    push_piece(f, key, x, var);
+}
+
+static ag_shape base_shape(const ag_tape *t, const ag_base *base) {
+    const ag_instruction_ *i = ag_instructions(t) + base->instruction;
+    if ((i->head & 255) == OP_NODE) return ag_view_shape(ag_view_at(t, ag_node_at(t, i->a)->view));
+    return AG_SHAPE(base->count);
+}
+
+static bool is_whole(const ag_tape *t, const ag_base *base, ag_operand x) {
+    const ag_view *v = ag_view_at(t, x.view);
+    return v->contiguous && x.slot == base->start && v->count == base->count;
+}
+
+/* The pieces of a base, and of single elements of it, one after the other. */
+static uint32_t count_pieces(const ag_flow *f, const ag_base *base) {
+    uint32_t n = 0, keys = base->scalars ? base->count : 1;
+    for (uint32_t s = base->start; s < base->start + keys && s < f->hi; s++)
+        for (uint32_t p = f->first[s - f->lo]; p; p = f->pieces[p].next) n++;
+    return n;
+}
+
+static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
+    ag_tape *t = f->t;
+    ag_placement *where = ag_scratch(t, n * sizeof *where);
+    ag_var *parts = ag_scratch(t, n * sizeof *parts);
+    ag_var result = ag_inert(t);
+    ag_base b = *base;
+    if (where && parts) {
+        uint32_t k = 0, keys = b.scalars ? b.count : 1;
+        for (uint32_t s = b.start; s < b.start + keys && s < f->hi; s++) {
+            for (uint32_t p = f->first[s - f->lo]; p; p = f->pieces[p].next, k++) {
+                const ag_view *v = ag_view_at(t, f->pieces[p].where.view);
+                where[k].offset = (int64_t)f->pieces[p].where.slot - b.start;
+                for (int i = 0; i < v->rank; i++) where[k].stride[i] = v->stride[i];
+                parts[k] = ag_expand_to(t, f->pieces[p].var, ag_view_shape(v));
+            }
+        }
+        result = ag_assemble(t, AG_SHAPE(b.count), parts, where, (int)n);
+    }
+    ag_scratch_free(t, where);
+    ag_scratch_free(t, parts);
+    return result;
+}
+
+/* One var for all of a base, in the shape that it was recorded with (flat for a leaf). */
+static ag_var settle(ag_flow *f, uint32_t start) {
+    ag_tape *t = f->t;
+    ag_base base = *ag_base_of(t, start);
+    uint32_t n = count_pieces(f, &base);
+    if (n == 0) return ag_num(0);
+    ag_shape shape = base_shape(t, &base);
+    uint32_t p = f->first[base.start - f->lo];
+    bool ready = n == 1 && p && is_whole(t, &base, f->pieces[p].where);
+    ag_var all = ready ? ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where))
+                       : assemble_base(f, &base, n);
+    all = ag_reshape(all, shape);
+    uint32_t keys = base.scalars ? base.count : 1;
+    for (uint32_t s = base.start; s < base.start + keys && s < f->hi; s++) f->first[s - f->lo] = 0;
+    uint32_t view = ag_intern_shape(t, shape, false);
+    if (t->status == AG_OK) push_piece(f, base.start, (ag_operand){base.start, view}, all);
+    return all;
+}
+
+ag_var ag_flow_at(ag_flow *f, ag_operand x) {
+    ag_tape *t = f->t;
+    const ag_base *base = ag_base_of(t, x.slot);
+    if (!base || base->count == 0) {
+        if (!inside(f, x.slot)) return ag_num(0);
+        uint32_t p = f->first[x.slot - f->lo];
+        return p ? f->pieces[p].var : ag_num(0);
+    }
+    if (!inside(f, base->start)) return ag_num(0);
+    int64_t offset = (int64_t)x.slot - base->start;
+    bool whole = is_whole(t, base, x);
+    ag_var all = settle(f, base->start);
+    if (ag_is_zero(all) || t->status != AG_OK) return all;
+    ag_shape shape = ag_operand_shape(t, x);
+    if (whole) return ag_reshape(all, shape);
+    return ag_view_of(ag_contiguous(all), offset, shape, ag_view_at(t, x.view)->stride);
+}
+
+/* ---- steps ---- */
+
+static bool copy_node(ag_tape *t, uint32_t offset, ag_step_info *s) {
+    const ag_node *node = ag_node_at(t, offset);
+    s->operation = node->operation;
+    s->code = (ag_opcode)node->code;
+    s->result = (ag_operand){node->slot, node->view};
+    s->n = node->n;
+    s->params_size = node->params_size;
+    size_t in_size = node->n > 4 ? node->n * sizeof *s->in : 0;
+    if (in_size + s->params_size) {
+        s->memory = ag_scratch(t, in_size + s->params_size);
+        if (!s->memory) return false;
+        if (in_size) s->in = s->memory;
+        s->params = (char *)s->memory + in_size;
+        if (s->params_size) memcpy(s->params, ag_node_params((ag_node *)(uintptr_t)node), s->params_size);
+    }
+    if (node->n) memcpy(s->in, node->in, node->n * sizeof *s->in);
+    return true;
+}
+
+bool ag_step_open(ag_tape *t, uint32_t instruction, uint32_t slot, ag_step_info *s) {
+    *s = (ag_step_info){.in = s->few};
+    const ag_instruction_ *i = ag_instructions(t) + instruction;
+    uint32_t op = i->head & 255;
+    if (op == OP_POSITION) return false;
+    if (op == OP_NODE) return copy_node(t, i->a, s);
+    s->code = (ag_opcode)op;
+    s->result = (ag_operand){slot, VIEW_SCALAR};
+    s->n = (uint32_t)ag_op_table[op].arity;
+    const uint32_t in[3] = {i->a, i->b, i->c};
+    for (uint32_t k = 0; k < s->n; k++) s->in[k] = (ag_operand){in[k], VIEW_SCALAR};
+    return true;
+}
+
+void ag_step_close(ag_tape *t, ag_step_info *s) { ag_scratch_free(t, s->memory); }

@@ -1,0 +1,51 @@
+/* What flows along the tape while a derivative is recorded: adjoints (backwards) or tangents (forwards), as vars that
+ * belong to slots. Of a tensor, several pieces may arrive through different views of its base; they are settled into one
+ * var for the whole base when it is needed. */
+#ifndef AG_FLOW_IMPL_H
+#define AG_FLOW_IMPL_H
+
+#include "tape_impl.h"
+
+typedef struct ag_piece {
+    ag_var var;
+    ag_operand where;
+    uint32_t next; /* of the same scalar or base; 0: none */
+} ag_piece;
+
+typedef struct ag_flow {
+    ag_tape *t;
+    uint32_t lo, hi;   /* the slots it is about: from the first x to the last y */
+    uint8_t *depends;  /* of each slot (of a base: its first), whether it depends on the xs */
+    uint32_t *first;   /* of each, its first piece; 0: none */
+    ag_piece *pieces;  /* from 1 */
+    uint32_t count, capacity;
+} ag_flow;
+
+/* One instruction with its operands, copied, so that recording may move the tape's memory. */
+typedef struct ag_step_info {
+    const ag_operation *operation; /* NULL: elementwise, `code` */
+    ag_opcode code;
+    ag_operand result;
+    uint32_t n;
+    ag_operand few[4], *in;
+    void *params;
+    size_t params_size;
+    void *memory;
+} ag_step_info;
+
+/* A flow about the slots from the xs to the ys. False after an error. */
+bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag_operand *ys, int ny);
+void ag_flow_close(ag_flow *f);
+bool ag_flow_depends(const ag_flow *f, ag_operand x);
+/* Adds what arrives at x (in x's shape; the number 0: nothing). */
+void ag_flow_add(ag_flow *f, ag_operand x, ag_var var);
+/* All that arrived at x, in x's shape; the number 0 if nothing did. */
+ag_var ag_flow_at(ag_flow *f, ag_operand x);
+
+/* Reads an instruction whose first slot is known. False if it computes nothing, or after an error. */
+bool ag_step_open(ag_tape *t, uint32_t instruction, uint32_t slot, ag_step_info *s);
+void ag_step_close(ag_tape *t, ag_step_info *s);
+
+static inline ag_shape ag_operand_shape(const ag_tape *t, ag_operand x) { return ag_view_shape(ag_view_at(t, x.view)); }
+
+#endif

@@ -1,0 +1,222 @@
+/* Recording: checking operands, leaves, scalar operations outside the inline path, and room for tensors. */
+#include "tape_impl.h"
+
+/* ---- operands ---- */
+
+ag_tape *ag_tape_of(const ag_var *v, int n) {
+    for (int i = 0; i < n; i++)
+        if (v[i].tape) return v[i].tape;
+    return NULL;
+}
+
+/* Whether a var's slots are on its tape now, and were when it was made. */
+static bool is_current(const ag_tape *t, ag_var v) {
+    uint32_t id = v.view & VIEW_MASK;
+    if (id >= t->view_count || v.slot >= t->head.top) return false;
+    if ((v.view & ~(uint32_t)VIEW_MASK) != ag_section_of(t, v.slot)->stamp) return false;
+    const ag_view *view = ag_view_at(t, id);
+    return (int64_t)v.slot + view->lo >= 0 && (int64_t)v.slot + view->hi < (int64_t)t->head.top;
+}
+
+bool ag_locate(ag_var v, ag_operand *out) {
+    if (!v.tape || (v.view & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v)) return false;
+    *out = (ag_operand){v.slot, v.view & VIEW_MASK};
+    return true;
+}
+
+bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
+    if (!v.tape) {
+        out->view = VIEW_CONSTANT;
+        return ag_push_scalar_constant(t, ag_num_value_(v), &out->slot);
+    }
+    if (v.tape != t) {
+        ag_fail(t, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
+        ag_fail(v.tape, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
+        return false;
+    }
+    if ((v.view & VIEW_MASK) == VIEW_INERT) {
+        ag_fail(t, AG_ERR_STALE, "%s: an operand is the result of an operation that failed", what);
+        return false;
+    }
+    if (!is_current(t, v)) {
+        ag_fail(t, AG_ERR_STALE, "%s: an operand (slot %u) is of a part of the tape that was rewound or cleared", what,
+                v.slot);
+        return false;
+    }
+    *out = (ag_operand){v.slot, v.view & VIEW_MASK};
+    return true;
+}
+
+bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
+
+/* ---- instructions and scalars ---- */
+
+void ag_push_instruction(ag_tape *t, uint32_t op, uint32_t a, uint32_t b, uint32_t c) {
+    *t->head.next++ = (ag_instruction_){op, a, b, c};
+}
+
+static void push_value(ag_tape *t, double value) { ag_store(t->type, t->values.base, t->head.top++, value); }
+
+bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
+    if (!ag_make_room(t, "constant", 1, 1)) return false;
+    if (t->head.next[-1].head >= 0xffffff00u) ag_push_instruction(t, OP_POSITION, NO_BASE, t->head.top, t->head.top);
+    t->head.next[-1].head += 256;
+    *slot = t->head.top;
+    push_value(t, value);
+    ag_set_limit(t);
+    return true;
+}
+
+static ag_var scalar_leaf(ag_tape *t, double value, uint32_t view) {
+    uint32_t slot;
+    if (!t || t->status != AG_OK || !ag_push_scalar_constant(t, value, &slot)) return ag_inert(t);
+    return ag_var_of(t, slot, view);
+}
+
+ag_var ag_input(ag_tape *t, double value) { return scalar_leaf(t, value, VIEW_SCALAR); }
+ag_var ag_constant(ag_tape *t, double value) { return scalar_leaf(t, value, VIEW_CONSTANT); }
+
+static void put_f64(uint32_t *words, double p) { memcpy(words, &p, sizeof p); }
+static void put_f32(uint32_t *words, double p) {
+    float f = (float)p;
+    memcpy(words, &f, sizeof f);
+}
+
+/* The value of an operation on scalars of the tape's type and, of one operand, its partial for the instruction. */
+static double scalar_value(const ag_tape *t, const ag_op_info *info, const ag_operand *in, uint32_t *partial) {
+    double x[3] = {0};
+    for (int k = 0; k < info->arity; k++) x[k] = ag_load(t->type, t->values.base, in[k].slot);
+    if (t->type == AG_F64) {
+        if (info->arity > 1) return info->value(x[0], x[1], x[2]);
+        double p, r = info->both(x[0], &p);
+        put_f64(partial, p);
+        return r;
+    }
+    float r = info->value_f32((float)x[0], (float)x[1], (float)x[2]);
+    if (info->arity == 1) {
+        float p[3];
+        info->partials_f32((float)x[0], 0, 0, r, p);
+        put_f32(partial, (double)p[0]);
+    }
+    return (double)r;
+}
+
+static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
+    const ag_op_info *info = &ag_op_table[op];
+    bool active = false;
+    for (int k = 0; k < info->arity; k++) active |= in[k].view == VIEW_SCALAR;
+    if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
+    uint32_t words[3] = {0};
+    double value = scalar_value(t, info, in, words + 1);
+    if (!active || t->paused) return scalar_leaf(t, value, VIEW_CONSTANT);
+    words[0] = in[0].slot;
+    for (int k = 1; k < info->arity; k++) words[k] = in[k].slot;
+    ag_push_instruction(t, op, words[0], words[1], words[2]);
+    uint32_t slot = t->head.top;
+    push_value(t, value);
+    ag_set_limit(t);
+    return ag_var_of(t, slot, VIEW_SCALAR);
+}
+
+static ag_var apply(ag_opcode op, const ag_var *v, int n) {
+    const ag_op_info *info = &ag_op_table[op];
+    ag_tape *t = ag_tape_of(v, n);
+    if (!t) {
+        double x[3] = {0};
+        for (int k = 0; k < n; k++) x[k] = ag_num_value_(v[k]);
+        return ag_num(info->value(x[0], x[1], x[2]));
+    }
+    if (t->status != AG_OK) return ag_inert(t);
+    ag_operand in[3];
+    bool scalar = true;
+    for (int k = 0; k < n; k++) {
+        if (!ag_resolve(t, info->name, v[k], &in[k])) return ag_inert(t);
+        scalar &= in[k].view <= VIEW_CONSTANT;
+    }
+    return scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, n);
+}
+
+ag_var ag_apply1_(ag_opcode op, ag_var x) {
+    if (AG_LIKELY_(ag_is_fast_(x))) {
+        double p, r = ag_op_table[op].both(AG_AT_(x), &p);
+        uint32_t words[2];
+        put_f64(words, p);
+        return ag_push_(x.tape, op, x.slot, words[0], words[1], r);
+    }
+    return apply(op, &x, 1);
+}
+
+ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
+    if (AG_LIKELY_(ag_is_fast2_(x, y))) {
+        double r = ag_op_table[op].value(AG_AT_(x), AG_AT_(y), 0);
+        return ag_push_(x.tape, op, x.slot, y.slot, 0, r);
+    }
+    if (op == AG_POW && !y.tape && ag_num_value_(y) == 2) return ag_apply1_(AG_SQUARE, x);
+    return apply(op, (ag_var[]){x, y}, 2);
+}
+
+ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) { return apply(op, (ag_var[]){x, y, z}, 3); }
+
+/* ---- tensors ---- */
+
+bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *out) {
+    uint32_t align = t->type == AG_F64 ? 8 : 16; /* 64 bytes */
+    if ((uint64_t)count > MOST_SLOTS) count = (int64_t)MOST_SLOTS;
+    if (!ag_make_room(t, what, (uint64_t)count + 2 * align, 2)) return false;
+    uint64_t need = (t->base_count + (uint64_t)1) * sizeof(ag_base);
+    if (need > t->bases.size && !ag_range_grow(&t->memory, &t->bases, need, MOST_SLOTS * sizeof(ag_base)))
+        return ag_out_of_memory(t, what, sizeof(ag_base));
+    uint32_t slot = t->head.top + 1; /* one for the header */
+    if (count >= align / 2) slot = (slot + align - 1) / align * align;
+    *out = (ag_pending){slot, (uint32_t)count, t->head.top};
+    return true;
+}
+
+ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) {
+    uint32_t base = t->base_count++;
+    ag_bases(t)[base] = (ag_base){.start = p.slot, .count = p.count, .instruction = ag_instruction_count(t),
+                                  .epoch = t->epoch - 1, .scalars = view <= VIEW_CONSTANT};
+    memcpy(ag_value_at(t, p.slot - 1), &base, sizeof base);
+    if (node == NO_BASE) {
+        ag_push_instruction(t, OP_POSITION, base, p.slot, p.old_top);
+    } else {
+        ag_node *n = ag_node_at(t, node);
+        n->base = base;
+        t->node_top = node + (uint32_t)(ag_node_size(n) / 8);
+        ag_push_instruction(t, OP_NODE, node, p.slot, p.old_top);
+    }
+    t->head.top = p.slot + (p.count ? p.count : 1);
+    ag_set_limit(t);
+    return ag_var_of(t, p.slot, view);
+}
+
+bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset) {
+    const uint64_t most = (uint64_t)UINT32_MAX * 8;
+    uint64_t size = sizeof(ag_node) + (uint64_t)n * sizeof(ag_operand);
+    if (params >= UINT32_MAX || saved > most) {
+        ag_fail(t, AG_ERR_MEMORY, "%s: %zu bytes of parameters and %zu saved bytes are too many", what, params, saved);
+        return false;
+    }
+    uint64_t need = (uint64_t)t->node_top * 8 + size + ag_pad8(params) + ag_pad8(saved);
+    if (need > t->nodes.size && !ag_range_grow(&t->memory, &t->nodes, need, most))
+        return ag_out_of_memory(t, what, need - t->nodes.size);
+    *offset = t->node_top;
+    ag_node *node = ag_node_at(t, *offset);
+    *node = (ag_node){.n = n, .params_size = (uint32_t)params, .saved_size = saved};
+    return true;
+}
+
+ag_base *ag_base_of(const ag_tape *t, uint32_t slot) {
+    ag_base *bases = ag_bases(t);
+    if (t->base_count == 0 || slot < bases[0].start) return NULL;
+    uint32_t id;
+    memcpy(&id, ag_value_at(t, slot - 1), sizeof id); /* the base's header, if the slot is its first */
+    if (id < t->base_count && bases[id].start == slot) return &bases[id];
+    uint32_t lo = 0, hi = t->base_count;
+    while (hi - lo > 1) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (bases[mid].start <= slot) lo = mid;
+        else hi = mid;
+    }
+    return slot - bases[lo].start < bases[lo].count ? &bases[lo] : NULL;
+}

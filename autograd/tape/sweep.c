@@ -1,0 +1,200 @@
+/* The reverse sweep: where adjoints start, and f64. */
+#include "sweep_impl.h"
+
+#define T double
+#define M(function) function
+#define SWEEP_ sweep_f64
+#include "../ops/numeric_impl.h"
+#include "sweep.inc"
+#undef T
+
+/* ---- from slots to instructions ---- */
+
+typedef struct ag_checkpoint {
+    uint32_t instruction, slot; /* and its first slot */
+} ag_checkpoint;
+
+enum { CHECKPOINT_STEP = 1024 };
+
+uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot) {
+    uint32_t op = i->head & 255, after = i->head >> 8, base = NO_BASE;
+    if (op < OP_NODE) return slot + 1 + after;
+    if (op == OP_NODE) base = ag_node_at(t, i->a)->base;
+    else base = i->a;
+    uint32_t count = base == NO_BASE ? 0 : ag_bases(t)[base].count;
+    return i->b + (base != NO_BASE && count == 0 ? 1 : count) + after;
+}
+
+static uint32_t first_slot_of_next(const ag_tape *t, const ag_instruction_ *i, uint32_t slot) {
+    return (i[1].head & 255) < OP_NODE ? ag_next_slot(t, i, slot) : i[1].b;
+}
+
+/* Remembers every 1024th instruction up to `slot`; without memory for that, searches take longer. */
+static void extend_checkpoints(ag_tape *t, uint32_t slot) {
+    ag_checkpoint *c = (ag_checkpoint *)(void *)t->checkpoints.base;
+    ag_checkpoint at = {0, ag_instructions(t)[0].b};
+    if (t->checkpoint_count) at = c[t->checkpoint_count - 1];
+    const ag_instruction_ *first = ag_instructions(t), *last = t->head.next - 1;
+    for (const ag_instruction_ *i = first + at.instruction; i < last && at.slot < slot; i++) {
+        uint32_t number = (uint32_t)(i - first);
+        if (number % CHECKPOINT_STEP == 0 && number / CHECKPOINT_STEP == t->checkpoint_count) {
+            size_t need = (t->checkpoint_count + (size_t)1) * sizeof *c;
+            if (!ag_range_grow(&t->memory, &t->checkpoints, need, MOST_SLOTS * sizeof *c)) return;
+            c = (ag_checkpoint *)(void *)t->checkpoints.base;
+            c[t->checkpoint_count++] = (ag_checkpoint){number, at.slot};
+        }
+        at.slot = first_slot_of_next(t, i, at.slot);
+    }
+}
+
+uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot) {
+    const ag_instruction_ *first = ag_instructions(t), *last = t->head.next - 1;
+    *first_slot = (last->head & 255) < OP_NODE ? t->head.top - 1 - (last->head >> 8) : last->b;
+    if (slot >= *first_slot) return (uint32_t)(last - first);
+    extend_checkpoints(t, slot);
+    const ag_checkpoint *c = (const ag_checkpoint *)(void *)t->checkpoints.base;
+    uint32_t lo = 0, hi = t->checkpoint_count;
+    while (hi > lo) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (c[mid].slot <= slot) lo = mid + 1;
+        else hi = mid;
+    }
+    ag_checkpoint at = lo ? c[lo - 1] : (ag_checkpoint){0, first[0].b};
+    const ag_instruction_ *i = first + at.instruction;
+    while (i < last) {
+        uint32_t next = first_slot_of_next(t, i, at.slot);
+        if (next > slot) break;
+        at.slot = next;
+        i++;
+    }
+    *first_slot = at.slot;
+    return (uint32_t)(i - first);
+}
+
+/* ---- adjoints ---- */
+
+void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh) {
+    *fresh = false;
+    void *adjoint = ag_adjoint_at(t, x.slot);
+    if (x.view <= VIEW_CONSTANT) return adjoint;
+    ag_base *base = ag_base_of(t, x.slot);
+    if (!base || base->epoch == t->epoch) return adjoint;
+    base->epoch = t->epoch;
+    const ag_view *v = ag_view_at(t, x.view);
+    *fresh = may_store && v->contiguous && x.slot == base->start && v->count == base->count;
+    if (!*fresh) memset(ag_adjoint_at(t, base->start), 0, base->count * ag_type_size(t->type));
+    return adjoint;
+}
+
+static void zero_slots(ag_tape *t, uint32_t from, uint32_t to) {
+    if (to > from) memset(ag_adjoint_at(t, from), 0, (to - from) * ag_type_size(t->type));
+}
+
+/* Adjoints of scalars, and of bases of which scalars were taken, become 0; those of other bases not set. */
+static void reset_adjoints(ag_tape *t) {
+    uint32_t from = 0;
+    t->epoch++;
+    for (ag_base *b = ag_bases(t); b < ag_bases(t) + t->base_count; b++) {
+        if (b->scalars) {
+            b->epoch = t->epoch;
+            continue;
+        }
+        zero_slots(t, from, b->start);
+        from = b->start + b->count;
+    }
+    zero_slots(t, from, t->head.top);
+}
+
+/* The same for what instructions compute; what is new since the last sweep starts at 0 too. */
+static void reset_results(ag_tape *t) {
+    uint32_t old = t->epoch++, new_from = t->swept_top;
+    for (ag_base *b = ag_bases(t); b < ag_bases(t) + t->base_count; b++) {
+        bool leaf = (ag_instructions(t)[b->instruction].head & 255) == OP_POSITION && b->start < new_from;
+        bool was_set = b->epoch == old;
+        b->epoch = leaf && was_set ? t->epoch : t->epoch - 1;
+        if (b->scalars) {
+            if (!(leaf && was_set)) zero_slots(t, b->start, b->start + b->count);
+            b->epoch = t->epoch;
+        }
+    }
+    uint32_t slot = ag_instructions(t)[0].b;
+    for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++) {
+        bool scalar = (i->head & 255) < OP_NODE;
+        if (!scalar) slot = i->b;
+        uint32_t next = ag_next_slot(t, i, slot), after = next - (i->head >> 8);
+        if (scalar) zero_slots(t, slot, slot + 1);
+        if (next > new_from) zero_slots(t, after > new_from ? after : new_from, next);
+        slot = next;
+    }
+}
+
+static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
+    size_t need = t->values.size; /* as many slots as there are values */
+    if (need > t->adjoints.size &&
+        !ag_range_grow(&t->memory, &t->adjoints, need, MOST_SLOTS * ag_type_size(t->type)))
+        return ag_out_of_memory(t, "sweep", need - t->adjoints.size);
+    if (mode == AG_ACCUMULATE) reset_results(t);
+    else reset_adjoints(t);
+    t->swept_top = t->head.top;
+    return true;
+}
+
+/* An output with its seed: a var, or a number if weight.view is VIEW_INERT. */
+typedef struct ag_seeded {
+    ag_operand y, weight;
+    double number;
+} ag_seeded;
+
+static bool resolve_seed(ag_tape *t, ag_var y, const ag_var *w, ag_seeded *s) {
+    if (!ag_resolve(t, "sweep", y, &s->y)) return false;
+    const ag_view *v = ag_view_at(t, s->y.view);
+    s->weight.view = VIEW_INERT;
+    s->number = w ? ag_num_value_(*w) : 1;
+    if (!w && v->count != 1) {
+        ag_fail(t, AG_ERR_SHAPE, "sweep: the output has shape %s; only a scalar can be swept without a seed",
+                ag_show_view(v).text);
+        return false;
+    }
+    if (!w || !w->tape) return true;
+    if (!ag_resolve(t, "sweep", *w, &s->weight)) return false;
+    const ag_view *from = ag_view_at(t, s->weight.view);
+    if (from->count == 1 || ag_same_shape(from, v)) return true;
+    ag_fail(t, AG_ERR_SHAPE, "sweep: a seed of shape %s for an output of shape %s", ag_show_view(from).text,
+            ag_show_view(v).text);
+    return false;
+}
+
+static void add_seed(ag_tape *t, const ag_seeded *s) {
+    const ag_view *to = ag_view_at(t, s->y.view);
+    if (to->constant) return;
+    bool fresh, is_number = s->weight.view == VIEW_INERT;
+    void *adjoint = ag_adjoint_of(t, s->y, false, &fresh);
+    double number[1];
+    ag_store(t->type, number, 0, s->number);
+    const void *from = is_number ? number : ag_value_at(t, s->weight.slot);
+    const ag_view *v = is_number ? NULL : ag_view_at(t, s->weight.view);
+    int64_t zeros[AG_MAX_RANK] = {0};
+    ag_strided_add(t->type, to->rank, to->dim, adjoint, to->stride, from, !v || v->count == 1 ? zeros : v->stride);
+}
+
+void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) {
+    ag_tape *t = ag_tape_of(ys, n);
+    if (!t || t->status != AG_OK) return;
+    ag_seeded one, *list = n == 1 ? &one : ag_scratch(t, (size_t)n * sizeof *list);
+    bool ok = list != NULL;
+    for (int i = 0; ok && i < n; i++) ok = resolve_seed(t, ys[i], seeds ? &seeds[i] : NULL, &list[i]);
+    ok = ok && begin_sweep(t, mode);
+    uint32_t last = 0, last_slot = 0;
+    for (int i = 0; ok && i < n; i++) {
+        uint32_t slot, instruction = ag_find_instruction(t, list[i].y.slot, &slot);
+        if (instruction >= last) last = instruction, last_slot = slot;
+        add_seed(t, &list[i]);
+    }
+    if (n != 1) ag_scratch_free(t, list);
+    if (!ok) return;
+    uint32_t top = ag_next_slot(t, ag_instructions(t) + last, last_slot);
+    if (t->type == AG_F64) sweep_f64(t, last, top);
+    else ag_sweep_f32(t, last, top);
+}
+
+void ag_backward(ag_var y) { ag_sweep(&y, NULL, 1, AG_RESET); }

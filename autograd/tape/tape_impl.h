@@ -1,0 +1,191 @@
+/* The tape: slots, views, instructions.
+ *
+ * Slots are one flat array of numbers; another of the same length holds adjoints. An instruction says how the slots of its
+ * result were computed. Which slots those are follows from the order of instructions, so a scalar operation takes 16 bytes
+ * of instruction and one slot:
+ *
+ *   head  bits 0-7 opcode; bits 8-31 how many slots follow the result before the next instruction's (plain constants)
+ *   a b c elementwise, scalar: the operands' slots. Of one operand: b and c hold the partial, computed with the value.
+ *         OP_NODE:     a = offset of the ag_node (in 8 bytes), b = first slot of the result, c = top before it
+ *         OP_POSITION: a = base (or NO_BASE), b = first slot, c = top before it: a tensor that no instruction computes
+ *
+ * A base is the slots of one tensor as it was recorded. It starts at an aligned slot, and the slot before it holds the
+ * number of the base, which is believed only if that base says that it starts there.
+ *
+ * Adjoints of scalars start a sweep at 0. Those of a base are set when its first contribution arrives (base.epoch tells),
+ * so that a tensor's adjoint is written once and a tensor without adjoint costs nothing; bases of which scalars were taken
+ * are the exception (base.scalars).
+ *
+ * A var's view has a stamp in its upper 12 bits, which tells vars of a rewound or cleared part: 4 bits, two of them set,
+ * change when the tape is cleared; 8 bits, four or none of them set, when it is rewound. As codes of equal weight are never
+ * part of each other, `view & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
+ * vars are looked up in `sections`. (A stale var is taken for a good one only if it is exactly 6 clears or 70 rewinds old.
+ * Nothing out of bounds is ever read, even then.) */
+#ifndef AG_TAPE_IMPL_H
+#define AG_TAPE_IMPL_H
+
+#include "../ops/ops_impl.h"
+#include "../support/memory_impl.h"
+
+enum { OP_NODE = AG_OPCODES, OP_POSITION, OP_COUNT };
+_Static_assert(OP_COUNT <= 256, "opcodes are 8 bits");
+_Static_assert(sizeof(ag_instruction_) == 16, "an instruction is 16 bytes");
+
+#define NO_BASE UINT32_MAX
+enum { VIEW_BITS = 20, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
+#define MOST_SLOTS ((uint64_t)UINT32_MAX - 65536)
+
+typedef struct ag_operand {
+    uint32_t slot, view; /* the view without its stamp */
+} ag_operand;
+
+typedef struct ag_base {
+    uint32_t start, count; /* slots */
+    uint32_t instruction;
+    uint32_t epoch;   /* its adjoint is set if this is the tape's */
+    uint32_t scalars; /* some var of rank 0 looks into it */
+} ag_base;
+
+/* A tensor instruction. Its operands, parameters and saved bytes follow it. */
+typedef struct ag_node {
+    const ag_operation *operation; /* NULL: elementwise */
+    uint32_t slot, view, base;     /* of the result */
+    uint32_t code;                 /* elementwise: opcode */
+    uint32_t n;
+    uint32_t params_size;
+    uint64_t saved_size;
+    ag_operand in[];
+} ag_node;
+
+typedef struct ag_section {
+    uint64_t id;
+    uint32_t start, stamp;
+    uint32_t instructions, nodes, bases, names, checkpoints;
+} ag_section;
+
+typedef struct ag_label {
+    uint32_t slot, view;
+    uint32_t text; /* offset in `texts` */
+} ag_label;
+
+typedef struct ag_interned ag_interned;
+
+struct ag_tape {
+    ag_head_ head;
+    ag_type type;
+    ag_status status;
+    uint32_t paused;
+    ag_memory memory;
+    ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
+    uint32_t node_top; /* in 8 bytes */
+    uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
+    ag_interned *interned; /* views by shape and strides */
+    uint64_t next_mark;
+    uint32_t epoch;     /* of the last sweep */
+    uint32_t swept_top; /* slots whose adjoints it set */
+    const ag_kernels *kernels;
+    char message[640];
+};
+
+/* ---- tape.c ---- */
+static inline ag_instruction_ *ag_instructions(const ag_tape *t) { return (ag_instruction_ *)(void *)t->instructions.base; }
+static inline uint32_t ag_instruction_count(const ag_tape *t) { return (uint32_t)(t->head.next - ag_instructions(t)); }
+static inline ag_base *ag_bases(const ag_tape *t) { return (ag_base *)(void *)t->bases.base; }
+static inline ag_section *ag_sections(const ag_tape *t) { return (ag_section *)(void *)t->sections.base; }
+static inline ag_node *ag_node_at(const ag_tape *t, uint32_t offset) {
+    return (ag_node *)(void *)(t->nodes.base + (size_t)offset * 8);
+}
+static inline const ag_view *ag_view_at(const ag_tape *t, uint32_t id) {
+    return ((const ag_view *const *)(void *)t->views.base)[id];
+}
+static inline void *ag_value_at(const ag_tape *t, uint32_t slot) {
+    return t->values.base + (size_t)slot * ag_type_size(t->type);
+}
+static inline void *ag_adjoint_at(const ag_tape *t, uint32_t slot) {
+    return t->adjoints.base + (size_t)slot * ag_type_size(t->type);
+}
+static inline bool ag_is_constant_view(const ag_tape *t, uint32_t id) { return ag_view_at(t, id)->constant; }
+
+/* Sets head.limit after anything that it depends on. */
+void ag_set_limit(ag_tape *t);
+/* Room for that many more slots and instructions; an error and false if there is none. `what` for the sentence. */
+bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
+bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
+ag_var ag_inert(ag_tape *t);
+const ag_section *ag_section_of(const ag_tape *t, uint32_t slot);
+/* A var for recorded slots. */
+ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);
+
+/* ---- record.c ---- */
+/* Checks an operand and finds its slot and view; numbers become constants. False after an error. */
+bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out);
+/* The same for reading, which never sets an error: false if inert or stale, or a number. */
+bool ag_locate(ag_var v, ag_operand *out);
+/* The tape of the first operand that has one; NULL if all are numbers. */
+ag_tape *ag_tape_of(const ag_var *v, int n);
+bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot);
+void ag_push_instruction(ag_tape *t, uint32_t op, uint32_t a, uint32_t b, uint32_t c);
+
+/* A tensor being recorded: reserved, filled by the caller, then committed or dropped. */
+typedef struct ag_pending {
+    uint32_t slot, count, old_top;
+} ag_pending;
+bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *out);
+/* Node offset, or NO_BASE for a tensor that nothing computes. */
+ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view);
+bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset);
+static inline size_t ag_pad8(size_t n) { return (n + 7) / 8 * 8; }
+static inline void *ag_node_params(ag_node *node) { return (char *)node + sizeof *node + node->n * sizeof(ag_operand); }
+static inline void *ag_node_saved(ag_node *node) { return (char *)ag_node_params(node) + ag_pad8(node->params_size); }
+static inline size_t ag_node_size(const ag_node *node) {
+    return sizeof *node + node->n * sizeof(ag_operand) + ag_pad8(node->params_size) + ag_pad8(node->saved_size);
+}
+/* The base that holds a slot, NULL if it is a scalar's. */
+ag_base *ag_base_of(const ag_tape *t, uint32_t slot);
+
+/* ---- view.c ---- */
+bool ag_open_views(ag_tape *t);
+void ag_close_views(ag_tape *t);
+/* The number of a view with this shape and strides; VIEW_INERT after an error. */
+uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stride, bool constant);
+uint32_t ag_intern_shape(ag_tape *t, ag_shape shape, bool constant);
+static inline ag_shape ag_view_shape(const ag_view *v) {
+    ag_shape s = {.rank = v->rank};
+    for (int i = 0; i < v->rank; i++) s.dim[i] = v->dim[i];
+    return s;
+}
+static inline bool ag_same_shape(const ag_view *a, const ag_view *b) {
+    if (a->rank != b->rank) return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dim[i] != b->dim[i]) return false;
+    return true;
+}
+
+/* ---- elementwise.c ---- */
+ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n);
+bool ag_elementwise_adjoint(ag_tape *t, ag_node *node);
+
+/* ---- apply.c ---- */
+bool ag_apply_adjoint(ag_tape *t, ag_node *node);
+
+/* ---- sweep.c ---- */
+/* The adjoint of an operand, ready to be added to; *fresh: it is not set yet and must be stored instead (asked for only
+ * with may_store, and given only if the operand is all of its base). */
+void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh);
+/* Walks instructions: state of a walk is the instruction and, upwards, its first slot; downwards, the slot after it. */
+uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot);
+/* First slot after an instruction and the constants behind it, given its first slot. */
+uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot);
+
+/* ---- rules.c ---- */
+/* Contribution of an adjoint or tangent w through operand k of an elementwise operation: chain(w, partial), recorded. */
+ag_var ag_elementwise_rule(ag_opcode op, int k, ag_var w, const ag_var *in, ag_var r);
+/* x summed over the axes along which `shape` was broadcast to x's shape. */
+ag_var ag_sum_to(ag_tape *t, ag_var x, ag_shape shape);
+/* x, or a number, as a var of this shape. */
+ag_var ag_expand_to(ag_tape *t, ag_var x, ag_shape shape);
+/* What `record` and `tangent` do for an operation that lacks them. */
+void ag_record_by_adjoint(const ag_operation *op, const ag_rule *rule, ag_var w, ag_var *contributions);
+ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const ag_var *tangents);
+
+#endif

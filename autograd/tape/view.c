@@ -1,0 +1,398 @@
+/* Views: shapes with strides, each kept once per tape and named by a number, and the operations that make them. */
+#include "tape_impl.h"
+
+/* uthash takes its memory from the variable `memory` of the function that uses it. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_malloc(size) ag_memory_resize(memory, NULL, 0, size)
+#define uthash_free(block, size) ag_memory_free(memory, block, size)
+#include <uthash.h>
+
+struct ag_interned {
+    ag_view view; /* first: `views` points here */
+    int64_t key[1 + 2 * AG_MAX_RANK]; /* rank and constant, dims, strides */
+    uint32_t id;
+    UT_hash_handle hh;
+};
+
+static void set_extent(ag_view *v) {
+    v->count = 1;
+    for (int i = 0; i < v->rank; i++) v->count *= v->dim[i];
+    v->contiguous = true;
+    int64_t stride = 1;
+    for (int i = v->rank - 1; i >= 0; i--) {
+        int64_t reach = v->count ? (v->dim[i] - 1) * v->stride[i] : 0;
+        if (reach < 0) v->lo += reach;
+        else v->hi += reach;
+        v->contiguous &= v->dim[i] == 1 || v->stride[i] == stride;
+        stride *= v->dim[i];
+    }
+    v->contiguous |= v->count == 0;
+}
+
+/* Adds a new view under the next number; VIEW_INERT after an error. */
+static uint32_t add_view(ag_tape *t, const ag_interned *wanted, size_t key_size) {
+    ag_memory *memory = &t->memory;
+    uint32_t id = t->view_count;
+    if (id >= VIEW_INERT) {
+        ag_fail(t, AG_ERR_SLOTS, "view: a tape has at most %d different views (shapes with strides)", VIEW_INERT);
+        return VIEW_INERT;
+    }
+    ag_interned *v = NULL;
+    if (ag_range_grow(memory, &t->views, (id + (size_t)1) * sizeof v, VIEW_INERT * sizeof v))
+        v = ag_memory_resize(memory, NULL, 0, sizeof *v);
+    if (!v) {
+        ag_out_of_memory(t, "view", sizeof *v);
+        return VIEW_INERT;
+    }
+    *v = *wanted;
+    v->id = id;
+    set_extent(&v->view);
+    HASH_ADD_KEYPTR(hh, t->interned, v->key, key_size, v);
+    if (!v->hh.tbl) {
+        ag_memory_free(memory, v, sizeof *v);
+        ag_out_of_memory(t, "view", sizeof *v);
+        return VIEW_INERT;
+    }
+    ((const ag_view **)(void *)t->views.base)[id] = &v->view;
+    t->view_count++;
+    return id;
+}
+
+uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stride, bool constant) {
+    ag_interned wanted = {.view = {.rank = rank, .constant = constant}};
+    int64_t natural = 1; /* an axis of length 1 gets the stride that a row-major tensor would have */
+    for (int i = rank - 1; i >= 0; i--) {
+        wanted.view.dim[i] = dim[i];
+        wanted.view.stride[i] = dim[i] == 1 ? natural : stride[i];
+        natural = wanted.view.stride[i] * (dim[i] > 1 ? dim[i] : 1);
+    }
+    wanted.key[0] = rank | (constant ? 16 : 0);
+    memcpy(wanted.key + 1, wanted.view.dim, (size_t)rank * sizeof *dim);
+    memcpy(wanted.key + 1 + rank, wanted.view.stride, (size_t)rank * sizeof *stride);
+    size_t key_size = (size_t)(1 + 2 * rank) * sizeof wanted.key[0];
+    ag_interned *found = NULL;
+    HASH_FIND(hh, t->interned, wanted.key, key_size, found);
+    return found ? found->id : add_view(t, &wanted, key_size);
+}
+
+uint32_t ag_intern_shape(ag_tape *t, ag_shape shape, bool constant) {
+    int64_t stride[AG_MAX_RANK];
+    ag_row_major(shape.rank, shape.dim, stride);
+    return ag_intern(t, shape.rank, shape.dim, stride, constant);
+}
+
+bool ag_open_views(ag_tape *t) {
+    uint32_t scalar = ag_intern(t, 0, NULL, NULL, false), constant = ag_intern(t, 0, NULL, NULL, true);
+    return scalar == VIEW_SCALAR && constant == VIEW_CONSTANT;
+}
+
+void ag_close_views(ag_tape *t) {
+    ag_memory *memory = &t->memory;
+    HASH_CLEAR(hh, t->interned);
+    for (uint32_t i = 0; i < t->view_count; i++) {
+        void *v = (void *)(uintptr_t)ag_view_at(t, i);
+        ag_memory_free(memory, v, sizeof(ag_interned));
+    }
+    t->view_count = 0;
+}
+
+/* ---- operations ---- */
+
+ag_shape ag_make_shape_(int rank, const int64_t *dim) {
+    ag_shape s = {.rank = rank};
+    for (int i = 0; i < rank && i < AG_MAX_RANK; i++) s.dim[i] = dim[i];
+    return s;
+}
+
+ag_axes ag_make_axes_(int count, const int *axis) {
+    ag_axes a = {.count = count};
+    for (int i = 0; i < count && i < AG_MAX_RANK; i++) a.axis[i] = axis[i];
+    return a;
+}
+
+/* An operand of a view operation: false if there is nothing to view (a number, or an error; *result is then the answer). */
+static bool open_view(const char *what, ag_var x, ag_operand *o, const ag_view **v, ag_var *result) {
+    *result = x;
+    if (!x.tape) return false;
+    if (x.tape->status != AG_OK || !ag_resolve(x.tape, what, x, o)) {
+        *result = ag_inert(x.tape);
+        return false;
+    }
+    *v = ag_view_at(x.tape, o->view);
+    return true;
+}
+
+static ag_var make_view(ag_tape *t, ag_operand o, int64_t offset, int rank, const int64_t *dim, const int64_t *stride) {
+    bool constant = ag_is_constant_view(t, o.view);
+    uint32_t id = ag_intern(t, rank, dim, stride, constant);
+    if (id == VIEW_INERT) return ag_inert(t);
+    uint32_t slot = (uint32_t)((int64_t)o.slot + offset);
+    if (ag_view_at(t, id)->count == 0) slot = o.slot; /* nothing to point at */
+    if (rank == 0 && o.view > VIEW_CONSTANT) {
+        ag_base *base = ag_base_of(t, slot);
+        if (base && !base->scalars) {
+            base->scalars = 1;
+            /* its adjoints count as set from now on */
+            if (t->swept_top > base->start && base->epoch != t->epoch) {
+                uint32_t end = base->start + base->count;
+                if (end > t->swept_top) end = t->swept_top;
+                memset(ag_adjoint_at(t, base->start), 0, (end - base->start) * ag_type_size(t->type));
+            }
+            base->epoch = t->epoch;
+        }
+    }
+    return ag_var_of(t, slot, id);
+}
+
+ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("view", x, &o, &v, &result)) return result;
+    return make_view(x.tape, o, offset, shape.rank, shape.dim, stride);
+}
+
+/* Strides that show a contiguous run of v's axes under other dims; false if a copy is needed. */
+static bool reshaped_strides(const ag_view *v, ag_shape to, int64_t *stride) {
+    int i = 0, j = 0;
+    while (i < v->rank || j < to.rank) {
+        if (i < v->rank && v->dim[i] == 1) {
+            i++;
+            continue;
+        }
+        if (j < to.rank && to.dim[j] == 1) {
+            stride[j++] = 0;
+            continue;
+        }
+        /* the shortest groups of axes with equal products */
+        int i0 = i, j0 = j;
+        int64_t from = v->dim[i++], onto = to.dim[j++];
+        while (from != onto) {
+            if (from < onto) from *= v->dim[i++];
+            else onto *= to.dim[j++];
+        }
+        for (int k = i0; k + 1 < i; k++)
+            if (v->dim[k + 1] != 1 && v->stride[k] != v->stride[k + 1] * v->dim[k + 1]) return false;
+        int64_t s = v->stride[i - 1];
+        for (int k = j - 1; k >= j0; k--) {
+            stride[k] = s;
+            s *= to.dim[k];
+        }
+    }
+    return true;
+}
+
+/* The shape with its -1 replaced; false after an error. */
+static bool complete_shape(ag_tape *t, const ag_view *v, ag_shape *shape) {
+    ag_shape asked = *shape;
+    int64_t count = 1;
+    int unknown = -1;
+    bool good = shape->rank >= 0 && shape->rank <= AG_MAX_RANK;
+    for (int i = 0; good && i < shape->rank; i++) {
+        if (shape->dim[i] == -1 && unknown < 0) unknown = i;
+        else good = ag_multiply_sizes(count, shape->dim[i], &count);
+    }
+    if (good && unknown >= 0) {
+        good = count > 0 && v->count % count == 0;
+        if (good) count *= shape->dim[unknown] = v->count / count;
+    }
+    if (good && count == v->count) return true;
+    ag_fail(t, AG_ERR_SHAPE, "reshape: shape %s of %lld elements does not fit %s", ag_show_view(v).text,
+            (long long)v->count, ag_show_shape(asked).text);
+    return false;
+}
+
+ag_var ag_reshape(ag_var x, ag_shape shape) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("reshape", x, &o, &v, &result)) return result;
+    if (!complete_shape(x.tape, v, &shape)) return ag_inert(x.tape);
+    int64_t stride[AG_MAX_RANK] = {0};
+    if (v->contiguous) ag_row_major(shape.rank, shape.dim, stride);
+    else if (!reshaped_strides(v, shape, stride)) return ag_reshape(ag_contiguous(x), shape);
+    return make_view(x.tape, o, 0, shape.rank, shape.dim, stride);
+}
+
+ag_var ag_permute(ag_var x, ag_axes order) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("permute", x, &o, &v, &result)) return result;
+    int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK];
+    unsigned seen = 0;
+    for (int i = 0; i < v->rank && order.count == v->rank; i++) {
+        int a = ag_check_axis(x.tape, "permute", order.axis[i], ag_view_shape(v));
+        if (a < 0) return ag_inert(x.tape);
+        seen |= 1u << a;
+        dim[i] = v->dim[a];
+        stride[i] = v->stride[a];
+    }
+    if (order.count != v->rank || seen != (1u << v->rank) - 1) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "permute: the %d axes given are not each axis of shape %s once", order.count,
+                ag_show_view(v).text);
+        return ag_inert(x.tape);
+    }
+    return make_view(x.tape, o, 0, v->rank, dim, stride);
+}
+
+ag_var ag_transpose(ag_var x) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("transpose", x, &o, &v, &result) || v->rank < 2) return result;
+    ag_view w = *v;
+    int a = v->rank - 2, b = v->rank - 1;
+    w.dim[a] = v->dim[b], w.dim[b] = v->dim[a];
+    w.stride[a] = v->stride[b], w.stride[b] = v->stride[a];
+    return make_view(x.tape, o, 0, w.rank, w.dim, w.stride);
+}
+
+static int64_t clamp(int64_t i, int64_t lo, int64_t hi) { return i < lo ? lo : i > hi ? hi : i; }
+
+/* Python's slice: *start is the first position, the number of positions is returned. */
+static int64_t slice_length(int64_t dim, int64_t *start, int64_t stop, int64_t step) {
+    int64_t first = *start < 0 && *start != AG_END ? *start + dim : *start;
+    int64_t last = stop == AG_END ? (step > 0 ? dim : -1) : stop < 0 ? stop + dim : stop;
+    if (step > 0) {
+        first = clamp(first, 0, dim), last = clamp(last, 0, dim);
+        *start = first;
+        return first < last ? (last - first - 1) / step + 1 : 0;
+    }
+    first = clamp(first, -1, dim - 1), last = clamp(last, -1, dim - 1);
+    *start = first;
+    return first > last ? (first - last - 1) / -step + 1 : 0;
+}
+
+ag_var ag_slice(ag_var x, int axis, int64_t start, int64_t stop, int64_t step) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("slice", x, &o, &v, &result)) return result;
+    axis = ag_check_axis(x.tape, "slice", axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(x.tape);
+    if (step == 0 || step < -INT64_MAX) {
+        ag_fail(x.tape, AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis, ag_show_view(v).text);
+        return ag_inert(x.tape);
+    }
+    ag_view w = *v;
+    w.dim[axis] = slice_length(v->dim[axis], &start, stop, step);
+    w.stride[axis] = w.dim[axis] > 1 ? v->stride[axis] * step : v->stride[axis];
+    return make_view(x.tape, o, w.dim[axis] ? start * v->stride[axis] : 0, w.rank, w.dim, w.stride);
+}
+
+static void remove_axis(ag_view *v, int axis) {
+    v->rank--;
+    for (int i = axis; i < v->rank; i++) v->dim[i] = v->dim[i + 1], v->stride[i] = v->stride[i + 1];
+}
+
+ag_var ag_index(ag_var x, int axis, int64_t i) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("index", x, &o, &v, &result)) return result;
+    axis = ag_check_axis(x.tape, "index", axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(x.tape);
+    int64_t n = v->dim[axis];
+    if (i < -n || i >= n) {
+        ag_fail(x.tape, AG_ERR_VALUE, "index: position %lld is outside axis %d of %s", (long long)i, axis,
+                ag_show_view(v).text);
+        return ag_inert(x.tape);
+    }
+    ag_view w = *v;
+    remove_axis(&w, axis);
+    return make_view(x.tape, o, (i < 0 ? i + n : i) * v->stride[axis], w.rank, w.dim, w.stride);
+}
+
+ag_var ag_at(ag_var x, int64_t i) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("at", x, &o, &v, &result)) return result;
+    if (i < 0 || i >= v->count) {
+        ag_fail(x.tape, AG_ERR_VALUE, "at: element %lld of shape %s, which has %lld", (long long)i, ag_show_view(v).text,
+                (long long)v->count);
+        return ag_inert(x.tape);
+    }
+    int64_t offset = 0;
+    for (int k = v->rank - 1; k >= 0; k--) {
+        offset += i % v->dim[k] * v->stride[k];
+        i /= v->dim[k];
+    }
+    return make_view(x.tape, o, offset, 0, NULL, NULL);
+}
+
+ag_var ag_expand(ag_var x, ag_shape shape) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("expand", x, &o, &v, &result)) return result;
+    int64_t stride[AG_MAX_RANK] = {0}, count = 1;
+    int lead = shape.rank - v->rank;
+    bool fits = lead >= 0 && shape.rank <= AG_MAX_RANK;
+    for (int i = 0; fits && i < shape.rank; i++) {
+        fits = ag_multiply_sizes(count, shape.dim[i], &count);
+        if (i < lead) continue;
+        if (v->dim[i - lead] == shape.dim[i]) stride[i] = v->stride[i - lead];
+        else fits &= v->dim[i - lead] == 1;
+    }
+    if (!fits) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "expand: shape %s cannot be broadcast to %s", ag_show_view(v).text,
+                ag_show_shape(shape).text);
+        return ag_inert(x.tape);
+    }
+    return make_view(x.tape, o, 0, shape.rank, shape.dim, stride);
+}
+
+ag_var ag_squeeze(ag_var x, int axis) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("squeeze", x, &o, &v, &result)) return result;
+    axis = ag_check_axis(x.tape, "squeeze", axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(x.tape);
+    if (v->dim[axis] != 1) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "squeeze: axis %d of shape %s has length %lld, not 1", axis, ag_show_view(v).text,
+                (long long)v->dim[axis]);
+        return ag_inert(x.tape);
+    }
+    return ag_index(x, axis, 0);
+}
+
+ag_var ag_unsqueeze(ag_var x, int axis) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("unsqueeze", x, &o, &v, &result)) return result;
+    int rank = v->rank + 1;
+    if (rank > AG_MAX_RANK || axis < -rank || axis >= rank) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "unsqueeze: a new axis at %d of shape %s: there are at most %d axes", axis,
+                ag_show_view(v).text, AG_MAX_RANK);
+        return ag_inert(x.tape);
+    }
+    if (axis < 0) axis += rank;
+    ag_view w = *v;
+    for (int i = rank - 1; i > axis; i--) w.dim[i] = v->dim[i - 1], w.stride[i] = v->stride[i - 1];
+    w.dim[axis] = 1;
+    w.stride[axis] = 0;
+    return make_view(x.tape, o, 0, rank, w.dim, w.stride);
+}
+
+ag_var ag_flip(ag_var x, int axis) { return ag_slice(x, axis, -1, AG_END, -1); }
+
+ag_var ag_diagonal(ag_var x) {
+    ag_operand o;
+    const ag_view *v;
+    ag_var result;
+    if (!open_view("diagonal", x, &o, &v, &result)) return result;
+    if (v->rank < 2) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "diagonal: shape %s is not a matrix", ag_show_view(v).text);
+        return ag_inert(x.tape);
+    }
+    ag_view w = *v;
+    int a = v->rank - 2, b = v->rank - 1;
+    w.rank = b;
+    w.dim[a] = v->dim[a] < v->dim[b] ? v->dim[a] : v->dim[b];
+    w.stride[a] = v->stride[a] + v->stride[b];
+    return make_view(x.tape, o, 0, w.rank, w.dim, w.stride);
+}
