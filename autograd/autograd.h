@@ -136,9 +136,9 @@ AG_API bool ag_dot(ag_tape *tape, FILE *out);
 
 /* 16 bytes, passed in two registers. Its members are private. */
 typedef struct ag_var {
-    ag_tape *tape; /* NULL: a plain number, whose bits are in slot and view */
-    uint32_t slot; /* of the element with index 0, 0, ... */
-    uint32_t view; /* shape and strides (lower 20 bits; 0 is a scalar) and a stamp that tells stale vars */
+    ag_tape *tape;  /* NULL: a plain number, whose bits are in place */
+    uint64_t place; /* bits 0-31: slot of the element with index 0, 0, ...; 32-51: its view, shape and strides, where 0
+                       is a scalar; 52-63: a stamp that tells stale vars */
 } ag_var;
 
 typedef struct ag_shape {
@@ -276,14 +276,14 @@ typedef struct ag_head_ {
     double *values;
     uint32_t top;    /* the next slot to write */
     uint32_t limit;  /* record inline only while top < limit; 0 in error, when paused, and for f32 */
-    uint32_t reject; /* bits that no active scalar of now has in its view */
-    uint32_t stamp;  /* view of a new scalar */
+    uint64_t reject; /* bits that no active scalar of now has in its place */
+    uint64_t stamp;  /* place of a new scalar, without its slot */
 } ag_head_;
 
 /* A plain number as a var. */
 static inline ag_var ag_num(double number) {
-    ag_var v = {NULL, 0, 0};
-    memcpy(&v.slot, &number, sizeof number);
+    ag_var v = {NULL, 0};
+    memcpy(&v.place, &number, sizeof number);
     return v;
 }
 static inline ag_var ag_same_(ag_var x) { return x; }
@@ -298,7 +298,7 @@ static inline ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b
     i->b = b;
     i->c = c;
     h->next = i + 1;
-    ag_var r = {tape, h->top, h->stamp};
+    ag_var r = {tape, h->stamp | h->top};
     h->values[h->top++] = value;
     return r;
 }
@@ -311,45 +311,46 @@ static inline uint32_t ag_push_constant_(ag_tape *tape, double value) {
 }
 static inline double ag_num_value_(ag_var v) {
     double d;
-    memcpy(&d, &v.slot, sizeof d);
+    memcpy(&d, &v.place, sizeof d);
     return d;
 }
 static inline bool ag_is_fast_(ag_var x) {
-    return x.tape != NULL && (x.view & AG_HEAD_(x)->reject) == 0 && AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
+    return x.tape != NULL && (x.place & AG_HEAD_(x)->reject) == 0 && AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
 }
 static inline bool ag_is_fast2_(ag_var x, ag_var y) {
-    return x.tape != NULL && x.tape == y.tape && ((x.view | y.view) & AG_HEAD_(x)->reject) == 0 &&
+    return x.tape != NULL && x.tape == y.tape && ((x.place | y.place) & AG_HEAD_(x)->reject) == 0 &&
            AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
 }
 /* x may join a number: one more slot, and room to count it. */
 static inline bool ag_is_fast_num_(ag_var x) {
     return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 1 && AG_HEAD_(x)->next[-1].head < 0xffffff00u;
 }
-#define AG_AT_(v) (AG_HEAD_(v)->values[(v).slot])
+#define AG_SLOT_(v) ((uint32_t)(v).place)
+#define AG_AT_(v) (AG_HEAD_(v)->values[AG_SLOT_(v)])
 
 #define AG_INLINE2_(name, NAME, value)                                                                                 \
     static inline ag_var ag_##name##_(ag_var x, ag_var y) {                                                            \
         if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                          \
             double a = AG_AT_(x), b = AG_AT_(y);                                                                       \
-            return ag_push_(x.tape, AG_##NAME, x.slot, y.slot, 0, value);                                              \
+            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), 0, value);                                              \
         }                                                                                                              \
         if (y.tape == NULL && ag_is_fast_num_(x)) {                                                                    \
             double a = AG_AT_(x), b = ag_num_value_(y);                                                                \
             uint32_t slot = ag_push_constant_(x.tape, b);                                                              \
-            return ag_push_(x.tape, AG_##NAME, x.slot, slot, 0, value);                                                \
+            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), slot, 0, value);                                                \
         }                                                                                                              \
         if (x.tape == NULL && ag_is_fast_num_(y)) {                                                                    \
             double a = ag_num_value_(x), b = AG_AT_(y);                                                                \
             uint32_t slot = ag_push_constant_(y.tape, a);                                                              \
-            return ag_push_(y.tape, AG_##NAME, slot, y.slot, 0, value);                                                \
+            return ag_push_(y.tape, AG_##NAME, slot, AG_SLOT_(y), 0, value);                                                \
         }                                                                                                              \
         return ag_apply2_(AG_##NAME, x, y);                                                                            \
     }
 #define AG_INLINE3_(name, NAME, value)                                                                                 \
     static inline ag_var ag_##name##_(ag_var x, ag_var y, ag_var z) {                                                  \
-        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.view & AG_HEAD_(x)->reject) == 0)) {               \
+        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.place & AG_HEAD_(x)->reject) == 0)) {               \
             double a = AG_AT_(x), b = AG_AT_(y), c = AG_AT_(z);                                                        \
-            return ag_push_(x.tape, AG_##NAME, x.slot, y.slot, z.slot, value);                                         \
+            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), AG_SLOT_(z), value);                                         \
         }                                                                                                              \
         return ag_apply3_(AG_##NAME, x, y, z);                                                                         \
     }

@@ -11,7 +11,7 @@ static bool cumsum_shape(ag_call *call) {
     return true;
 }
 
-/* out = (or, with `add`, +=) the running sums of `count` numbers, each `step` after the one before. Summed in double. */
+/* out = (or, with `add`, +=) the running sums of `count` numbers, `step` apart, summed in double. */
 static void run_sums(ag_type type, int64_t count, int64_t step, bool add, void *out, const void *x) {
     double sum = 0;
     if (type == AG_F64) {

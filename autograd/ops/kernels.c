@@ -43,13 +43,29 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_ANY_ORDER
 #endif
 
-/* Bytes of a vector register. */
+/* Bytes of a vector register, and vectors' max and min. */
 #if defined(__AVX512F__)
 #define AG_VECTOR 64
+#define AG_INTRINSIC_(name) _mm512_##name
 #elif defined(__AVX2__)
 #define AG_VECTOR 32
+#define AG_INTRINSIC_(name) _mm256_##name
 #else
 #define AG_VECTOR 16
+#define AG_INTRINSIC_(name) _mm_##name
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#define AG_MAX_F64_(v, w) (PACK) AG_INTRINSIC_(max_pd)(v, w)
+#define AG_MIN_F64_(v, w) (PACK) AG_INTRINSIC_(min_pd)(v, w)
+#define AG_MAX_F32_(v, w) (PACK) AG_INTRINSIC_(max_ps)(v, w)
+#define AG_MIN_F32_(v, w) (PACK) AG_INTRINSIC_(min_ps)(v, w)
+#else
+#define AG_PICK_(take, v, w) (PACK)(((take) & (PACK_MASK)(v)) | (~(take) & (PACK_MASK)(w)))
+#define AG_MAX_F64_(v, w) AG_PICK_((PACK_MASK)((v) > (w)), v, w)
+#define AG_MIN_F64_(v, w) AG_PICK_((PACK_MASK)((v) < (w)), v, w)
+#define AG_MAX_F32_ AG_MAX_F64_
+#define AG_MIN_F32_ AG_MIN_F64_
 #endif
 
 /* calls_NAME and calls0_NAME, ...: whether a value or a partial calls vector maths, found by the type of its expression:
@@ -120,18 +136,24 @@ enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
 #define T double
 #define MASK int64_t
 #define M(function) function
+#define AG_MAX_ AG_MAX_F64_
+#define AG_MIN_ AG_MIN_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
 #include "kernels.inc"
 #undef T
 #undef MASK
 #undef M
+#undef AG_MAX_
+#undef AG_MIN_
 #undef ID
 #undef TABLE
 
 #define T float
 #define MASK int32_t
 #define M(function) function##f
+#define AG_MAX_ AG_MAX_F32_
+#define AG_MIN_ AG_MIN_F32_
 #define ID(what, name) what##_f32_##name
 #define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
 #include "kernels.inc"

@@ -210,6 +210,7 @@ static int64_t last(ag_shape s) { return s.dim[s.rank - 1]; }
 
 /* x with an axis of length 1 at position `axis`, or without it. */
 static ag_var with_axis(ag_var x, int axis) {
+    if (ag_is_inert(x)) return x;
     ag_shape s = ag_shape_of(x);
     for (int i = s.rank++; i > axis; i--) s.dim[i] = s.dim[i - 1];
     s.dim[axis] = 1;
@@ -229,6 +230,7 @@ static ag_var sum_batches(ag_var x, ag_shape shape) {
 
 /* x as one matrix with its last axis as columns. */
 static ag_var flat_rows(ag_var x) {
+    if (ag_is_inert(x)) return x;
     ag_shape s = ag_shape_of(x), flat = {.rank = 2, .dim = {1, last(s)}};
     for (int i = 0; i + 1 < s.rank; i++) flat.dim[0] *= s.dim[i];
     return ag_reshape(x, flat);

@@ -238,8 +238,8 @@ static bool shares_adjoint_block(const ag_block *b) {
     memset(sum, 0, b->count > 0 ? ag_piece(b, 0) * ag_type_size(b->type) : sizeof sum);
     for (int64_t i = 0; i < b->count; i += b->copies) {
         size_t n = ag_piece(b, i);
-        b->kernels->value[AG_CHAIN](n, part, ag_piece_of(b, call->out_adjoint.data, i), ag_piece_of(b, call->out.data, i),
-                                    NULL);
+        const void *w = ag_piece_of(b, call->out_adjoint.data, i), *p = ag_piece_of(b, call->out.data, i);
+        b->kernels->value[AG_CHAIN](n, part, w, p, NULL);
         if (call->in_adjoint[0].data) b->kernels->add_to(n, ag_piece_of(b, call->in_adjoint[0].data, i), part);
         b->kernels->add_to(n, sum, part);
     }

@@ -75,8 +75,8 @@ static bool prod_adjoint_block(const ag_block *b) {
 static bool prod_adjoint(const ag_call *call) { return ag_reduce_blocks(call, prod_adjoint_block); }
 
 /* ---- recorded ----
- * The products of the others, exactly and to any order: a tree of products upwards, then downwards each node's others are
- * its parent's others times its sibling. About 5 log2(count) instructions, as many multiplications as 3 passes. */
+ * The products of the others, exactly and to any order: a tree of products upwards, then downwards each node's others
+ * are its parent's others times its sibling. About 5 log2(count) instructions, which work on 5 numbers an element. */
 
 static ag_var part_of(ag_var x, int64_t from, int64_t to) { return ag_slice(x, 1, from, to, 1); }
 

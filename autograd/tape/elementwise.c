@@ -143,20 +143,28 @@ static void next_blocks(const ag_tape *t, ag_blocks *b, int64_t at, int64_t n) {
     }
 }
 
-static bool all_direct(const ag_blocks *b) {
-    for (int k = 0; k < b->n; k++)
-        if (b->cursor[k].access != DIRECT) return false;
+/* Whether all operands have the one contiguous view of the result (or its constant twin): no blocks are needed. */
+static bool all_alike(const ag_tape *t, const ag_operand *in, int n, const ag_view *v) {
+    for (int k = 0; k < n; k++) {
+        const ag_view *x = ag_view_at(t, in[k].view);
+        if (x != v && !(x->contiguous && ag_same_shape(x, v))) return false;
+    }
     return true;
 }
 
 static void compute(const ag_tape *t, ag_opcode op, const ag_operand *in, int n, uint32_t slot, const ag_view *v) {
-    ag_blocks b;
     ag_value_kernel *kernel = t->kernels->value[op];
     char *out = ag_value_at(t, slot);
+    if (all_alike(t, in, n, v)) {
+        const void *x[3] = {NULL, NULL, NULL};
+        for (int k = 0; k < n; k++) x[k] = ag_value_at(t, in[k].slot);
+        kernel((size_t)v->count, out, x[0], x[1], x[2]);
+        return;
+    }
+    ag_blocks b;
     open_blocks(t, &b, in, n, v);
-    int64_t block = all_direct(&b) ? v->count : BLOCK;
-    for (int64_t i = 0; i < v->count; i += block) {
-        int64_t m = v->count - i < block ? v->count - i : block;
+    for (int64_t i = 0; i < v->count; i += BLOCK) {
+        int64_t m = v->count - i < BLOCK ? v->count - i : BLOCK;
         next_blocks(t, &b, i, m);
         kernel((size_t)m, out + (size_t)i * ag_type_size(t->type), b.now[0], b.now[1], b.now[2]);
     }
@@ -193,16 +201,20 @@ static uint32_t broadcast_view(ag_tape *t, ag_opcode op, const ag_operand *in, i
     return VIEW_INERT;
 }
 
-/* The view of the result; the usual case, all operands of one contiguous shape, without a search. */
+/* The view of the result; the usual case, operands of one contiguous shape and scalars, without a search. */
 static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
-    const ag_view *v = ag_view_at(t, in[0].view);
-    bool same = v->contiguous && !(t->paused && !v->constant), constant = true;
+    bool constant = true, same = true;
+    const ag_operand *tensor = NULL;
     for (int k = 0; k < n; k++) {
-        same &= in[k].view == in[0].view;
         constant &= ag_view_at(t, in[k].view)->constant;
+        if (in[k].view <= VIEW_CONSTANT) continue;
+        if (!tensor) tensor = &in[k];
+        same &= in[k].view == tensor->view;
     }
-    if (same) return in[0].view;
-    return broadcast_view(t, op, in, n, constant || t->paused);
+    constant |= t->paused > 0;
+    const ag_view *v = ag_view_at(t, tensor->view);
+    if (same && v->contiguous && v->constant == constant) return tensor->view;
+    return broadcast_view(t, op, in, n, constant);
 }
 
 ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
@@ -266,9 +278,28 @@ static void open_targets(ag_tape *t, const ag_node *node, ag_target target[3]) {
     }
 }
 
+/* The same without blocks, for few elements of one view: the cost of small tensors. */
+static void adjoint_alike(ag_tape *t, const ag_node *node, const ag_view *v) {
+    const void *x[3] = {NULL, NULL, NULL};
+    for (uint32_t k = 0; k < node->n; k++) x[k] = ag_value_at(t, node->in[k].slot);
+    const void *w = ag_adjoint_at(t, node->slot), *r = ag_value_at(t, node->slot);
+    for (uint32_t k = 0; k < node->n; k++) {
+        ag_partial_kernel *kernel = t->kernels->partial[node->code][k];
+        if (!kernel || ag_is_constant_view(t, node->in[k].view)) continue;
+        bool fresh;
+        void *acc = ag_adjoint_of(t, node->in[k], true, &fresh);
+        if (fresh) memset(acc, 0, (size_t)v->count * ag_type_size(t->type));
+        kernel((size_t)v->count, acc, w, x[0], x[1], x[2], r);
+    }
+}
+
 bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
     const ag_view *v = ag_view_at(t, node->view);
     int n = (int)node->n;
+    if (v->count <= BLOCK && all_alike(t, node->in, n, v)) {
+        adjoint_alike(t, node, v);
+        return true;
+    }
     size_t size = ag_type_size(t->type);
     ag_target target[3];
     open_targets(t, node, target);

@@ -11,16 +11,16 @@ ag_tape *ag_tape_of(const ag_var *v, int n) {
 
 /* Whether a var's slots are on its tape now, and were when it was made. */
 static bool is_current(const ag_tape *t, ag_var v) {
-    uint32_t id = v.view & VIEW_MASK;
-    if (id >= t->view_count || v.slot >= t->head.top) return false;
-    if ((v.view & ~(uint32_t)VIEW_MASK) != ag_section_of(t, v.slot)->stamp) return false;
+    uint32_t id = ag_view_bits(v) & VIEW_MASK;
+    if (id >= t->view_count || AG_SLOT_(v) >= t->head.top) return false;
+    if ((ag_view_bits(v) & ~(uint32_t)VIEW_MASK) != ag_section_of(t, AG_SLOT_(v))->stamp) return false;
     const ag_view *view = ag_view_at(t, id);
-    return (int64_t)v.slot + view->lo >= 0 && (int64_t)v.slot + view->hi < (int64_t)t->head.top;
+    return (int64_t)AG_SLOT_(v) + view->lo >= 0 && (int64_t)AG_SLOT_(v) + view->hi < (int64_t)t->head.top;
 }
 
 bool ag_locate(ag_var v, ag_operand *out) {
-    if (!v.tape || (v.view & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v)) return false;
-    *out = (ag_operand){v.slot, v.view & VIEW_MASK};
+    if (!v.tape || (ag_view_bits(v) & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v)) return false;
+    *out = (ag_operand){AG_SLOT_(v), ag_view_bits(v) & VIEW_MASK};
     return true;
 }
 
@@ -34,16 +34,16 @@ bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
         ag_fail(v.tape, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
         return false;
     }
-    if ((v.view & VIEW_MASK) == VIEW_INERT) {
+    if ((ag_view_bits(v) & VIEW_MASK) == VIEW_INERT) {
         ag_fail(t, AG_ERR_STALE, "%s: an operand is the result of an operation that failed", what);
         return false;
     }
     if (!is_current(t, v)) {
         ag_fail(t, AG_ERR_STALE, "%s: an operand (slot %u) is of a part of the tape that was rewound or cleared", what,
-                v.slot);
+                AG_SLOT_(v));
         return false;
     }
-    *out = (ag_operand){v.slot, v.view & VIEW_MASK};
+    *out = (ag_operand){AG_SLOT_(v), ag_view_bits(v) & VIEW_MASK};
     return true;
 }
 
@@ -141,7 +141,7 @@ ag_var ag_apply1_(ag_opcode op, ag_var x) {
         double p, r = ag_op_table[op].both(AG_AT_(x), &p);
         uint32_t words[2];
         put_f64(words, p);
-        return ag_push_(x.tape, op, x.slot, words[0], words[1], r);
+        return ag_push_(x.tape, op, AG_SLOT_(x), words[0], words[1], r);
     }
     return apply(op, &x, 1);
 }
@@ -149,7 +149,7 @@ ag_var ag_apply1_(ag_opcode op, ag_var x) {
 ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
     if (AG_LIKELY_(ag_is_fast2_(x, y))) {
         double r = ag_op_table[op].value(AG_AT_(x), AG_AT_(y), 0);
-        return ag_push_(x.tape, op, x.slot, y.slot, 0, r);
+        return ag_push_(x.tape, op, AG_SLOT_(x), AG_SLOT_(y), 0, r);
     }
     if (op == AG_POW && !y.tape && ag_num_value_(y) == 2) return ag_apply1_(AG_SQUARE, x);
     return apply(op, (ag_var[]){x, y}, 2);

@@ -18,11 +18,11 @@ const char *ag_status_text(ag_status status) {
 
 /* What ag_tape_new gives when there is no memory: in error for ever, and never written to. */
 static ag_tape nil_tape = {
-    .head = {.reject = UINT32_MAX}, .status = AG_ERR_MEMORY, .message = "tape: out of memory when it was made"};
+    .head = {.reject = UINT64_MAX}, .status = AG_ERR_MEMORY, .message = "tape: out of memory when it was made"};
 
 static bool is_nil(const ag_tape *t) { return t == NULL || t == &nil_tape; }
 
-ag_var ag_inert(ag_tape *t) { return (ag_var){t ? t : &nil_tape, 0, VIEW_INERT}; }
+ag_var ag_inert(ag_tape *t) { return ag_make_var(t ? t : &nil_tape, 0, VIEW_INERT); }
 
 void ag_set_limit(ag_tape *t) {
     t->head.limit = 0;
@@ -111,8 +111,8 @@ static uint32_t stamp_after_rewind(uint32_t stamp) {
 }
 
 static void use_stamp(ag_tape *t, uint32_t stamp) {
-    t->head.stamp = stamp;
-    t->head.reject = ~stamp;
+    t->head.stamp = (uint64_t)stamp << 32;
+    t->head.reject = (uint64_t)~stamp << 32;
 }
 
 const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
@@ -128,8 +128,10 @@ const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
 }
 
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view) {
-    return (ag_var){t, slot, view | ag_section_of(t, slot)->stamp};
+    return ag_make_var(t, slot, view | ag_section_of(t, slot)->stamp);
 }
+
+static uint32_t current_stamp(const ag_tape *t) { return (uint32_t)(t->head.stamp >> 32); }
 
 static bool push_section(ag_tape *t, uint32_t stamp) {
     uint64_t need = (t->section_count + (uint64_t)1) * sizeof(ag_section);
@@ -147,7 +149,7 @@ static void push_position(ag_tape *t) { ag_push_instruction(t, OP_POSITION, NO_B
 ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};
     if (!ag_make_room(t, "mark", 0, 1)) return (ag_mark){0, UINT32_MAX};
-    if (!push_section(t, stamp_after_rewind(t->head.stamp))) return (ag_mark){0, UINT32_MAX};
+    if (!push_section(t, stamp_after_rewind(current_stamp(t)))) return (ag_mark){0, UINT32_MAX};
     push_position(t);
     ag_set_limit(t);
     return (ag_mark){t->next_mark, t->section_count - 1};
@@ -170,7 +172,7 @@ void ag_tape_rewind(ag_tape *t, ag_mark mark) {
         return;
     }
     ag_section *s = &ag_sections(t)[mark.section];
-    s->stamp = stamp_after_rewind(t->head.stamp);
+    s->stamp = stamp_after_rewind(current_stamp(t));
     t->section_count = mark.section + 1;
     return_to(t, s);
     use_stamp(t, s->stamp);
@@ -200,7 +202,7 @@ static bool start(ag_tape *t) {
     t->head.next = ag_instructions(t);
     if (!ag_make_room(t, "tape", 0, 1)) return false;
     t->section_count = 0;
-    if (!push_section(t, stamp_after_clear(t->head.stamp))) return false;
+    if (!push_section(t, stamp_after_clear(current_stamp(t)))) return false;
     push_position(t);
     ag_set_limit(t);
     return true;

@@ -16,9 +16,9 @@
  * so that a tensor's adjoint is written once and a tensor without adjoint costs nothing; bases of which scalars were taken
  * are the exception (base.scalars).
  *
- * A var's view has a stamp in its upper 12 bits, which tells vars of a rewound or cleared part: 4 bits, two of them set,
+ * The view in a var has a stamp in its upper 12 bits, which tells vars of a rewound or cleared part: 4 bits, two of them set,
  * change when the tape is cleared; 8 bits, four or none of them set, when it is rewound. As codes of equal weight are never
- * part of each other, `view & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
+ * part of each other, `place & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
  * vars are looked up in `sections`. (A stale var is taken for a good one only if it is exactly 6 clears or 70 rewinds old.
  * Nothing out of bounds is ever read, even then.) */
 #ifndef AG_TAPE_IMPL_H
@@ -38,6 +38,12 @@ enum { VIEW_BITS = 20, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_C
 typedef struct ag_operand {
     uint32_t slot, view; /* the view without its stamp */
 } ag_operand;
+
+/* View and stamp of a var, and a var of them. */
+static inline uint32_t ag_view_bits(ag_var v) { return (uint32_t)(v.place >> 32); }
+static inline ag_var ag_make_var(ag_tape *t, uint32_t slot, uint32_t view_bits) {
+    return (ag_var){t, slot | (uint64_t)view_bits << 32};
+}
 
 typedef struct ag_base {
     uint32_t start, count; /* slots */
@@ -69,6 +75,7 @@ typedef struct ag_label {
 } ag_label;
 
 typedef struct ag_interned ag_interned;
+enum { RECENT_VIEWS = 64 };
 
 struct ag_tape {
     ag_head_ head;
@@ -80,6 +87,7 @@ struct ag_tape {
     uint32_t node_top; /* in 8 bytes */
     uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
     ag_interned *interned; /* views by shape and strides */
+    uint32_t recent_views[RECENT_VIEWS]; /* of some, by a cheaper hash: tried first */
     uint64_t next_mark;
     uint32_t epoch;     /* of the last sweep */
     uint32_t swept_top; /* slots whose adjoints it set */

@@ -29,6 +29,10 @@ static void set_extent(ag_view *v) {
     v->contiguous |= v->count == 0;
 }
 
+static const ag_interned *interned_at(const ag_tape *t, uint32_t id) {
+    return (const ag_interned *)(const void *)ag_view_at(t, id);
+}
+
 /* Adds a new view under the next number; VIEW_INERT after an error. */
 static uint32_t add_view(ag_tape *t, const ag_interned *wanted, size_t key_size) {
     ag_memory *memory = &t->memory;
@@ -59,7 +63,10 @@ static uint32_t add_view(ag_tape *t, const ag_interned *wanted, size_t key_size)
 }
 
 uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stride, bool constant) {
-    ag_interned wanted = {.view = {.rank = rank, .constant = constant}};
+    ag_interned wanted; /* only what is set below is read: this is on the path of every small tensor */
+    wanted.view.rank = rank;
+    wanted.view.constant = constant;
+    wanted.view.lo = wanted.view.hi = 0;
     int64_t natural = 1; /* an axis of length 1 gets the stride that a row-major tensor would have */
     for (int i = rank - 1; i >= 0; i--) {
         wanted.view.dim[i] = dim[i];
@@ -67,12 +74,18 @@ uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stri
         natural = wanted.view.stride[i] * (dim[i] > 1 ? dim[i] : 1);
     }
     wanted.key[0] = rank | (constant ? 16 : 0);
-    memcpy(wanted.key + 1, wanted.view.dim, (size_t)rank * sizeof *dim);
-    memcpy(wanted.key + 1 + rank, wanted.view.stride, (size_t)rank * sizeof *stride);
+    uint64_t mix = (uint64_t)wanted.key[0];
+    for (int i = 0; i < rank; i++) {
+        wanted.key[1 + i] = wanted.view.dim[i];
+        wanted.key[1 + rank + i] = wanted.view.stride[i];
+        mix = (mix * 31 + (uint64_t)wanted.view.dim[i]) * 31 + (uint64_t)wanted.view.stride[i];
+    }
     size_t key_size = (size_t)(1 + 2 * rank) * sizeof wanted.key[0];
+    uint32_t *recent = &t->recent_views[mix % RECENT_VIEWS];
+    if (*recent < t->view_count && memcmp(interned_at(t, *recent)->key, wanted.key, key_size) == 0) return *recent;
     ag_interned *found = NULL;
     HASH_FIND(hh, t->interned, wanted.key, key_size, found);
-    return found ? found->id : add_view(t, &wanted, key_size);
+    return *recent = found ? found->id : add_view(t, &wanted, key_size);
 }
 
 uint32_t ag_intern_shape(ag_tape *t, ag_shape shape, bool constant) {

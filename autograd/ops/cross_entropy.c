@@ -1,0 +1,300 @@
+/* Cross-entropy of logits, -log softmax(logits) at a label or averaged over target probabilities: softmax and logarithm
+ * fused, so that neither under- nor overflows. What is masked (softmax.c) has derivative 0; so has a loss of +inf, the
+ * loss of a label that is masked. */
+#include "softmax_impl.h"
+
+#include <math.h>
+
+/* The saved bytes: `head` doubles for each row, then the rows' unnormalised probabilities. */
+static bool set_saved_size(ag_call *call, const char *what, int64_t rows, int64_t classes, int64_t head) {
+    int64_t heads, exps, size;
+    if (ag_multiply_sizes(rows, head * (int64_t)sizeof(double), &heads) && ag_multiply_sizes(rows, classes, &exps) &&
+        ag_multiply_sizes(exps, (int64_t)ag_type_size(call->type), &exps) && heads <= INT64_MAX - exps) {
+        size = heads + exps;
+        call->saved_size = (size_t)size;
+        return true;
+    }
+    ag_fail(call->tape, AG_ERR_SLOTS, "%s: logits of shape %s have too many elements", what,
+            ag_show_view(call->in[0].view).text);
+    return false;
+}
+
+static int64_t class_count(const ag_call *call) { return call->in[0].view->dim[call->in[0].view->rank - 1]; }
+
+/* The losses' shape, that of the logits without the last axis; returns their number, -1 after an error. */
+static int64_t losses(ag_call *call, const char *what) {
+    ag_shape shape = ag_dims_of(call->in[0].view);
+    if (shape.rank == 0) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: logits are a scalar, not one for each class", what);
+        return -1;
+    }
+    shape.rank--;
+    call->shape = shape;
+    return ag_count_dims(shape.dim, 0, shape.rank);
+}
+
+/* ---- labels ---- */
+
+static bool labels_shape(ag_call *call) {
+    static const char what[] = "cross_entropy";
+    const int64_t *labels = call->params;
+    int64_t rows = losses(call, what);
+    if (rows < 0) return false;
+    int64_t classes = class_count(call);
+    for (int64_t i = 0; i < rows; i++) {
+        if (labels != NULL && labels[i] >= 0 && labels[i] < classes) continue;
+        if (labels == NULL) ag_fail(call->tape, AG_ERR_VALUE, "%s: no labels for %lld rows", what, (long long)rows);
+        else {
+            ag_fail(call->tape, AG_ERR_VALUE, "%s: label %lld of row %lld is not one of %lld classes (0..%lld)", what,
+                    (long long)labels[i], (long long)i, (long long)classes, (long long)classes - 1);
+        }
+        return false;
+    }
+    return set_saved_size(call, what, rows, classes, 1);
+}
+
+static bool labels_forward(const ag_call *call) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    const int64_t *labels = call->params;
+    int64_t rows = call->out.view->count, classes = class_count(call);
+    double *sums = call->saved;
+    for (int64_t i = 0; i < rows; i++) {
+        void *x = ag_element(call->type, call->in[0].data, i * classes);
+        void *exps = ag_element(call->type, sums + rows, i * classes);
+        double shift;
+        ag_softmax_exps(kernels, call->type, classes, exps, x, &shift, &sums[i]);
+        double loss = isfinite(shift) ? log(sums[i]) - (ag_load(call->type, x, labels[i]) - shift)
+                                      : log(1 / ag_load(call->type, exps, labels[i]));
+        ag_store(call->type, call->out.data, i, loss);
+    }
+    return true;
+}
+
+/* One row's adjoint, w (p - 1 at the label). */
+static void labels_adjoint_row(const ag_call *call, const ag_kernels *kernels, int64_t row, int64_t label, double w) {
+    int64_t rows = call->out.view->count, classes = class_count(call);
+    double sum = ((const double *)call->saved)[row];
+    void *exps = ag_element(call->type, (double *)call->saved + rows, row * classes);
+    void *to = ag_element(call->type, call->in_adjoint[0].data, row * classes);
+    bool fresh = call->fresh & 1;
+    if (w == 0 || ag_load(call->type, call->out.data, row) == HUGE_VAL) {
+        if (fresh) memset(to, 0, (size_t)classes * ag_type_size(call->type));
+        return;
+    }
+    if (isfinite(w)) {
+        if (fresh) kernels->scale((size_t)classes, to, w / sum, exps);
+        else kernels->add_scaled((size_t)classes, to, w / sum, exps);
+        ag_store(call->type, to, label, ag_load(call->type, to, label) - w);
+        return;
+    }
+    for (int64_t j = 0; j < classes; j++) {
+        double before = fresh ? 0 : ag_load(call->type, to, j);
+        double partial = ag_load(call->type, exps, j) / sum - (j == label);
+        ag_store(call->type, to, j, before + ag_chain_number(w, partial));
+    }
+}
+
+static bool labels_adjoint(const ag_call *call) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    const int64_t *labels = call->params;
+    for (int64_t i = 0; i < call->out.view->count; i++) {
+        labels_adjoint_row(call, kernels, i, labels[i], ag_load_adjoint(call, i));
+    }
+    return true;
+}
+
+/* The partials by the logits, p - 1 at the label; a factor of 0 for losses of +inf. */
+static ag_var label_partials(const ag_rule *rule, ag_var *factor) {
+    ag_shape shape = ag_shape_of(rule->in[0]);
+    int64_t classes = shape.dim[shape.rank - 1];
+    ag_var hot = ag_one_hot(rule->tape, rule->params, ag_count_dims(shape.dim, 0, shape.rank - 1), classes);
+    *factor = ag_ne(rule->out, HUGE_VAL);
+    return ag_sub(ag_softmax(rule->in[0], -1), ag_reshape(hot, shape));
+}
+
+static ag_var labels_tangent(const ag_rule *rule, const ag_var *tangents) {
+    ag_var factor, partials = label_partials(rule, &factor);
+    return ag_chain(ag_sum_over(ag_chain(tangents[0], partials), AG_AXES(-1), false), factor);
+}
+
+static void labels_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_var factor, partials = label_partials(rule, &factor);
+    contributions[0] = ag_chain(ag_unsqueeze(ag_chain(w, factor), -1), partials);
+}
+
+static const ag_operation labels_operation = {
+    .name = "cross_entropy",
+    .shape = labels_shape,
+    .forward = labels_forward,
+    .adjoint = labels_adjoint,
+    .tangent = labels_tangent,
+    .record = labels_record,
+    .stores = true,
+};
+
+ag_var ag_cross_entropy(ag_var logits, const int64_t *labels) {
+    if (ag_is_inert(logits)) return logits;
+    ag_shape shape = ag_shape_of(logits);
+    int64_t rows = shape.rank > 0 ? ag_count_dims(shape.dim, 0, shape.rank - 1) : 0;
+    return ag_apply(&labels_operation, &logits, 1, labels, labels != NULL ? (size_t)rows * sizeof *labels : 0);
+}
+
+/* ---- target probabilities ---- */
+
+/* A row: logits, targets, unnormalised probabilities, what they were shifted by and their sum. */
+typedef struct row {
+    const ag_kernels *kernels;
+    ag_type type;
+    int64_t classes;
+    void *x, *q, *exps;
+    double shift, sum;
+} row;
+
+static row row_of(const ag_call *call, int64_t i) {
+    int64_t rows = call->out.view->count, classes = class_count(call);
+    const double *heads = call->saved;
+    return (row){.kernels = ag_kernels_for(call->type), .type = call->type, .classes = classes,
+                 .x = ag_element(call->type, call->in[0].data, i * classes),
+                 .q = ag_element(call->type, call->in[1].data, i * classes),
+                 .exps = ag_element(call->type, (double *)call->saved + 2 * rows, i * classes),
+                 .shift = heads[2 * i], .sum = heads[2 * i + 1]};
+}
+
+static double log_probability(const row *r, int64_t j) {
+    if (!isfinite(r->shift)) return log(ag_load(r->type, r->exps, j));
+    return ag_load(r->type, r->x, j) - r->shift - log(r->sum);
+}
+
+/* The logarithms of up to AG_BLOCK probabilities from `first` on; returns how many. */
+static size_t log_probabilities(const row *r, int64_t first, void *out) {
+    size_t width = (size_t)(r->classes - first < AG_BLOCK ? r->classes - first : AG_BLOCK);
+    if (isfinite(r->shift)) {
+        memcpy(out, ag_element(r->type, r->x, first), width * ag_type_size(r->type));
+        r->kernels->add_value(width, out, -r->shift);
+        r->kernels->add_value(width, out, -log(r->sum));
+    } else {
+        r->kernels->value[AG_LOG](width, out, ag_element(r->type, r->exps, first), NULL, NULL);
+    }
+    return width;
+}
+
+static bool soft_shape(ag_call *call) {
+    static const char what[] = "cross_entropy_soft";
+    const ag_view *x = call->in[0].view, *q = call->in[1].view;
+    if (x->rank != q->rank || memcmp(x->dim, q->dim, (size_t)x->rank * sizeof *x->dim) != 0) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: logits have shape %s, probabilities %s", what, ag_show_view(x).text,
+                ag_show_view(q).text);
+        return false;
+    }
+    int64_t rows = losses(call, what);
+    return rows >= 0 && set_saved_size(call, what, rows, class_count(call), 2);
+}
+
+static bool soft_forward(const ag_call *call) {
+    double *heads = call->saved;
+    for (int64_t i = 0; i < call->out.view->count; i++) {
+        row r = row_of(call, i);
+        ag_softmax_exps(r.kernels, r.type, r.classes, r.exps, r.x, &r.shift, &r.sum);
+        heads[2 * i] = r.shift;
+        heads[2 * i + 1] = r.sum;
+        ag_buffer logs;
+        double loss = 0;
+        for (int64_t j = 0; j < r.classes; j += AG_BLOCK) {
+            size_t width = log_probabilities(&r, j, logs);
+            loss -= r.kernels->dot(width, logs, ag_element(r.type, r.q, j));
+        }
+        if (!isfinite(loss)) { /* 0 log 0 is 0 */
+            loss = 0;
+            for (int64_t j = 0; j < r.classes; j++) {
+                loss -= ag_chain_number(ag_load(r.type, r.q, j), log_probability(&r, j));
+            }
+        }
+        ag_store(r.type, call->out.data, i, loss);
+    }
+    return true;
+}
+
+/* Logits: w (p sum(q) - q), masked entries left out. */
+static void add_to_logits(const row *r, double w, void *to) {
+    size_t n = (size_t)r->classes;
+    double sum = r->kernels->sum(n, r->q);
+    if (isfinite(w * sum) && isfinite(w) && isfinite(r->shift) && r->kernels->min(n, r->x) != -HUGE_VAL) {
+        r->kernels->add_scaled(n, to, w * sum / r->sum, r->exps);
+        r->kernels->add_scaled(n, to, -w, r->q);
+        return;
+    }
+    sum = 0;
+    for (int64_t j = 0; j < r->classes; j++) {
+        if (log_probability(r, j) != -HUGE_VAL) sum += ag_load(r->type, r->q, j);
+    }
+    for (int64_t j = 0; j < r->classes; j++) {
+        if (log_probability(r, j) == -HUGE_VAL) continue;
+        double partial = ag_chain_number(ag_load(r->type, r->exps, j) / r->sum, sum) - ag_load(r->type, r->q, j);
+        ag_store(r->type, to, j, ag_load(r->type, to, j) + ag_chain_number(w, partial));
+    }
+}
+
+/* Targets: -w log p. */
+static void add_to_targets(const row *r, double w, void *to) {
+    ag_buffer logs;
+    for (int64_t first = 0; first < r->classes; first += AG_BLOCK) {
+        size_t width = log_probabilities(r, first, logs);
+        if (isfinite(w) && isfinite(r->kernels->sum(width, logs))) {
+            r->kernels->add_scaled(width, ag_element(r->type, to, first), -w, logs);
+            continue;
+        }
+        for (int64_t j = 0; j < (int64_t)width; j++) {
+            double partial = ag_chain_number(w, -ag_load(r->type, logs, j));
+            ag_store(r->type, to, first + j, ag_load(r->type, to, first + j) + partial);
+        }
+    }
+}
+
+static bool soft_adjoint(const ag_call *call) {
+    for (int64_t i = 0; i < call->out.view->count; i++) {
+        double w = ag_load_adjoint(call, i);
+        if (w == 0) continue;
+        row r = row_of(call, i);
+        void *logits = call->in_adjoint[0].data, *targets = call->in_adjoint[1].data;
+        if (logits != NULL) add_to_logits(&r, w, ag_element(call->type, logits, i * r.classes));
+        if (targets != NULL) add_to_targets(&r, w, ag_element(call->type, targets, i * r.classes));
+    }
+    return true;
+}
+
+static ag_reduction last_axis(ag_var x, bool keep) { return (ag_reduction){1u << (ag_shape_of(x).rank - 1), keep}; }
+
+static ag_var soft_tangent(const ag_rule *rule, const ag_var *tangents) {
+    ag_reduction keep = last_axis(rule->in[0], true), drop = last_axis(rule->in[0], false);
+    ag_var logs = ag_log_softmax(rule->in[0], -1), terms = ag_num(0);
+    if (!ag_is_zero(tangents[0])) {
+        terms = ag_chain(rule->in[1], ag_log_softmax_tangent(logs, tangents[0], &keep));
+    }
+    if (!ag_is_zero(tangents[1])) {
+        ag_var more = ag_chain(tangents[1], logs);
+        terms = ag_is_zero(terms) ? more : ag_add(terms, more);
+    }
+    return ag_neg(ag_reduce_sum(terms, &drop));
+}
+
+static void soft_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    ag_reduction keep = last_axis(rule->in[0], true);
+    ag_var logs = ag_log_softmax(rule->in[0], -1), minus_w = ag_neg(ag_unsqueeze(w, -1));
+    if (rule->wanted[0]) contributions[0] = ag_chain(minus_w, ag_log_softmax_adjoint(logs, rule->in[1], &keep));
+    if (rule->wanted[1]) contributions[1] = ag_chain(minus_w, logs);
+}
+
+static const ag_operation soft_operation = {
+    .name = "cross_entropy_soft",
+    .shape = soft_shape,
+    .forward = soft_forward,
+    .adjoint = soft_adjoint,
+    .tangent = soft_tangent,
+    .record = soft_record,
+};
+
+ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities) {
+    if (ag_is_inert(logits)) return logits;
+    if (ag_is_inert(probabilities)) return probabilities;
+    return ag_apply(&soft_operation, (ag_var[]){logits, probabilities}, 2, NULL, 0);
+}

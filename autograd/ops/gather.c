@@ -1,0 +1,217 @@
+/* Picking and adding slices by index. Gather and scatter are each other's adjoint and have the same parameters. */
+#include "structural_impl.h"
+
+/* Parameters: this, then n indices. */
+typedef struct picking {
+    int64_t axis;
+    int64_t length; /* of the axis that the indices point into */
+    int64_t n;
+} picking;
+
+static const int64_t *indices_of(const picking *p) { return (const int64_t *)(const void *)(p + 1); }
+
+static bool check_indices(ag_tape *tape, const char *what, const picking *p) {
+    const int64_t *index = indices_of(p);
+    for (int64_t i = 0; i < p->n; i++) {
+        if (index[i] >= 0 && index[i] < p->length) continue;
+        ag_fail(tape, AG_ERR_VALUE, "%s: index %lld at position %lld is outside axis %d, of length %lld", what,
+                (long long)index[i], (long long)i, (int)p->axis, (long long)p->length);
+        return false;
+    }
+    return true;
+}
+
+static bool picked_shape(ag_call *call, const char *what, int64_t along_axis) {
+    const picking *p = call->params;
+    int64_t count;
+    call->shape = ag_dims_of(call->in[0].view);
+    call->shape.dim[p->axis] = along_axis;
+    return check_indices(call->tape, what, p) && ag_checked_count(call->tape, what, call->shape, &count);
+}
+
+static bool gather_shape(ag_call *call) {
+    const picking *p = call->params;
+    return picked_shape(call, "gather", p->n);
+}
+
+static bool scatter_shape(ag_call *call) {
+    const picking *p = call->params;
+    return picked_shape(call, "scatter_add", p->length);
+}
+
+/* Both loops take two row-major arrays: `picked`, with n slices along the axis, and `whole`, with `length`. */
+typedef struct slices {
+    const picking *p;
+    ag_type type;
+    int64_t outer, inner;
+} slices;
+
+static slices slices_of(const ag_call *call) {
+    const picking *p = call->params;
+    const ag_view *view = call->in[0].view;
+    return (slices){p, call->type, ag_count_dims(view->dim, 0, (int)p->axis),
+                    ag_count_dims(view->dim, (int)p->axis + 1, view->rank)};
+}
+
+/* picked[i] = (or, with `add`, +=) whole[index[i]] */
+static void pick(const slices *s, bool add, void *picked, void *whole) {
+    const int64_t *index = indices_of(s->p);
+    const ag_kernels *kernels = ag_kernels_for(s->type);
+    size_t bytes = (size_t)s->inner * ag_type_size(s->type);
+    for (int64_t o = 0; o < s->outer; o++) {
+        for (int64_t i = 0; i < s->p->n; i++) {
+            void *to = ag_element(s->type, picked, (o * s->p->n + i) * s->inner);
+            const void *from = ag_element(s->type, whole, (o * s->p->length + index[i]) * s->inner);
+            if (s->inner == 1) {
+                ag_store(s->type, to, 0, (add ? ag_load(s->type, to, 0) : 0) + ag_load(s->type, from, 0));
+            } else if (add) {
+                kernels->add_to((size_t)s->inner, to, from);
+            } else {
+                memcpy(to, from, bytes);
+            }
+        }
+    }
+}
+
+/* whole[index[i]] += picked[i] */
+static void scatter(const slices *s, void *whole, void *picked) {
+    const int64_t *index = indices_of(s->p);
+    const ag_kernels *kernels = ag_kernels_for(s->type);
+    for (int64_t o = 0; o < s->outer; o++) {
+        for (int64_t i = 0; i < s->p->n; i++) {
+            void *to = ag_element(s->type, whole, (o * s->p->length + index[i]) * s->inner);
+            const void *from = ag_element(s->type, picked, (o * s->p->n + i) * s->inner);
+            if (s->inner == 1) ag_store(s->type, to, 0, ag_load(s->type, to, 0) + ag_load(s->type, from, 0));
+            else kernels->add_to((size_t)s->inner, to, from);
+        }
+    }
+}
+
+static bool gather_forward(const ag_call *call) {
+    slices s = slices_of(call);
+    pick(&s, false, call->out.data, call->in[0].data);
+    return true;
+}
+
+static bool gather_adjoint(const ag_call *call) {
+    slices s = slices_of(call);
+    scatter(&s, call->in_adjoint[0].data, call->out_adjoint.data);
+    return true;
+}
+
+static bool scatter_forward(const ag_call *call) {
+    slices s = slices_of(call);
+    memset(call->out.data, 0, (size_t)call->out.view->count * ag_type_size(call->type));
+    scatter(&s, call->out.data, call->in[0].data);
+    return true;
+}
+
+static bool scatter_adjoint(const ag_call *call) {
+    slices s = slices_of(call);
+    pick(&s, !(call->fresh & 1), call->in_adjoint[0].data, call->out_adjoint.data);
+    return true;
+}
+
+static ag_var gather_tangent(const ag_rule *rule, const ag_var *tangents);
+static ag_var scatter_tangent(const ag_rule *rule, const ag_var *tangents);
+static void gather_record(const ag_rule *rule, ag_var w, ag_var *contributions);
+static void scatter_record(const ag_rule *rule, ag_var w, ag_var *contributions);
+
+static const ag_operation gather_operation = {
+    .name = "gather",
+    .shape = gather_shape,
+    .forward = gather_forward,
+    .adjoint = gather_adjoint,
+    .tangent = gather_tangent,
+    .record = gather_record,
+};
+static const ag_operation scatter_operation = {
+    .name = "scatter_add",
+    .shape = scatter_shape,
+    .forward = scatter_forward,
+    .adjoint = scatter_adjoint,
+    .tangent = scatter_tangent,
+    .record = scatter_record,
+    .stores = true,
+};
+
+static ag_var gather_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_apply(&gather_operation, tangents, 1, rule->params, rule->params_size);
+}
+
+static ag_var scatter_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_apply(&scatter_operation, tangents, 1, rule->params, rule->params_size);
+}
+
+static void gather_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[0] = ag_apply(&scatter_operation, &w, 1, rule->params, rule->params_size);
+}
+
+static void scatter_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[0] = ag_apply(&gather_operation, &w, 1, rule->params, rule->params_size);
+}
+
+/* Applies gather or scatter with these parameters and indices. */
+static ag_var apply(const ag_operation *operation, ag_var x, picking p, const int64_t *indices) {
+    enum { FEW = 64 };
+    struct {
+        picking header;
+        int64_t index[FEW];
+    } few;
+    if (p.n < 0 || (p.n > 0 && indices == NULL) || p.length < 0) {
+        ag_fail(x.tape, AG_ERR_VALUE, "%s: %lld indices at %s into length %lld", operation->name, (long long)p.n,
+                indices == NULL ? "NULL" : "an address", (long long)p.length);
+        return ag_inert(x.tape);
+    }
+    int64_t bytes;
+    if (!ag_multiply_sizes(p.n, sizeof *indices, &bytes) || bytes > INT64_MAX - (int64_t)sizeof p) {
+        ag_fail(x.tape, AG_ERR_VALUE, "%s: %lld indices are too many", operation->name, (long long)p.n);
+        return ag_inert(x.tape);
+    }
+    size_t size = sizeof p + (size_t)bytes;
+    picking *params = p.n <= FEW ? &few.header : ag_scratch(x.tape, size);
+    if (params == NULL) return ag_inert(x.tape);
+    *params = p;
+    if (p.n > 0) memcpy(params + 1, indices, (size_t)bytes);
+    ag_var result = ag_apply(operation, &x, 1, params, size);
+    if (params != &few.header) ag_scratch_free(x.tape, params);
+    return result;
+}
+
+ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n) {
+    if (x.tape == NULL) return ag_inert(NULL);
+    if (ag_is_inert(x)) return x;
+    ag_shape shape = ag_shape_of(x);
+    axis = ag_check_axis(x.tape, "gather", axis, shape);
+    if (axis < 0) return ag_inert(x.tape);
+    return apply(&gather_operation, x, (picking){axis, shape.dim[axis], n}, indices);
+}
+
+ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length) {
+    if (x.tape == NULL) return ag_inert(NULL);
+    if (ag_is_inert(x)) return x;
+    ag_shape shape = ag_shape_of(x);
+    axis = ag_check_axis(x.tape, "scatter_add", axis, shape);
+    if (axis < 0) return ag_inert(x.tape);
+    return apply(&scatter_operation, x, (picking){axis, length, shape.dim[axis]}, indices);
+}
+
+ag_var ag_one_hot(ag_tape *tape, const int64_t *labels, int64_t n, int64_t classes) {
+    int64_t count;
+    if (n < 0 || classes < 0 || (n > 0 && labels == NULL)) {
+        ag_fail(tape, AG_ERR_VALUE, "one_hot: %lld labels of %lld classes%s", (long long)n, (long long)classes,
+                labels == NULL ? " at NULL" : "");
+        return ag_inert(tape);
+    }
+    if (!ag_checked_count(tape, "one_hot", AG_SHAPE(n, classes), &count)) return ag_inert(tape);
+    for (int64_t i = 0; i < n; i++) {
+        if (labels[i] >= 0 && labels[i] < classes) continue;
+        ag_fail(tape, AG_ERR_VALUE, "one_hot: label %lld of row %lld is not one of %lld classes (0..%lld)",
+                (long long)labels[i], (long long)i, (long long)classes, (long long)classes - 1);
+        return ag_inert(tape);
+    }
+    ag_var result = ag_zeros(tape, AG_SHAPE(n, classes));
+    void *data = ag_data(result);
+    for (int64_t i = 0; data != NULL && i < n; i++) ag_store(ag_tape_type(tape), data, i * classes + labels[i], 1);
+    return result;
+}
