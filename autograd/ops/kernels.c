@@ -36,7 +36,7 @@ AG_VECTOR_MATHS2(AG_X_)
 /* Loops run in any order: r may be an operand itself, but never overlaps one otherwise. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
-#define AG_ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")
+#define AG_ANY_ORDER _Pragma("clang loop vectorize(assume_safety) interleave_count(1)")
 #elif defined(__GNUC__)
 #define AG_ANY_ORDER _Pragma("GCC ivdep")
 #else

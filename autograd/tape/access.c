@@ -33,7 +33,7 @@ static ag_var leaf(ag_tape *t, ag_shape shape, bool constant, ag_type type, cons
     ag_pending p;
     if (view == VIEW_INERT || !ag_reserve_tensor(t, "tensor", count, &p)) return ag_inert(t);
     convert(t->type, ag_value_at(t, p.slot), type, data, count);
-    return ag_commit_tensor(t, p, NO_BASE, view);
+    return ag_commit_tensor(t, p, NOTHING, view);
 }
 
 ag_var ag_tensor(ag_tape *t, const double *data, ag_shape shape) { return leaf(t, shape, false, AG_F64, data); }

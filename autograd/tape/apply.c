@@ -73,7 +73,7 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     call.saved = ag_node_saved(node);
     call.out = (ag_array){ag_value_at(t, p.slot), ag_view_at(t, view)};
     if (!op->forward(&call) || t->status != AG_OK) return ag_inert(t);
-    return ag_commit_tensor(t, p, constant ? NO_BASE : offset, view);
+    return ag_commit_tensor(t, p, constant ? NOTHING : offset, view);
 }
 
 ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {

@@ -60,8 +60,8 @@ static void put_vertex(ag_drawing *d, uint32_t slot, uint32_t view, const char *
     if (name) put_escaped(d->out, name);
     if (name && *what) fputs(" = ", d->out);
     put_escaped(d->out, what);
-    if (v->rank) fprintf(d->out, "\\n%s", ag_show_view(v).text);
-    fputs("\\n", d->out);
+    if (name || *what) fputs("\\n", d->out);
+    if (v->rank) fprintf(d->out, "%s\\n", ag_show_view(v).text);
     put_elements(d, v, ag_value_at(t, slot));
     const ag_base *base = ag_base_of(t, slot);
     if (!v->constant && slot + (uint64_t)v->count <= t->swept_top && (!base || base->epoch == t->epoch)) {
@@ -89,24 +89,22 @@ static void put_edge(ag_drawing *d, ag_operand from, uint32_t to) {
     fputs(";\n", d->out);
 }
 
-static const char *const LEAF_STYLE = "shape=box style=filled fillcolor=\"#dbeafe\"";
-
-/* Constants and inputs have no instruction: every slot behind one that is not computed. */
-static void put_scalar_leaves(ag_drawing *d, uint32_t from, uint32_t to) {
-    for (uint32_t s = from; s < to; s++) put_vertex(d, s, VIEW_SCALAR, "", LEAF_STYLE);
+static void put_leaf(ag_drawing *d, uint32_t slot, uint32_t view) {
+    bool constant = ag_is_constant_view(d->t, view);
+    put_vertex(d, slot, view, "", constant ? "shape=box color=gray" : "shape=box style=filled fillcolor=\"#dbeafe\"");
 }
 
-static void put_base_leaf(ag_drawing *d, uint32_t number) {
-    const ag_base *base = &ag_bases(d->t)[number];
-    uint32_t view = ag_intern_shape(d->t, AG_SHAPE(base->count), false);
-    if (view != VIEW_INERT) put_vertex(d, base->start, view, "", LEAF_STYLE);
+/* Scalar constants have no instruction: they are the slots behind one. */
+static void put_constants(ag_drawing *d, uint32_t from, uint32_t to) {
+    for (uint32_t s = from; s < to; s++) put_leaf(d, s, VIEW_CONSTANT);
 }
 
 static void put_instruction(ag_drawing *d, const ag_instruction_ *i, uint32_t slot) {
     ag_tape *t = d->t;
     uint32_t op = i->head & 255;
-    if (op == OP_POSITION) {
-        if (i->a != NO_BASE) put_base_leaf(d, i->a);
+    if (op == OP_LEAF) {
+        if (i->a < SCALAR_INPUT) put_leaf(d, slot, ag_bases(t)[i->a].view);
+        else if (i->a == SCALAR_INPUT) put_leaf(d, slot, VIEW_SCALAR);
         return;
     }
     if (op < OP_NODE) {
@@ -130,7 +128,7 @@ bool ag_dot(ag_tape *t, FILE *out) {
         if ((i->head & 255) >= OP_NODE) slot = i->b;
         put_instruction(&d, i, slot);
         uint32_t next = ag_next_slot(t, i, slot);
-        put_scalar_leaves(&d, next - (i->head >> 8), next);
+        put_constants(&d, next - (i->head >> 8), next);
         slot = next;
     }
     fputs("}\n", out);
@@ -171,7 +169,7 @@ void ag_tape_summary(ag_tape *t, FILE *out) {
     if (!t || !t->section_count || !out) return;
     ag_kind_count kinds[KINDS] = {{0}};
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++)
-        if ((i->head & 255) != OP_POSITION) count_instruction(kinds, t, i);
+        if ((i->head & 255) != OP_LEAF) count_instruction(kinds, t, i);
     ag_stats s = ag_tape_stats(t);
     fprintf(out, "%-24s %12s %14s\n", "operation", "instructions", "slots");
     for (int k = 0; k < KINDS && kinds[k].name; k++)

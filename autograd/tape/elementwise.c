@@ -219,7 +219,7 @@ static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int 
 
 ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
     const char *what = ag_op_table[op].name;
-    uint32_t view = result_view(t, op, in, n), node = NO_BASE;
+    uint32_t view = result_view(t, op, in, n), node = NOTHING;
     if (view == VIEW_INERT) return ag_inert(t);
     const ag_view *v = ag_view_at(t, view);
     ag_pending p;

@@ -111,12 +111,6 @@ void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
     push_piece(f, key, x, var);
 }
 
-static ag_shape base_shape(const ag_tape *t, const ag_base *base) {
-    const ag_instruction_ *i = ag_instructions(t) + base->instruction;
-    if ((i->head & 255) == OP_NODE) return ag_view_shape(ag_view_at(t, ag_node_at(t, i->a)->view));
-    return AG_SHAPE(base->count);
-}
-
 static bool is_whole(const ag_tape *t, const ag_base *base, ag_operand x) {
     const ag_view *v = ag_view_at(t, x.view);
     return v->contiguous && x.slot == base->start && v->count == base->count;
@@ -153,13 +147,13 @@ static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
     return result;
 }
 
-/* One var for all of a base, in the shape that it was recorded with (flat for a leaf). */
+/* One var for all of a base, in the shape that it was recorded with. */
 static ag_var settle(ag_flow *f, uint32_t start) {
     ag_tape *t = f->t;
     ag_base base = *ag_base_of(t, start);
     uint32_t n = count_pieces(f, &base);
     if (n == 0) return ag_num(0);
-    ag_shape shape = base_shape(t, &base);
+    ag_shape shape = ag_view_shape(ag_view_at(t, base.view));
     uint32_t p = f->first[base.start - f->lo];
     bool ready = n == 1 && p && is_whole(t, &base, f->pieces[p].where);
     ag_var all = ready ? ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where))
@@ -215,7 +209,7 @@ bool ag_step_open(ag_tape *t, uint32_t instruction, uint32_t slot, ag_step_info 
     *s = (ag_step_info){.in = s->few};
     const ag_instruction_ *i = ag_instructions(t) + instruction;
     uint32_t op = i->head & 255;
-    if (op == OP_POSITION) return false;
+    if (op == OP_LEAF) return false;
     if (op == OP_NODE) return copy_node(t, i->a, s);
     s->code = (ag_opcode)op;
     s->result = (ag_operand){slot, VIEW_SCALAR};

@@ -1,19 +1,21 @@
 /* Derivatives recorded as instructions: reverse (adjoints flow back from the ys) and forward (tangents flow from the xs). */
 #include "flow_impl.h"
 
-/* Operands as vars, what is wanted of each, and room for what the rule gives; freed with the one block. */
+enum { FEW = 4 }; /* operands that need no scratch memory */
+
+/* Operands as vars, what is wanted of each, and room for what the rule gives. */
 typedef struct ag_rule_space {
     ag_rule rule;
-    ag_var *in, *out;
-    bool *wanted;
+    ag_var *in, *out, few[2 * FEW];
+    bool *wanted, few_wanted[FEW];
 } ag_rule_space;
 
 static bool open_rule(ag_flow *f, const ag_step_info *s, ag_rule_space *r) {
     ag_tape *t = f->t;
-    r->in = ag_scratch(t, s->n * (2 * sizeof *r->in + sizeof *r->wanted) + 1);
+    r->in = s->n <= FEW ? r->few : ag_scratch(t, s->n * (2 * sizeof *r->in + sizeof *r->wanted));
     if (!r->in) return false;
     r->out = r->in + s->n;
-    r->wanted = (bool *)(void *)(r->out + s->n);
+    r->wanted = s->n <= FEW ? r->few_wanted : (bool *)(void *)(r->out + s->n);
     for (uint32_t k = 0; k < s->n; k++) {
         r->in[k] = ag_var_of(t, s->in[k].slot, s->in[k].view);
         r->out[k] = ag_num(0);
@@ -22,6 +24,10 @@ static bool open_rule(ag_flow *f, const ag_step_info *s, ag_rule_space *r) {
     r->rule = (ag_rule){.tape = t, .n = (int)s->n, .in = r->in, .out = ag_var_of(t, s->result.slot, s->result.view),
                         .wanted = r->wanted, .params = s->params, .params_size = s->params_size};
     return true;
+}
+
+static void close_rule(ag_flow *f, ag_rule_space *r) {
+    if (r->in != r->few) ag_scratch_free(f->t, r->in);
 }
 
 /* ---- reverse ---- */
@@ -44,7 +50,7 @@ static void step_back(ag_flow *f, const ag_step_info *s, ag_var w) {
             r.out[k] = ag_sum_to(t, r.out[k], ag_operand_shape(t, s->in[k]));
         ag_flow_add(f, s->in[k], r.out[k]);
     }
-    ag_scratch_free(t, r.in);
+    close_rule(f, &r);
 }
 
 /* First slots of instructions are found going up; they are kept, since reverse goes down. */
@@ -56,7 +62,7 @@ static void flow_back(ag_flow *f) {
         const ag_instruction_ *now = ag_instructions(t) + i;
         uint32_t op = now->head & 255, at = op < OP_NODE ? last_slot : now->b;
         ag_step_info s;
-        bool known = at >= f->lo && at < f->hi && op != OP_POSITION && f->depends[at - f->lo];
+        bool known = at >= f->lo && at < f->hi && op != OP_LEAF && f->depends[at - f->lo];
         if (known && ag_step_open(t, i, at, &s)) {
             ag_var w = ag_flow_at(f, s.result);
             if (!ag_is_zero(w) && t->status == AG_OK) step_back(f, &s, w);
@@ -162,7 +168,7 @@ static ag_var step_forward(ag_flow *f, const ag_step_info *s) {
         ag_var c = ag_elementwise_rule(s->code, (int)k, r.out[k], r.in, r.rule.out);
         sum = ag_is_zero(sum) ? c : ag_is_zero(c) ? sum : ag_add(sum, c);
     }
-    ag_scratch_free(t, r.in);
+    close_rule(f, &r);
     ag_shape shape = ag_operand_shape(t, s->result);
     return ag_is_zero(sum) || (!shape.rank && !sum.tape) ? sum : ag_expand_to(t, sum, shape);
 }
@@ -176,7 +182,7 @@ static void flow_forward(ag_flow *f) {
         if (op >= OP_NODE) slot = now->b;
         if (slot >= f->hi) break;
         ag_step_info s;
-        if (slot >= f->lo && op != OP_POSITION && f->depends[slot - f->lo] && ag_step_open(t, i, slot, &s)) {
+        if (slot >= f->lo && op != OP_LEAF && f->depends[slot - f->lo] && ag_step_open(t, i, slot, &s)) {
             ag_flow_add(f, s.result, step_forward(f, &s));
             ag_step_close(t, &s);
         }

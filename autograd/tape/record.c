@@ -59,7 +59,7 @@ static void push_value(ag_tape *t, double value) { ag_store(t->type, t->values.b
 
 bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     if (!ag_make_room(t, "constant", 1, 1)) return false;
-    if (t->head.next[-1].head >= 0xffffff00u) ag_push_instruction(t, OP_POSITION, NO_BASE, t->head.top, t->head.top);
+    if (t->head.next[-1].head >= 0xffffff00u) ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
     t->head.next[-1].head += 256;
     *slot = t->head.top;
     push_value(t, value);
@@ -67,14 +67,20 @@ bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     return true;
 }
 
-static ag_var scalar_leaf(ag_tape *t, double value, uint32_t view) {
-    uint32_t slot;
-    if (!t || t->status != AG_OK || !ag_push_scalar_constant(t, value, &slot)) return ag_inert(t);
-    return ag_var_of(t, slot, view);
+ag_var ag_input(ag_tape *t, double value) {
+    if (!t || t->status != AG_OK || !ag_make_room(t, "input", 1, 1)) return ag_inert(t);
+    uint32_t slot = t->head.top;
+    ag_push_instruction(t, OP_LEAF, SCALAR_INPUT, slot, slot);
+    push_value(t, value);
+    ag_set_limit(t);
+    return ag_var_of(t, slot, VIEW_SCALAR);
 }
 
-ag_var ag_input(ag_tape *t, double value) { return scalar_leaf(t, value, VIEW_SCALAR); }
-ag_var ag_constant(ag_tape *t, double value) { return scalar_leaf(t, value, VIEW_CONSTANT); }
+ag_var ag_constant(ag_tape *t, double value) {
+    uint32_t slot;
+    if (!t || t->status != AG_OK || !ag_push_scalar_constant(t, value, &slot)) return ag_inert(t);
+    return ag_var_of(t, slot, VIEW_CONSTANT);
+}
 
 static void put_f64(uint32_t *words, double p) { memcpy(words, &p, sizeof p); }
 static void put_f32(uint32_t *words, double p) {
@@ -108,7 +114,7 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
     uint32_t words[3] = {0};
     double value = scalar_value(t, info, in, words + 1);
-    if (!active || t->paused) return scalar_leaf(t, value, VIEW_CONSTANT);
+    if (!active || t->paused) return ag_constant(t, value);
     words[0] = in[0].slot;
     for (int k = 1; k < info->arity; k++) words[k] = in[k].slot;
     ag_push_instruction(t, op, words[0], words[1], words[2]);
@@ -175,10 +181,10 @@ bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) {
     uint32_t base = t->base_count++;
     ag_bases(t)[base] = (ag_base){.start = p.slot, .count = p.count, .instruction = ag_instruction_count(t),
-                                  .epoch = t->epoch - 1, .scalars = view <= VIEW_CONSTANT};
+                                  .view = view, .epoch = t->epoch - 1, .scalars = view <= VIEW_CONSTANT};
     memcpy(ag_value_at(t, p.slot - 1), &base, sizeof base);
-    if (node == NO_BASE) {
-        ag_push_instruction(t, OP_POSITION, base, p.slot, p.old_top);
+    if (node == NOTHING) {
+        ag_push_instruction(t, OP_LEAF, base, p.slot, p.old_top);
     } else {
         ag_node *n = ag_node_at(t, node);
         n->base = base;

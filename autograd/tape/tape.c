@@ -144,7 +144,7 @@ static bool push_section(ag_tape *t, uint32_t stamp) {
 }
 
 /* A boundary that constants recorded later are counted from, so that a rewind need not correct older instructions. */
-static void push_position(ag_tape *t) { ag_push_instruction(t, OP_POSITION, NO_BASE, t->head.top, t->head.top); }
+static void push_position(ag_tape *t) { ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top); }
 
 ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};

@@ -7,7 +7,7 @@
  *   head  bits 0-7 opcode; bits 8-31 how many slots follow the result before the next instruction's (plain constants)
  *   a b c elementwise, scalar: the operands' slots. Of one operand: b and c hold the partial, computed with the value.
  *         OP_NODE:     a = offset of the ag_node (in 8 bytes), b = first slot of the result, c = top before it
- *         OP_POSITION: a = base (or NO_BASE), b = first slot, c = top before it: a tensor that no instruction computes
+ *         OP_LEAF:     a = base, or SCALAR_INPUT, or NOTHING (a mere position); b = first slot, c = top before it
  *
  * A base is the slots of one tensor as it was recorded. It starts at an aligned slot, and the slot before it holds the
  * number of the base, which is believed only if that base says that it starts there.
@@ -27,11 +27,12 @@
 #include "../ops/ops_impl.h"
 #include "../support/memory_impl.h"
 
-enum { OP_NODE = AG_OPCODES, OP_POSITION, OP_COUNT };
+enum { OP_NODE = AG_OPCODES, OP_LEAF, OP_COUNT };
 _Static_assert(OP_COUNT <= 256, "opcodes are 8 bits");
 _Static_assert(sizeof(ag_instruction_) == 16, "an instruction is 16 bytes");
 
-#define NO_BASE UINT32_MAX
+#define NOTHING UINT32_MAX
+#define SCALAR_INPUT (UINT32_MAX - 1)
 enum { VIEW_BITS = 20, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
 #define MOST_SLOTS ((uint64_t)UINT32_MAX - 65536)
 
@@ -48,6 +49,7 @@ static inline ag_var ag_make_var(ag_tape *t, uint32_t slot, uint32_t view_bits) 
 typedef struct ag_base {
     uint32_t start, count; /* slots */
     uint32_t instruction;
+    uint32_t view;    /* as recorded */
     uint32_t epoch;   /* its adjoint is set if this is the tape's */
     uint32_t scalars; /* some var of rank 0 looks into it */
 } ag_base;
@@ -139,7 +141,7 @@ typedef struct ag_pending {
     uint32_t slot, count, old_top;
 } ag_pending;
 bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *out);
-/* Node offset, or NO_BASE for a tensor that nothing computes. */
+/* Node offset, or NOTHING for a tensor that nothing computes. */
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view);
 bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset);
 static inline size_t ag_pad8(size_t n) { return (n + 7) / 8 * 8; }
