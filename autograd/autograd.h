@@ -379,8 +379,16 @@ static inline ag_var ag_v_(ag_var x) { return x; }
 template <class Number> static inline ag_var ag_v_(Number x) { return ag_num(static_cast<double>(x)); }
 #define AG_V(x) ag_v_(x)
 extern "C" {
+#elif defined(__GNUC__)
+/* A var or a number as a var. x is written once, so that nested calls do not double at every level. */
+#define AG_V(x) AG_V_(x, __COUNTER__)
+#define AG_V_(x, n) AG_V__(x, n)
+#define AG_V__(x, n)                                                                                                   \
+    __extension__({                                                                                                    \
+        __auto_type ag_v_##n = (x);                                                                                    \
+        _Generic(ag_v_##n, ag_var: ag_same_, default: ag_num)(ag_v_##n);                                               \
+    })
 #else
-/* A var or a number as a var. */
 #define AG_V(x) _Generic((x), ag_var: ag_same_, default: ag_num)(x)
 #endif
 
