@@ -1,0 +1,114 @@
+#include "nn/check/claim.h"
+
+#include "nn/check/claim_impl.h"
+#include "nn/compare.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+
+int64_t nn_shape_count(ag_shape shape) {
+    int64_t count = 1;
+    for (int i = 0; i < shape.rank; i++) count *= shape.dim[i];
+    return count;
+}
+
+bool nn_shape_equal(ag_shape a, ag_shape b) {
+    if (a.rank != b.rank) return false;
+    for (int i = 0; i < a.rank; i++)
+        if (a.dim[i] != b.dim[i]) return false;
+    return true;
+}
+
+double nn_claim_tolerance(const nn_claim *claim, int64_t i) {
+    double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)];
+    if (unit > 0)
+        return unit * (1 + 1e-9) + NN_TOLERANCE * fabs(claim->claimed[i]); /* 0.35 - 0.34 is a little more than 0.01 */
+    return NN_TOLERANCE * fmax(1, fabs(claim->right[i]));
+}
+
+/* In terms of the tolerance: right up to 1. */
+static double relative_error(const nn_claim *claim, int64_t i) {
+    if (claim->claimed[i] == claim->right[i]) return 0;
+    double error = fabs(claim->claimed[i] - claim->right[i]) / nn_claim_tolerance(claim, i);
+    return isnan(error) ? INFINITY : error;
+}
+
+bool nn_claim_entry_holds(const nn_claim *claim, int64_t i) { return relative_error(claim, i) <= 1; }
+
+nn_comparison nn_claim_compare(const nn_claim *claim) {
+    nn_comparison c;
+    memset(&c, 0, sizeof c);
+    c.same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    if (!c.same_shape) return c;
+    int64_t count = nn_shape_count(claim->right_shape), total = count * claim->draws, worst = 0;
+    double greatest = -1;
+    for (int64_t i = 0; i < total; i++) {
+        double error = relative_error(claim, i);
+        c.wrong += error > 1;
+        if (error > greatest) {
+            greatest = error;
+            worst = i;
+        }
+    }
+    c.holds = c.wrong == 0;
+    if (total == 0) return c;
+    c.draw = (int)(worst / count);
+    c.entry = worst % count;
+    c.claimed = claim->claimed[worst];
+    c.right = claim->right[worst];
+    c.error = fabs(c.claimed - c.right);
+    c.tolerance = nn_claim_tolerance(claim, worst);
+    return c;
+}
+
+const char *nn_diagnosis_name(nn_diagnosis_kind kind) {
+    static const char *const names[] = {
+#define NN_X_(NAME, name) name,
+        NN_DIAGNOSES(NN_X_)
+#undef NN_X_
+    };
+    return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : "?";
+}
+
+/* ---- text ------------------------------------------------------------------------------------------------------ */
+
+void nn_text_add(char *text, size_t size, const char *format, ...) {
+    size_t length = strlen(text);
+    if (length + 1 >= size) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + length, size - length, format, arguments);
+    va_end(arguments);
+}
+
+static void add_row(const double *x, int64_t n, int digits, char *text, size_t size) {
+    for (int64_t i = 0; i < n; i++)
+        nn_text_add(text, size, "%s%.*g", i == 0 ? "[" : ", ", digits, x[i] == 0 ? 0 : x[i]); /* not -0 */
+    nn_text_add(text, size, n == 0 ? "[]" : "]");
+}
+
+void nn_array_text(ag_shape shape, const double *x, int digits, char *text, size_t size) {
+    if (size == 0) return;
+    *text = '\0';
+    if (shape.rank == 0) {
+        nn_text_add(text, size, "%.*g", digits, *x == 0 ? 0 : *x);
+    } else if (shape.rank == 1) {
+        add_row(x, shape.dim[0], digits, text, size);
+    } else if (shape.rank == 2) {
+        for (int64_t i = 0; i < shape.dim[0]; i++) {
+            nn_text_add(text, size, i == 0 ? "[" : ", ");
+            add_row(x + i * shape.dim[1], shape.dim[1], digits, text, size);
+        }
+        nn_text_add(text, size, shape.dim[0] == 0 ? "[]" : "]");
+    } else {
+        nn_text_add(text, size, "[...]");
+    }
+}
+
+void nn_shape_text(ag_shape shape, char *text, size_t size) {
+    *text = '\0';
+    if (shape.rank == 0) nn_text_add(text, size, "a number");
+    else if (shape.rank == 1) nn_text_add(text, size, "a vector of length %" PRId64, shape.dim[0]);
+    else
+        for (int i = 0; i < shape.rank; i++) nn_text_add(text, size, i == 0 ? "%" PRId64 : " x %" PRId64, shape.dim[i]);
+}

@@ -1,0 +1,82 @@
+/* A claimed array beside the right one: does the claim hold, and if not, what is wrong with it? */
+#ifndef NN_CHECK_CLAIM_H
+#define NN_CHECK_CLAIM_H
+
+#include <autograd/autograd.h>
+
+/* A named length that a wrong factor may come from: n examples, K classes. */
+typedef struct nn_named_size {
+    const char *name;
+    int64_t size;
+} nn_named_size;
+
+/* Arrays are row-major and belong to the caller. A law is tested at many draws of its variables: then each array
+ * holds one draw after the other. */
+typedef struct nn_claim {
+    int draws; /* 1 unless it is a law */
+    ag_shape right_shape, claimed_shape;
+    const double *right, *claimed;
+    /* For claims made of printed numbers: what one unit of each number's last printed digit is worth, 0 for a number
+     * without a decimal point. NULL otherwise. */
+    const double *unit;
+
+    /* What a diagnosis may use beyond the two arrays; each may be absent. The base is in both alike, as W is in W - eta
+     * G; then the diagnosis is about what is left without it. The term is what one term of the function gives to `right`.
+     * Both have the shape of `right`. */
+    const double *base, *term;
+    const char *base_name, *term_name;
+    const nn_named_size *sizes;
+    int size_count;
+} nn_claim;
+
+/* How claimed and right compare. An entry is right if it differs
+ *   from printed digits: by at most one unit of the last (people cut off as often as they round);
+ *   otherwise:           by at most 1e-9 max(1, |right|).
+ * NaN is never right, and neither is another shape. */
+typedef struct nn_comparison {
+    bool holds;
+    bool same_shape;
+    int64_t wrong; /* entries that are not right, in all draws; 0 if the shape is wrong */
+    /* the entry with the greatest error in terms of its tolerance; only if the shape is right: */
+    int draw;
+    int64_t entry; /* row-major */
+    double claimed, right, error, tolerance;
+} nn_comparison;
+
+nn_comparison nn_claim_compare(const nn_claim *claim);
+
+/* Kinds of mistakes, in the order in which they are looked for: the first that explains every entry of every draw.
+ * X(NAME, name) */
+#define NN_DIAGNOSES(X)                                                                                                \
+    X(NN_NOTHING_WRONG, "holds")                                                                                       \
+    X(NN_POWER_OF_TEN, "power-of-ten") /* some entries are the right ones times 10^k */                                \
+    X(NN_ENTRIES, "entries")           /* at most a third of several entries are wrong */                              \
+    X(NN_SIGN, "sign")                 /* all of it is negated */                                                      \
+    X(NN_TRANSPOSE, "transpose")                                                                                       \
+    X(NN_LOG_BASE, "log-base")         /* another logarithm was taken */                                               \
+    X(NN_FACTOR, "factor")             /* one factor for all entries, or for all that one term gives */                \
+    X(NN_MISSING_TERM, "missing-term") /* what one term gives is not there */                                          \
+    X(NN_SHAPE, "shape")                                                                                               \
+    X(NN_UNKNOWN, "unknown")
+typedef enum nn_diagnosis_kind {
+#define NN_X_(NAME, name) NAME,
+    NN_DIAGNOSES(NN_X_)
+#undef NN_X_
+} nn_diagnosis_kind;
+const char *nn_diagnosis_name(nn_diagnosis_kind kind);
+
+typedef struct nn_diagnosis {
+    nn_diagnosis_kind kind;
+    int64_t entry;    /* power-of-ten, entries: the first wrong one, row-major */
+    int64_t entries;  /* and how many there are */
+    double factor;    /* power-of-ten, log-base, factor: claimed / right */
+    char detail[320]; /* in words */
+} nn_diagnosis;
+
+nn_diagnosis nn_claim_diagnose(const nn_claim *claim);
+
+/* Writes an array as it would be typed: "0.34", "[1, 2]", "[[1, 2], [3, 4]]" (deeper: "[...]"), cut off to fit.
+ * Numbers get `digits` significant digits. */
+void nn_array_text(ag_shape shape, const double *x, int digits, char *text, size_t size);
+
+#endif

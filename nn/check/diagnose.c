@@ -1,0 +1,292 @@
+/* What is wrong with a claim: one function for each kind of mistake, tried in the order of NN_DIAGNOSES. */
+#include "nn/check/claim_impl.h"
+#include "nn/compare.h"
+
+#include <inttypes.h>
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
+
+static int64_t total(const nn_claim *claim) { return nn_shape_count(claim->right_shape) * claim->draws; }
+
+/* Without what both sides have in common. */
+static double base_at(const nn_claim *claim, int64_t i) { return claim->base == NULL ? 0 : claim->base[i]; }
+static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
+static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
+
+/* Is claimed element i `target`, or was it before it was rounded (or computed from rounded numbers)? `size` is that
+ * of the numbers it is among. */
+static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
+    double slack = NN_TOLERANCE * fmax(1, fabs(target));
+    if (claim->unit != NULL) slack = fmax(nn_claim_tolerance(claim, i), 0.01 * size);
+    return fabs(claimed_at(claim, i) - target) <= slack;
+}
+
+/* The whole of `right`, or what one term gives to it. */
+typedef enum part { WHOLE, TERM } part;
+
+static double part_at(const nn_claim *claim, part p, int64_t i) {
+    return p == WHOLE ? right_at(claim, i) : claim->term[i];
+}
+
+/* Is claimed what `right` would be if a part of it had the factor c? */
+static bool fits_factor(const nn_claim *claim, part p, double c) {
+    double size = 0;
+    int64_t n = total(claim);
+    for (int64_t i = 0; i < n; i++) size = fmax(size, fabs(right_at(claim, i) + (c - 1) * part_at(claim, p, i)));
+    for (int64_t i = 0; i < n; i++)
+        if (!fits(claim, i, right_at(claim, i) + (c - 1) * part_at(claim, p, i), size)) return false;
+    return true;
+}
+
+/* ---- words ----------------------------------------------------------------------------------------------------- */
+
+static void say_subject(const nn_claim *claim, nn_diagnosis *d) {
+    if (claim->base != NULL) nn_text_add(d->detail, sizeof d->detail, "apart from %s, ", claim->base_name);
+    nn_text_add(d->detail, sizeof d->detail, "it is ");
+}
+
+static void say_place(ag_shape shape, int64_t entry, nn_diagnosis *d) {
+    if (shape.rank == 1) nn_text_add(d->detail, sizeof d->detail, "entry %" PRId64, entry + 1);
+    else if (shape.rank == 2)
+        nn_text_add(d->detail, sizeof d->detail, "entry (%" PRId64 ", %" PRId64 ")", entry / shape.dim[1] + 1,
+                    entry % shape.dim[1] + 1);
+    else if (shape.rank > 2) nn_text_add(d->detail, sizeof d->detail, "entry number %" PRId64, entry + 1);
+}
+
+/* "claimed 0.994, right 0.991": as many decimals as were printed, and at least three digits. */
+static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
+    double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)],
+           right = claim->right[i];
+    int digits = 6;
+    if (unit > 0) digits = right == 0 ? 3 : (int)fmin(fmax(3, floor(log10(fabs(right))) + 1 - round(log10(unit))), 15);
+    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", 15, claim->claimed[i], digits, right);
+}
+
+/* ---- entries --------------------------------------------------------------------------------------------------- */
+
+/* The first draw at which an entry is wrong; -1 if there is none. */
+static int wrong_draw(const nn_claim *claim, int64_t entry) {
+    int64_t count = nn_shape_count(claim->right_shape);
+    for (int draw = 0; draw < claim->draws; draw++)
+        if (!nn_claim_entry_holds(claim, draw * count + entry)) return draw;
+    return -1;
+}
+
+/* The exponent of ten nearest to claimed / right; 0 if there is none. */
+static double exponent(const nn_claim *claim, int64_t i) {
+    double ratio = claimed_at(claim, i) / right_at(claim, i);
+    return ratio > 0 && isfinite(ratio) ? round(log10(ratio)) : 0;
+}
+
+/* An entry is by itself here, so rounding is in proportion to it and not to the greatest one. */
+static bool fits_power(const nn_claim *claim, int64_t entry, double power) {
+    int64_t count = nn_shape_count(claim->right_shape);
+    for (int draw = 0; draw < claim->draws; draw++) {
+        double target = power * right_at(claim, draw * count + entry);
+        if (!fits(claim, draw * count + entry, target, fabs(target))) return false;
+    }
+    return true;
+}
+
+static bool find_power_of_ten(const nn_claim *claim, nn_diagnosis *d) {
+    int64_t count = nn_shape_count(claim->right_shape);
+    double k = 0;
+    for (int64_t e = 0; e < count; e++) {
+        int draw = wrong_draw(claim, e);
+        if (draw < 0) continue;
+        if (d->entries++ == 0) {
+            k = exponent(claim, draw * count + e);
+            d->entry = e;
+        }
+        if (k == 0 || !fits_power(claim, e, pow(10, k))) return false;
+    }
+    d->factor = pow(10, k);
+    say_place(claim->right_shape, d->entry, d);
+    if (d->entries > 1) nn_text_add(d->detail, sizeof d->detail, " and %" PRId64 " more", d->entries - 1);
+    nn_text_add(d->detail, sizeof d->detail, "%s%g times too %s: ", claim->right_shape.rank > 0 ? ": " : "",
+                pow(10, fabs(k)), k > 0 ? "large" : "small");
+    say_pair(claim, wrong_draw(claim, d->entry) * count + d->entry, d);
+    return true;
+}
+
+static bool find_entries(const nn_claim *claim, nn_diagnosis *d) {
+    enum { SHOWN = 3 };
+    int64_t count = nn_shape_count(claim->right_shape);
+    for (int64_t e = 0; e < count; e++) {
+        int draw = wrong_draw(claim, e);
+        if (draw < 0) continue;
+        if (d->entries++ == 0) d->entry = e;
+        if (d->entries > SHOWN) continue;
+        nn_text_add(d->detail, sizeof d->detail, d->entries > 1 ? "; " : "");
+        say_place(claim->right_shape, e, d);
+        nn_text_add(d->detail, sizeof d->detail, ": ");
+        say_pair(claim, draw * count + e, d);
+    }
+    if (d->entries > SHOWN) nn_text_add(d->detail, sizeof d->detail, "; and %" PRId64 " more", d->entries - SHOWN);
+    return count > 1 && (d->entries == 1 || d->entries <= count / 3);
+}
+
+/* ---- arrangement ----------------------------------------------------------------------------------------------- */
+
+static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
+    ag_shape right = claim->right_shape, claimed = claim->claimed_shape;
+    if (right.rank != 2 || claimed.rank != 2 || claimed.dim[0] != right.dim[1] || claimed.dim[1] != right.dim[0])
+        return false;
+    int64_t m = right.dim[0], n = right.dim[1];
+    double size = 0;
+    for (int64_t i = 0; i < total(claim); i++) size = fmax(size, fabs(right_at(claim, i)));
+    for (int64_t start = 0; start < total(claim); start += m * n)
+        for (int64_t i = 0; i < m; i++)
+            for (int64_t j = 0; j < n; j++)
+                if (!fits(claim, start + j * m + i, right_at(claim, start + i * n + j), size)) return false;
+    say_subject(claim, d);
+    nn_text_add(d->detail, sizeof d->detail, "the transpose of the right one");
+    if (m != n)
+        nn_text_add(d->detail, sizeof d->detail,
+                    " (claimed %" PRId64 " x %" PRId64 ", right %" PRId64 " x %" PRId64 ")", n, m, m, n);
+    return true;
+}
+
+static bool find_shape(const nn_claim *claim, nn_diagnosis *d) {
+    char claimed[96], right[96];
+    nn_shape_text(claim->claimed_shape, claimed, sizeof claimed);
+    nn_shape_text(claim->right_shape, right, sizeof right);
+    nn_text_add(d->detail, sizeof d->detail, "claimed is %s, right is %s", claimed, right);
+    return !nn_shape_equal(claim->claimed_shape, claim->right_shape);
+}
+
+/* ---- factors --------------------------------------------------------------------------------------------------- */
+
+static bool find_sign(const nn_claim *claim, nn_diagnosis *d) {
+    if (!fits_factor(claim, WHOLE, -1)) return false;
+    say_subject(claim, d);
+    nn_text_add(d->detail, sizeof d->detail, "the negative of the right one");
+    return true;
+}
+
+static bool find_log_base(const nn_claim *claim, nn_diagnosis *d) {
+    static const struct {
+        double factor;
+        const char *words;
+    } bases[] = {
+        {0.434294481903251827651, "divided by ln 10: the base-10 logarithm was taken, right is the natural one"},
+        {1.442695040888963407360, "divided by ln 2: the base-2 logarithm was taken, right is the natural one"},
+        {2.302585092994045684018, "times ln 10: the natural logarithm was taken, right is the base-10 one"},
+        {0.693147180559945309417, "times ln 2: the natural logarithm was taken, right is the base-2 one"},
+    };
+    for (int i = 0; i < COUNT(bases); i++) {
+        if (!fits_factor(claim, WHOLE, bases[i].factor)) continue;
+        d->factor = bases[i].factor;
+        say_subject(claim, d);
+        nn_text_add(d->detail, sizeof d->detail, "the right one %s", bases[i].words);
+        return true;
+    }
+    return false;
+}
+
+/* A factor that means something, near c: a named length n or 1/n, or a small fraction, simplest first. A single printed
+ * number is near some fraction anyway, so for that only whole numbers and their inverses count. */
+static bool find_known_factor(const nn_claim *claim, part p, double c, double *known, char *words, size_t size) {
+    bool single = claim->unit != NULL && total(claim) == 1;
+    for (int i = 0; i < claim->size_count; i++) {
+        double n = (double)claim->sizes[i].size, candidates[] = {n, -n, 1 / n, -1 / n};
+        for (int j = 0; n > 1 && j < COUNT(candidates); j++) {
+            if (fabs(candidates[j] - c) > 0.05 * fabs(c) || !fits_factor(claim, p, candidates[j])) continue;
+            *known = candidates[j];
+            snprintf(words, size, "%s%s%s (%s = %g)", *known < 0 ? "-" : "", j >= 2 ? "1/" : "", claim->sizes[i].name,
+                     claim->sizes[i].name, n);
+            return true;
+        }
+    }
+    for (int sum = 2; sum <= 18; sum++)
+        for (int q = 1; q < sum && q <= 9; q++) {
+            int numerator = sum - q;
+            double candidate = copysign((double)numerator / q, c);
+            if (numerator > 9 || candidate == 1 || (single && numerator > 1 && q > 1)) continue;
+            if (fabs(candidate - c) > 0.05 * fabs(c) || !fits_factor(claim, p, candidate)) continue;
+            *known = candidate;
+            snprintf(words, size, q > 1 ? "%s%d/%d" : "%s%d", c < 0 ? "-" : "", numerator, q);
+            return true;
+        }
+    return false;
+}
+
+/* One factor for all of a part of `right`: its value and how to call it. */
+static bool find_factor_of(const nn_claim *claim, part p, double *factor, char *words, size_t size) {
+    int64_t greatest = 0;
+    for (int64_t i = 1; i < total(claim); i++)
+        if (fabs(part_at(claim, p, i)) > fabs(part_at(claim, p, greatest))) greatest = i;
+    double c = 1 + (claimed_at(claim, greatest) - right_at(claim, greatest)) / part_at(claim, p, greatest);
+    if (!isfinite(c)) return false;
+    if (find_known_factor(claim, p, c, factor, words, size)) return true;
+    bool literal = claim->unit != NULL;
+    if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))
+        return false;
+    *factor = c;
+    snprintf(words, size, "%.*g", literal ? 3 : 6, c);
+    return fits_factor(claim, p, c);
+}
+
+static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
+    char words[64];
+    if (find_factor_of(claim, WHOLE, &d->factor, words, sizeof words)) {
+        say_subject(claim, d);
+        nn_text_add(d->detail, sizeof d->detail, "%s times the right one", words);
+        return true;
+    }
+    if (claim->term == NULL || fits_factor(claim, TERM, 0) ||
+        !find_factor_of(claim, TERM, &d->factor, words, sizeof words))
+        return false;
+    nn_text_add(d->detail, sizeof d->detail, "the part of %s has the factor %s", claim->term_name, words);
+    return true;
+}
+
+static bool find_missing_term(const nn_claim *claim, nn_diagnosis *d) {
+    if (claim->term == NULL || !fits_factor(claim, TERM, 0)) return false;
+    nn_text_add(d->detail, sizeof d->detail, "the part of %s is missing", claim->term_name);
+    return true;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------------------------- */
+
+static bool find_unknown(const nn_claim *claim, nn_diagnosis *d) {
+    nn_comparison worst = nn_claim_compare(claim);
+    nn_text_add(d->detail, sizeof d->detail, "largest error %.3g", worst.error);
+    if (claim->right_shape.rank > 0) nn_text_add(d->detail, sizeof d->detail, " at ");
+    say_place(claim->right_shape, worst.entry, d);
+    nn_text_add(d->detail, sizeof d->detail, ": ");
+    say_pair(claim, worst.draw * nn_shape_count(claim->right_shape) + worst.entry, d);
+    return true;
+}
+
+nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
+    static const struct {
+        nn_diagnosis_kind kind;
+        bool any_shape; /* works on shapes that differ */
+        bool (*find)(const nn_claim *claim, nn_diagnosis *diagnosis);
+    } finders[] = {
+        {NN_POWER_OF_TEN, false, find_power_of_ten},
+        {NN_ENTRIES, false, find_entries},
+        {NN_SIGN, false, find_sign},
+        {NN_TRANSPOSE, true, find_transpose},
+        {NN_LOG_BASE, false, find_log_base},
+        {NN_FACTOR, false, find_factor},
+        {NN_MISSING_TERM, false, find_missing_term},
+        {NN_SHAPE, true, find_shape},
+        {NN_UNKNOWN, true, find_unknown},
+    };
+    nn_diagnosis d;
+    memset(&d, 0, sizeof d);
+    if (nn_claim_compare(claim).holds) return d;
+    bool same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    nn_claim c = *claim;
+    if (!same_shape) c.base = NULL; /* it has only the right one's shape */
+    for (int i = 0; i < COUNT(finders); i++) {
+        memset(&d, 0, sizeof d);
+        if ((same_shape || finders[i].any_shape) && finders[i].find(&c, &d)) {
+            d.kind = finders[i].kind;
+            return d;
+        }
+    }
+    return d; /* not reached: find_unknown explains everything */
+}

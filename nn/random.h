@@ -1,0 +1,24 @@
+/* Random numbers: the same ones for the same seed, on every machine. */
+#ifndef NN_RANDOM_H
+#define NN_RANDOM_H
+
+#include <stdint.h>
+
+/* splitmix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014). */
+typedef struct nn_random {
+    uint64_t state; /* the seed */
+} nn_random;
+
+uint64_t nn_random_bits(nn_random *random);
+int64_t nn_random_below(nn_random *random, int64_t n); /* one of 0 .. n-1; n > 0 */
+double nn_random_uniform(nn_random *random, double lo, double hi);
+double nn_random_normal(nn_random *random); /* mean 0, standard deviation 1 */
+
+/* Arrays of them. The last two fill `rows` rows of length k. */
+void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation);
+void nn_fill_positive(nn_random *random, double *x, int64_t count);          /* 0.1 + |normal| */
+void nn_fill_binary(nn_random *random, double *x, int64_t count);            /* 0 or 1 */
+void nn_fill_simplex(nn_random *random, double *x, int64_t rows, int64_t k); /* positive, sum 1 */
+void nn_fill_one_hot(nn_random *random, double *x, int64_t rows, int64_t k);
+
+#endif

@@ -1,0 +1,374 @@
+/* The five documents: every verdict is the one that was worked out by hand. Below that, the parts
+ * of a verdict one by one: printed numbers, comparison, diagnosis. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "nn/check/documents.h"
+#include "nn/check/literal.h"
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+/* ---- the documents --------------------------------------------------------------------------------------------- */
+
+/* What is wrong in them; everything else holds. */
+static const struct {
+    const char *file, *label;
+    nn_diagnosis_kind kind;
+    int64_t entry, entries;
+    double factor;
+    double right; /* at that entry, or the whole where it is a number; four digits */
+} mistakes[] = {
+    {"000", "grad_W", NN_TRANSPOSE, 0, 0, 0, 0},
+    {"000", "grad_b", NN_ENTRIES, 2, 1, 0, 0.9915},
+    {"000", "W - eta grad_W", NN_TRANSPOSE, 0, 0, 0, 0},
+    {"000", "W - eta grad_W, with the document's own transposed grad_W", NN_ENTRIES, 4, 2, 0, 0.0973},
+    {"001", "Yhat = softmax(Z)", NN_POWER_OF_TEN, 1, 1, 10, 0.0211},
+    {"001", "dC/dw", NN_TRANSPOSE, 0, 0, 0, 0},
+    {"001", "dC/db", NN_ENTRIES, 0, 1, 0, 0.3469},
+    {"003", "cross-entropy of (0.3, 0.7) with (0, 1) = -log 0.7", NN_LOG_BASE, 0, 0, 0.4343, 0.3567},
+    {"004", "the same, second term summed over k too, as printed", NN_FACTOR, 0, 0, 1.0 / 3, 0},
+};
+
+static void check_mistake(size_t m, const nn_document_finding *found) {
+    const nn_diagnosis *d = &found->diagnosis;
+    assert_false(found->comparison.holds);
+    assert_string_equal(nn_diagnosis_name(d->kind), nn_diagnosis_name(mistakes[m].kind));
+    assert_int_equal(d->entry, mistakes[m].entry);
+    assert_int_equal(d->entries, mistakes[m].entries);
+    assert_true(fabs(d->factor - mistakes[m].factor) < 1e-4);
+    assert_true(strlen(d->detail) > 0);
+    if (mistakes[m].right != 0) assert_true(fabs(found->right[mistakes[m].entry] - mistakes[m].right) < 1e-4);
+}
+
+static void every_verdict_is_right(void **state) {
+    int count;
+    const nn_document *const *documents = nn_documents(&count);
+    size_t seen = 0;
+    (void)state;
+    assert_int_equal(count, 5);
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < documents[i]->claim_count; j++) {
+            const nn_document_claim *claim = &documents[i]->claims[j];
+            nn_document_finding found = nn_document_check(claim, 1);
+            if (found.status != AG_OK) fail_msg("%s, %s: %s", documents[i]->file, claim->label, found.message);
+            if (seen < COUNT(mistakes) && strncmp(documents[i]->file, mistakes[seen].file, 3) == 0 &&
+                strcmp(claim->label, mistakes[seen].label) == 0)
+                check_mistake(seen++, &found);
+            else if (!found.comparison.holds)
+                fail_msg("%s, %s: %s", documents[i]->file, claim->label, found.diagnosis.detail);
+            else assert_int_equal(found.diagnosis.kind, NN_NOTHING_WRONG);
+        }
+    assert_int_equal(seen, COUNT(mistakes));
+}
+
+static void verdicts_do_not_depend_on_the_seed(void **state) {
+    int count;
+    const nn_document *const *documents = nn_documents(&count);
+    (void)state;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < documents[i]->claim_count; j++) {
+            nn_document_finding first = nn_document_check(&documents[i]->claims[j], 1);
+            for (uint64_t seed = 2; seed < 12; seed++) {
+                nn_document_finding found = nn_document_check(&documents[i]->claims[j], seed);
+                assert_int_equal(found.status, AG_OK);
+                assert_int_equal(found.diagnosis.kind, first.diagnosis.kind);
+            }
+        }
+}
+
+/* ---- printed numbers ------------------------------------------------------------------------------------------- */
+
+static void numbers_have_the_worth_of_their_last_digit(void **state) {
+    static const struct {
+        const char *text;
+        double value, unit;
+    } cases[] = {{"0.34", 0.34, 0.01}, {"-2.988", -2.988, 0.001}, {"3", 3, 0},     {"-2", -2, 0}, {"+.5", 0.5, 0.1},
+                 {"60.", 60, 1},       {"1.5e-3", 1.5e-3, 1e-4},  {"1e3", 1000, 0}};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const char *text = cases[i].text;
+        double value, unit;
+        assert_true(nn_literal_number(&text, &value, &unit));
+        assert_true(*text == '\0' && value == cases[i].value && fabs(unit - cases[i].unit) <= 1e-12 * unit);
+    }
+}
+
+static void what_is_no_number_is_refused(void **state) {
+    static const char *const texts[] = {"", "-", ".", "e5", "x", "inf", "nan", "1e999", "0x1p3", "--1"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        const char *text = texts[i];
+        double value, unit;
+        assert_false(nn_literal_number(&text, &value, &unit));
+        assert_ptr_equal(text, texts[i]);
+    }
+}
+
+static void arrays_are_read(void **state) {
+    double value[6], unit[6];
+    ag_shape shape;
+    (void)state;
+    assert_true(nn_literal_array(" 2.5 ", 6, &shape, value, unit));
+    assert_true(shape.rank == 0 && value[0] == 2.5);
+    assert_true(nn_literal_array("[1, -2.0,3]", 6, &shape, value, unit));
+    assert_true(shape.rank == 1 && shape.dim[0] == 3 && value[1] == -2 && unit[1] == 0.1 && unit[2] == 0);
+    assert_true(nn_literal_array("[ [1, 2, 3], [4, 5, 6] ]", 6, &shape, value, unit));
+    assert_true(shape.rank == 2 && shape.dim[0] == 2 && shape.dim[1] == 3 && value[5] == 6);
+
+    static const char *const wrong[] = {"",
+                                        "[",
+                                        "[]",
+                                        "[1,]",
+                                        "[1 2]",
+                                        "[1, 2",
+                                        "[1] 2",
+                                        "[[1], [2, 3]]",
+                                        "[[1, 2],]",
+                                        "[[1], 2]",
+                                        "[1, 2, 3, 4, 5, 6, 7]",
+                                        "[[]]",
+                                        "1 2"};
+    for (size_t i = 0; i < COUNT(wrong); i++) assert_false(nn_literal_array(wrong[i], 6, &shape, value, unit));
+}
+
+/* ---- comparison ------------------------------------------------------------------------------------------------ */
+
+static const ag_shape number = {0, {0}}, three = {1, {3}}, square = {2, {3, 3}};
+
+static nn_comparison compare_number(double claimed, double unit, double right) {
+    nn_claim c = {.draws = 1, .right_shape = number, .claimed_shape = number, .right = &right, .claimed = &claimed};
+    c.unit = unit < 0 ? NULL : &unit;
+    return nn_claim_compare(&c);
+}
+
+static void printed_numbers_may_be_cut_off_or_rounded(void **state) {
+    (void)state;
+    assert_true(compare_number(0.34, 0.01, 0.3469).holds);
+    assert_true(compare_number(0.35, 0.01, 0.3469).holds);
+    assert_true(compare_number(0.34, 0.01, 0.35).holds); /* a whole unit */
+    assert_false(compare_number(0.34, 0.01, 0.3501).holds);
+    assert_false(compare_number(0.21, 0.01, 0.0211).holds);
+    assert_true(compare_number(-2, 0, -2.1 + 0.1).holds);
+    assert_false(compare_number(2, 0, 2.00001).holds);
+}
+
+static void laws_hold_to_nine_digits(void **state) {
+    (void)state;
+    assert_true(compare_number(1e-10, -1, 0).holds);
+    assert_false(compare_number(1e-8, -1, 0).holds);
+    assert_true(compare_number(1e6 + 1e-4, -1, 1e6).holds);
+    assert_false(compare_number(1e6 + 1e-2, -1, 1e6).holds);
+    assert_false(compare_number(1, -1, -1).holds);
+}
+
+static void nan_never_holds(void **state) {
+    (void)state;
+    assert_false(compare_number(NAN, -1, 1).holds);
+    assert_false(compare_number(1, -1, NAN).holds);
+    assert_false(compare_number(NAN, -1, NAN).holds);
+    assert_false(compare_number(NAN, 0.1, 1).holds);
+    assert_true(compare_number(INFINITY, -1, INFINITY).holds);
+    assert_false(compare_number(INFINITY, -1, 1).holds);
+}
+
+static void the_worst_entry_is_found(void **state) {
+    double right[] = {1, 2, 3, 1, 2, 3}, claimed[] = {1, 2, 3, 1, 2.5, 3.25};
+    nn_claim c = {.draws = 2, .right_shape = three, .claimed_shape = three, .right = right, .claimed = claimed};
+    nn_comparison found = nn_claim_compare(&c);
+    (void)state;
+    assert_false(found.holds);
+    assert_int_equal(found.wrong, 2);
+    assert_int_equal(found.draw, 1);
+    assert_int_equal(found.entry, 1);
+    assert_true(found.claimed == 2.5 && found.right == 2 && found.error == 0.5);
+}
+
+/* ---- diagnosis ------------------------------------------------------------------------------------------------- */
+
+static const double right3[] = {0.12345, -2.34567, 1.5}, right9[] = {1.25, 2.5, -3.75, 4, 5.5, 6.25, -7, 8.125, 9};
+static const double digits3[] = {0.001, 0.001, 0.001};
+
+/* Of a vector of three numbers, a law if `unit` is NULL. */
+static nn_diagnosis diagnose3(double a, double b, double c, const double *unit) {
+    double claimed[] = {a, b, c};
+    nn_claim claim = {.draws = 1, .right_shape = three, .claimed_shape = three, .right = right3, .claimed = claimed};
+    claim.unit = unit;
+    return nn_claim_diagnose(&claim);
+}
+
+static void vectors_are_diagnosed(void **state) {
+    (void)state;
+    assert_int_equal(diagnose3(0.123, -2.346, 1.5, digits3).kind, NN_NOTHING_WRONG);
+    nn_diagnosis d = diagnose3(0.123, -23.457, 1.5, digits3);
+    assert_int_equal(d.kind, NN_POWER_OF_TEN);
+    assert_true(d.entry == 1 && d.entries == 1 && d.factor == 10);
+    d = diagnose3(0.00123, -0.0235, 0.015, digits3);
+    assert_int_equal(d.kind, NN_POWER_OF_TEN);
+    assert_true(d.entries == 3 && fabs(d.factor - 0.01) < 1e-15);
+    d = diagnose3(0.123, -2.346, 1.6, digits3);
+    assert_int_equal(d.kind, NN_ENTRIES);
+    assert_true(d.entry == 2 && d.entries == 1);
+    assert_non_null(strstr(d.detail, "entry 3: claimed 1.6, right 1.5"));
+    assert_int_equal(diagnose3(-0.123, 2.346, -1.5, digits3).kind, NN_SIGN);
+    d = diagnose3(0.123 / log(10), -2.346 / log(10), 1.5 / log(10), digits3);
+    assert_int_equal(d.kind, NN_LOG_BASE);
+    d = diagnose3(0.247, -4.691, 3.0, digits3);
+    assert_int_equal(d.kind, NN_FACTOR);
+    assert_true(d.factor == 2);
+    assert_int_equal(diagnose3(0.3, -2.1, 1.7, digits3).kind, NN_UNKNOWN);
+    assert_int_equal(diagnose3(NAN, NAN, NAN, digits3).kind, NN_UNKNOWN);
+    assert_int_equal(diagnose3(0, 0, 0, NULL).kind, NN_UNKNOWN);
+}
+
+/* A law is exact: what is only nearly a factor is none. */
+static void laws_are_diagnosed_exactly(void **state) {
+    (void)state;
+    nn_diagnosis d = diagnose3(right3[0] / 3, right3[1] / 3, right3[2] / 3, NULL);
+    assert_int_equal(d.kind, NN_FACTOR);
+    assert_non_null(strstr(d.detail, "1/3"));
+    assert_int_equal(diagnose3(right3[0] / 3, right3[1] / 3, right3[2] / 3.01, NULL).kind, NN_UNKNOWN);
+    d = diagnose3(right3[0] * 1.2345, right3[1] * 1.2345, right3[2] * 1.2345, NULL);
+    assert_int_equal(d.kind, NN_FACTOR);
+    assert_true(fabs(d.factor - 1.2345) < 1e-12);
+    assert_int_equal(diagnose3(-right3[0], -right3[1], -right3[2] * 1.0001, NULL).kind, NN_UNKNOWN);
+}
+
+/* A single number is any factor times the right one, so only plain factors count; it has no other entries either. */
+static void single_numbers_are_diagnosed(void **state) {
+    double right = 0.35667, unit = 0.01, claimed = 0.15;
+    nn_claim c = {.draws = 1, .right_shape = number, .claimed_shape = number, .right = &right, .claimed = &claimed};
+    (void)state;
+    c.unit = &unit;
+    nn_diagnosis d = nn_claim_diagnose(&c);
+    assert_int_equal(d.kind, NN_LOG_BASE);
+    assert_non_null(strstr(d.detail, "base-10"));
+    claimed = 0.71;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_FACTOR);
+    claimed = -0.36;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_SIGN);
+    claimed = 3.57;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_POWER_OF_TEN);
+    claimed = 0.44;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN);
+}
+
+static void matrices_are_diagnosed(void **state) {
+    double claimed[9];
+    nn_claim c = {.draws = 1, .right_shape = square, .claimed_shape = square, .right = right9, .claimed = claimed};
+    (void)state;
+    for (int i = 0; i < 9; i++) claimed[i] = right9[i % 3 * 3 + i / 3];
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_TRANSPOSE);
+
+    memcpy(claimed, right9, sizeof claimed);
+    claimed[1] = claimed[4] = claimed[8] = 7.5;
+    nn_diagnosis d = nn_claim_diagnose(&c);
+    assert_int_equal(d.kind, NN_ENTRIES);
+    assert_true(d.entries == 3 && d.entry == 1);
+    assert_non_null(strstr(d.detail, "entry (1, 2): claimed 7.5, right 2.5"));
+    claimed[0] = 7.5;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN); /* four of nine are more than a third */
+}
+
+static void shapes_are_diagnosed(void **state) {
+    static const ag_shape wide = {2, {2, 3}}, tall = {2, {3, 2}}, row = {2, {1, 3}};
+    static const double right[] = {1, 2, 3, 4, 5, 6}, transposed[] = {1, 4, 2, 5, 3, 6};
+    nn_claim c = {.draws = 1, .right_shape = wide, .claimed_shape = tall, .right = right, .claimed = transposed};
+    (void)state;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_TRANSPOSE);
+    c.claimed = right;
+    nn_diagnosis d = nn_claim_diagnose(&c);
+    assert_int_equal(d.kind, NN_SHAPE);
+    assert_string_equal(d.detail, "claimed is 3 x 2, right is 2 x 3");
+    c.claimed_shape = three; /* a row is not a vector */
+    c.right_shape = row;
+    d = nn_claim_diagnose(&c);
+    assert_int_equal(d.kind, NN_SHAPE);
+    assert_string_equal(d.detail, "claimed is a vector of length 3, right is 1 x 3");
+}
+
+/* right = a + b at two draws: b's part is missing, halved, or has the factor 1/n. */
+static void terms_are_diagnosed(void **state) {
+    static const double a[] = {1, -2, 3, 0.5, 4, -1}, b[] = {0.5, 2, -1, 3, -0.25, 7};
+    static const struct {
+        double factor;
+        nn_diagnosis_kind kind;
+        const char *words;
+    } cases[] = {{0, NN_MISSING_TERM, "missing"},
+                 {0.5, NN_FACTOR, "1/2"},
+                 {-1, NN_FACTOR, "-1"},
+                 {1.0 / 7, NN_FACTOR, "1/n (n = 7)"},
+                 {0.123, NN_FACTOR, "0.123"}};
+    double right[6], claimed[6];
+    nn_named_size n = {"n", 7};
+    nn_claim c = {.draws = 2,
+                  .right_shape = three,
+                  .claimed_shape = three,
+                  .right = right,
+                  .claimed = claimed,
+                  .term = b,
+                  .term_name = "the penalty",
+                  .sizes = &n,
+                  .size_count = 1};
+    (void)state;
+    for (size_t k = 0; k < COUNT(cases); k++) {
+        for (int i = 0; i < 6; i++) {
+            right[i] = a[i] + b[i];
+            claimed[i] = a[i] + cases[k].factor * b[i];
+        }
+        nn_diagnosis d = nn_claim_diagnose(&c);
+        assert_int_equal(d.kind, cases[k].kind);
+        assert_non_null(strstr(d.detail, "the penalty"));
+        assert_non_null(strstr(d.detail, cases[k].words));
+        assert_true(fabs(d.factor - cases[k].factor) < 1e-9);
+    }
+}
+
+/* A diagnosis has to fit at every draw. */
+static void every_draw_counts(void **state) {
+    double right[] = {1, 2, 3, 4, 5, 6}, claimed[] = {-1, -2, -3, -4, -5, -6};
+    nn_claim c = {.draws = 2, .right_shape = three, .claimed_shape = three, .right = right, .claimed = claimed};
+    (void)state;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_SIGN);
+    claimed[5] = 6;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN);
+}
+
+static void arrays_are_written(void **state) {
+    char text[64];
+    (void)state;
+    nn_array_text(number, right3, 3, text, sizeof text);
+    assert_string_equal(text, "0.123");
+    nn_array_text(three, right3, 3, text, sizeof text);
+    assert_string_equal(text, "[0.123, -2.35, 1.5]");
+    nn_array_text((ag_shape){2, {2, 2}}, right9, 3, text, sizeof text);
+    assert_string_equal(text, "[[1.25, 2.5], [-3.75, 4]]");
+    nn_array_text(three, right3, 3, text, 8); /* cut off */
+    assert_string_equal(text, "[0.123,");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_verdict_is_right),
+        cmocka_unit_test(verdicts_do_not_depend_on_the_seed),
+        cmocka_unit_test(numbers_have_the_worth_of_their_last_digit),
+        cmocka_unit_test(what_is_no_number_is_refused),
+        cmocka_unit_test(arrays_are_read),
+        cmocka_unit_test(printed_numbers_may_be_cut_off_or_rounded),
+        cmocka_unit_test(laws_hold_to_nine_digits),
+        cmocka_unit_test(nan_never_holds),
+        cmocka_unit_test(the_worst_entry_is_found),
+        cmocka_unit_test(vectors_are_diagnosed),
+        cmocka_unit_test(laws_are_diagnosed_exactly),
+        cmocka_unit_test(single_numbers_are_diagnosed),
+        cmocka_unit_test(matrices_are_diagnosed),
+        cmocka_unit_test(shapes_are_diagnosed),
+        cmocka_unit_test(terms_are_diagnosed),
+        cmocka_unit_test(every_draw_counts),
+        cmocka_unit_test(arrays_are_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
