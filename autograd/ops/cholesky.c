@@ -3,9 +3,9 @@
  *
  *     dL = L phi(L^-1 dA L^-T)        dA = 1/2 (S + S^T),  S = L^-T phi(L^T dL) L^-1
  *
- * where phi keeps the lower triangle and halves the diagonal. Values are read from A's lower triangle, but for derivatives
- * A is a symmetric matrix: a tangent is made symmetric, 1/2 (dA + dA^T), and the adjoint is symmetric. So a central
- * difference has to move A(i, j) and A(j, i) together. */
+ * where phi keeps the lower triangle and halves the diagonal. Values are read from A's lower triangle, but for
+ * derivatives A is a symmetric matrix: a tangent is made symmetric, 1/2 (dA + dA^T), and the adjoint is symmetric. So a
+ * central difference has to move A(i, j) and A(j, i) together. */
 #include "matrix_impl.h"
 #include "structural_impl.h"
 #include <lapack.h>
@@ -43,7 +43,7 @@ static bool factor(const ag_call *call, int64_t index) {
 
 static bool cholesky_forward(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t batch = a->dim[a->rank - 1] == 0 ? 0 : ag_batch_count(a, 2);
+    int64_t batch = a->dim[a->rank - 1] == 0 ? 0 : ag_batch_count(a);
     ag_pack(call->type, call->out.data, &call->in[0]);
     for (int64_t i = 0; i < batch; i++)
         if (!factor(call, i)) return false;
@@ -74,7 +74,7 @@ static bool pull_back(const ag_call *call, int64_t n, ag_matrix l, ag_matrix dl,
 static bool cholesky_adjoint(const ag_call *call) {
     const ag_array *da = &call->in_adjoint[0];
     ag_type type = call->type;
-    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data && n > 0 ? ag_batch_count(da->view, 2) : 0;
+    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data && n > 0 ? ag_batch_count(da->view) : 0;
     const int64_t dim[2] = {n, n}, packed[2] = {n, 1}, flipped[2] = {1, n};
     void *s = ag_matrix_scratch(call, n, n), *t = ag_matrix_scratch(call, n, n);
     bool ok = s && t;

@@ -1,10 +1,10 @@
 /* Determinants. d log|det A| = tr(A^-1 dA) (M. Giles, "Collected matrix derivative results ...", 2008, section 2.2.3).
  *
- * det itself is a polynomial, so it has derivatives of every order for singular matrices too. The first is the matrix of
- * cofactors: det(A) A^-T while that can be computed. Otherwise, and for higher orders, A = P diag(s) Q with orthogonal P
- * and Q, where, with R_r = P^T M_r Q^T and summing over tuples of distinct indices,
+ * det itself is a polynomial, so it has derivatives of every order for singular matrices too. The first is the matrix
+ * of cofactors: det(A) A^-T while that can be computed. Otherwise, and for higher orders, A = P diag(s) Q with
+ * orthogonal P and Q, where, with R_r = P^T M_r Q^T and summing over tuples i of K distinct indices,
  *
- *     D^K det(A)[M_1, .., M_K] = det(P Q) sum_{i_1 .. i_K} (product of s_j, j not in i) det [R_r(i_r, i_c)]_{r, c = 1..K}
+ *     D^K det(A)[M_1, .., M_K] = det(P Q) sum_i (product of s_j, j not in i) det [R_r(i_r, i_c)], r, c = 1..K
  *
  * (expand det(diag(s) + sum t_r R_r) by rows). That form is symmetric and linear in its directions M, so the operation
  * `differential`, its gradient by the last direction, is its own derivative by directions, and by A with one more. */
@@ -46,7 +46,7 @@ static bool logdet_shape(ag_call *call) { return determinant_shape(call, "logdet
 
 static bool logdet_forward(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t batch = ag_batch_count(a, 2);
+    int64_t batch = ag_batch_count(a);
     if (!ag_lu_factor(call, "logdet", &call->in[0], call->saved)) return false;
     for (int64_t i = 0; i < batch; i++) {
         ag_lu lu = ag_lu_at(call, a, call->saved, i);
@@ -59,7 +59,7 @@ static bool logdet_forward(const ag_call *call) {
 
 static bool logdet_adjoint(const ag_call *call) {
     const ag_array *da = &call->in_adjoint[0];
-    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view, 2) : 0;
+    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view) : 0;
     void *x = ag_matrix_scratch(call, n, n);
     bool ok = x != NULL;
     for (int64_t i = 0; i < batch && ok; i++) {
@@ -96,12 +96,12 @@ ag_var ag_logdet(ag_var a) { return ag_apply(&logdet, &a, 1, NULL, 0); }
 
 typedef struct form {
     int64_t n;
-    double *s, *p, *q;               /* A = P diag(s) Q, row-major */
-    double sign;                     /* det(P Q), 1 or -1; NaN if A is not finite */
-    double *rotated;                 /* R_r: directions, n * n each */
-    double *result, *work, *pivots;  /* n * n, n * n, n */
-    int count;                       /* how many of the directions are used, */
-    int chosen[MOST_DIRECTIONS];     /* and which */
+    double *s, *p, *q;              /* A = P diag(s) Q, row-major */
+    double sign;                    /* det(P Q), 1 or -1; NaN if A is not finite */
+    double *rotated;                /* R_r: directions, n * n each */
+    double *result, *work, *pivots; /* n * n, n * n, n */
+    int count;                      /* how many of the directions are used, */
+    int chosen[MOST_DIRECTIONS];    /* and which */
     int64_t tuple[MOST_DIRECTIONS + 1];
 } form;
 
@@ -121,8 +121,13 @@ static bool open_form(const ag_call *call, int64_t n, int directions, form *f) {
     }
     double *memory = ag_matrix_scratch(&wide, n * (4 + directions) + 2, n);
     if (!memory) return false;
-    *f = (form){.n = n, .p = memory, .q = memory + n * n, .result = memory + 2 * n * n, .work = memory + 3 * n * n,
-                .rotated = memory + 4 * n * n, .s = memory + (4 + directions) * n * n};
+    *f = (form){.n = n,
+                .p = memory,
+                .q = memory + n * n,
+                .result = memory + 2 * n * n,
+                .work = memory + 3 * n * n,
+                .rotated = memory + 4 * n * n,
+                .s = memory + (4 + directions) * n * n};
     f->pivots = f->s + n;
     return true;
 }
@@ -237,11 +242,17 @@ static bool evaluate(const ag_call *call, form *f) {
 
 /* ---- cofactors ---- */
 
+static double value_of(ag_type type, const ag_lu *lu) {
+    const int64_t most = 99999; /* beyond any exponent */
+    int64_t exponent;
+    double mantissa = ag_lu_determinant(type, lu, &exponent);
+    return ldexp(mantissa, (int)(exponent > most ? most : exponent < -most ? -most : exponent));
+}
+
 /* out := the matrix of cofactors of matrix `index` of the first operand, row-major. */
 static bool cofactors(const ag_call *call, const ag_lu *lu, int64_t index, void *out) {
-    int64_t n = lu->n, exponent;
-    double mantissa = ag_lu_determinant(call->type, lu, &exponent);
-    double det = ldexp(mantissa, (int)(exponent > 99999 ? 99999 : exponent < -99999 ? -99999 : exponent));
+    int64_t n = lu->n;
+    double det = value_of(call->type, lu);
     bool finite = isnormal(det);
     if (finite) {
         if (!ag_lu_invert(call, lu, out)) return false;
@@ -273,7 +284,7 @@ static bool differential_shape(ag_call *call) {
 
 static bool cofactors_of_all(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t batch = ag_batch_count(a, 2);
+    int64_t batch = ag_batch_count(a);
     size_t bytes;
     if (!ag_lu_size(call, "det", a, &bytes)) return false;
     void *factors = ag_scratch(call->tape, bytes + 1);
@@ -288,7 +299,7 @@ static bool cofactors_of_all(const ag_call *call) {
 
 static bool differential_forward(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t n = a->dim[a->rank - 1], batch = n == 0 ? 0 : ag_batch_count(a, 2);
+    int64_t n = a->dim[a->rank - 1], batch = n == 0 ? 0 : ag_batch_count(a);
     int directions = call->n - 1;
     form f;
     if (batch == 0) return true;
@@ -325,7 +336,7 @@ static bool add_differential(const ag_call *call, form *f, int directions, int k
 
 static bool differential_adjoint(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t n = a->dim[a->rank - 1], batch = n == 0 ? 0 : ag_batch_count(a, 2);
+    int64_t n = a->dim[a->rank - 1], batch = n == 0 ? 0 : ag_batch_count(a);
     int directions = call->n - 1;
     form f;
     if (batch == 0) return true;
@@ -388,21 +399,18 @@ static bool det_shape(ag_call *call) { return determinant_shape(call, "det"); }
 
 static bool det_forward(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t batch = ag_batch_count(a, 2);
+    int64_t batch = ag_batch_count(a);
     if (!ag_lu_factor(call, NULL, &call->in[0], call->saved)) return false;
     for (int64_t i = 0; i < batch; i++) {
         ag_lu lu = ag_lu_at(call, a, call->saved, i);
-        int64_t exponent;
-        double mantissa = ag_lu_determinant(call->type, &lu, &exponent);
-        int e = (int)(exponent > 99999 ? 99999 : exponent < -99999 ? -99999 : exponent);
-        ag_store(call->type, call->out.data, i, ldexp(mantissa, e));
+        ag_store(call->type, call->out.data, i, value_of(call->type, &lu));
     }
     return true;
 }
 
 static bool det_adjoint(const ag_call *call) {
     const ag_array *da = &call->in_adjoint[0];
-    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view, 2) : 0;
+    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view) : 0;
     void *x = ag_matrix_scratch(call, n, n);
     bool ok = x != NULL;
     for (int64_t i = 0; i < batch && ok; i++) {

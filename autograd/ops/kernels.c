@@ -9,12 +9,12 @@
 
 /* Functions of libmvec, the C library's vector maths: gcc calls them from vectorised loops once their declarations say
  * so, without any -ffast-math. They are good to 4 ulp, and right at infinities, NaN, zeros and denormals (tests). clang
- * does not know the attribute and calls the scalar functions. */
+ * does not know the attribute; with -fveclib=libmvec it calls some of them, else the scalar functions. */
 #define AG_VECTOR_MATHS1(X)                                                                                            \
     X(exp) X(expm1) X(exp2) X(log) X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh)      \
     X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(cbrt) X(erf) X(erfc)
 #define AG_VECTOR_MATHS2(X) X(pow) X(atan2) X(hypot)
-/* The others that the table uses; they are single instructions or rounded exactly. */
+/* The others that the table uses, exact or rounded correctly. A function that is in no list does not compile. */
 #define AG_SCALAR_MATHS1(X) X(sqrt) X(fabs) X(floor) X(ceil) X(rint)
 
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
@@ -60,6 +60,10 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_MIN_F64_(v, w) (PACK) AG_INTRINSIC_(min_pd)(v, w)
 #define AG_MAX_F32_(v, w) (PACK) AG_INTRINSIC_(max_ps)(v, w)
 #define AG_MIN_F32_(v, w) (PACK) AG_INTRINSIC_(min_ps)(v, w)
+#if defined(__AVX512F__)
+#define AG_LOAD_FIRST_F64_(n, p) (PACK) _mm512_mask_loadu_pd(_mm512_set1_pd(*(p)), (__mmask8)((1u << (n)) - 1), p)
+#define AG_LOAD_FIRST_F32_(n, p) (PACK) _mm512_mask_loadu_ps(_mm512_set1_ps(*(p)), (__mmask16)((1u << (n)) - 1), p)
+#endif
 #else
 #define AG_PICK_(take, v, w) (PACK)(((take) & (PACK_MASK)(v)) | (~(take) & (PACK_MASK)(w)))
 #define AG_MAX_F64_(v, w) AG_PICK_((PACK_MASK)((v) > (w)), v, w)
@@ -68,8 +72,8 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_MIN_F32_ AG_MIN_F64_
 #endif
 
-/* calls_NAME and calls0_NAME, ...: whether a value or a partial calls vector maths, found by the type of its expression:
- * here those functions are long double, everything else is float. */
+/* calls_NAME and calls0_NAME, ...: whether a value or a partial calls vector maths, found by the type of its
+ * expression: here those functions are long double, everything else is float. */
 #define T float
 #define K(c) ((float)(c))
 #define F(name) type_##name + AG_ADD_OPERANDS_
@@ -100,7 +104,8 @@ AG_SCALAR_MATHS1(AG_X_)
 #undef AG_OP2
 #undef AG_OP3
 #define AG_OP1(NAME, name, form, value, dx, ...) enum { calls0_##name = AG_CALLS_(dx) };
-#define AG_OP2(NAME, name, form, value, dx, dy, ...) enum { calls0_##name = AG_CALLS_(dx), calls1_##name = AG_CALLS_(dy) };
+#define AG_OP2(NAME, name, form, value, dx, dy, ...)                                                                   \
+    enum { calls0_##name = AG_CALLS_(dx), calls1_##name = AG_CALLS_(dy) };
 #define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                               \
     enum { calls0_##name = AG_CALLS_(dx), calls1_##name = AG_CALLS_(dy), calls2_##name = AG_CALLS_(dz) };
 #include "elementwise.def"
@@ -116,17 +121,18 @@ AG_SCALAR_MATHS1(AG_X_)
 #undef z
 #undef r
 
-/* Of an expression d of the table, AG_ZERO_##d is whether it is K(0), which needs no kernel, and AG_BARE_##d whether it is
- * a constant or an operand and no function: F(...)(...). */
+/* Of an expression d of the table, AG_ZERO_##d is whether it is K(0), which needs no kernel, and AG_BARE_##d whether it
+ * is a constant or an operand and no function: F(...)(...). */
 #define AG_ZERO_K(c) ((c) == 0)
 #define AG_ZERO_F(name) AG_FALSE_
 #define AG_BARE_K(c) 1
 #define AG_BARE_F(name) AG_FALSE_
 #define AG_FALSE_(...) 0
-enum { AG_ZERO_x, AG_ZERO_y = 0, AG_ZERO_z = 0, AG_ZERO_r = 0, AG_BARE_x = 1, AG_BARE_y = 1, AG_BARE_z = 1, AG_BARE_r = 1 };
+enum { AG_ZERO_x, AG_ZERO_y = 0, AG_ZERO_z = 0, AG_ZERO_r = 0 };
+enum { AG_BARE_x = 1, AG_BARE_y = 1, AG_BARE_z = 1, AG_BARE_r = 1 };
 
-/* Elements that a sum adds up before it goes pairwise, of a buffer for partials, and of a side of a transposed tile. */
-enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
+/* Elements that a sum adds up before it goes pairwise, of a buffer for partials, of a side of a transposed block. */
+enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 
 #define AG_PASTE3_(a, b, c) a##b##c
 #define AG_PASTE3(a, b, c) AG_PASTE3_(a, b, c)
@@ -138,6 +144,7 @@ enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
 #define M(function) function
 #define AG_MAX_ AG_MAX_F64_
 #define AG_MIN_ AG_MIN_F64_
+#define AG_LOAD_FIRST_ AG_LOAD_FIRST_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
 #include "kernels.inc"
@@ -146,6 +153,7 @@ enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
 #undef M
 #undef AG_MAX_
 #undef AG_MIN_
+#undef AG_LOAD_FIRST_
 #undef ID
 #undef TABLE
 
@@ -154,6 +162,7 @@ enum { AG_BLOCK = 1024, AG_CHUNK = 256, AG_TILE = 8 };
 #define M(function) function##f
 #define AG_MAX_ AG_MAX_F32_
 #define AG_MIN_ AG_MIN_F32_
+#define AG_LOAD_FIRST_ AG_LOAD_FIRST_F32_
 #define ID(what, name) what##_f32_##name
 #define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
 #include "kernels.inc"

@@ -17,7 +17,10 @@ bool ag_check_square(const ag_call *call, const char *what, const ag_view *x) {
         ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is not that of square matrices", what, ag_show_view(x).text);
         return false;
     }
-    if (x->dim[rank - 1] > INT_MAX) {
+    int64_t batch = 1;
+    bool possible = x->dim[rank - 1] <= INT_MAX;
+    for (int i = 0; i < rank - 2 && possible; i++) possible = ag_multiply_sizes(batch, x->dim[i], &batch);
+    if (!possible) {
         ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is more than LAPACK can take (%d)", what, ag_show_view(x).text,
                 INT_MAX);
         return false;
@@ -25,9 +28,9 @@ bool ag_check_square(const ag_call *call, const char *what, const ag_view *x) {
     return true;
 }
 
-int64_t ag_batch_count(const ag_view *view, int core) {
+int64_t ag_batch_count(const ag_view *view) {
     int64_t n = 1;
-    for (int i = 0; i < view->rank - core; i++) n *= view->dim[i];
+    for (int i = 0; i < view->rank - 2; i++) n *= view->dim[i];
     return n;
 }
 
@@ -64,7 +67,7 @@ void ag_add_packed(ag_type type, const ag_array *dst, const void *src) {
 
 bool ag_lu_size(const ag_call *call, const char *what, const ag_view *a, size_t *bytes) {
     int64_t n = a->dim[a->rank - 1], rows, factors, pivots;
-    if (!ag_multiply_sizes(ag_batch_count(a, 2), n, &rows) || !ag_multiply_sizes(rows, n, &factors) ||
+    if (!ag_multiply_sizes(ag_batch_count(a), n, &rows) || !ag_multiply_sizes(rows, n, &factors) ||
         !ag_multiply_sizes(factors, (int64_t)ag_type_size(call->type), &factors) ||
         !ag_multiply_sizes(rows, (int64_t)sizeof(int32_t), &pivots) || factors > INT64_MAX - pivots) {
         ag_fail(call->tape, AG_ERR_MEMORY, "%s: no memory for the factors of shape %s", what, ag_show_view(a).text);
@@ -75,13 +78,28 @@ bool ag_lu_size(const ag_call *call, const char *what, const ag_view *a, size_t 
 }
 
 ag_lu ag_lu_at(const ag_call *call, const ag_view *a, void *memory, int64_t index) {
-    int64_t n = a->dim[a->rank - 1], batch = ag_batch_count(a, 2);
+    int64_t n = a->dim[a->rank - 1], batch = ag_batch_count(a);
     int32_t *pivots = ag_element(call->type, memory, batch * n * n);
     return (ag_lu){n, ag_element(call->type, memory, index * n * n), pivots + index * n};
 }
 
+/* After LAPACK has found a zero pivot: where it is; -1 if there is none but NaN, which is then made everything's value
+ * (LAPACKs differ in which pivots they choose beside NaN). */
+static int64_t zero_pivot(ag_type type, const ag_lu *lu) {
+    bool nan = false;
+    for (int64_t i = 0; i < lu->n * lu->n && !nan; i++) nan = isnan(ag_load(type, lu->factors, i));
+    if (nan) {
+        for (int64_t i = 0; i < lu->n * lu->n; i++) ag_store(type, lu->factors, i, NAN);
+        for (int64_t i = 0; i < lu->n; i++) lu->pivots[i] = (int32_t)i + 1;
+        return -1;
+    }
+    int64_t p = 0;
+    while (p < lu->n - 1 && ag_load(type, lu->factors, p * (lu->n + 1)) != 0) p++;
+    return p;
+}
+
 bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void *memory) {
-    int64_t batch = ag_batch_count(a->view, 2);
+    int64_t batch = ag_batch_count(a->view);
     ag_pack(call->type, memory, a);
     for (int64_t i = 0; i < batch; i++) {
         ag_lu lu = ag_lu_at(call, a->view, memory, i);
@@ -89,12 +107,11 @@ bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void
         if (n == 0) return true;
         if (call->type == AG_F64) LAPACK_dgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
         else LAPACK_sgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
-        if (info > 0 && what) {
-            ag_fail(call->tape, AG_ERR_SINGULAR, "%s: %s: singular matrix, pivot %d is %g", what,
-                    ag_show_matrix(a->view, i).text, (int)info - 1,
-                    ag_load(call->type, lu.factors, (info - 1) * (lu.n + 1)));
-            return false;
-        }
+        int64_t pivot = info > 0 ? zero_pivot(call->type, &lu) : -1;
+        if (pivot < 0 || !what) continue;
+        ag_fail(call->tape, AG_ERR_SINGULAR, "%s: %s: singular matrix, pivot %lld is %g", what,
+                ag_show_matrix(a->view, i).text, (long long)pivot, ag_load(call->type, lu.factors, pivot * (lu.n + 1)));
+        return false;
     }
     return true;
 }

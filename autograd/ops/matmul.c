@@ -13,8 +13,8 @@
 
 enum { ROWS, COLUMNS, INNER, LETTERS }; /* i, j, p */
 
-/* C (+)= A B as nested loops: three for the matrices and one for each batch axis. step[x] is what operand x (0: A, 1: B,
- * 2: C) moves by along a loop. A has no step along COLUMNS, B none along ROWS, C none along INNER. */
+/* C (+)= A B as nested loops: three for the matrices and one for each batch axis. step[x] is what operand x (0: A,
+ * 1: B, 2: C) moves by along a loop. A has no step along COLUMNS, B none along ROWS, C none along INNER. */
 typedef struct loop {
     int64_t size, step[3];
 } loop;
@@ -39,36 +39,34 @@ static int64_t batch_axis(const ag_view *v, int rank, int t, int64_t *stride) {
 }
 
 /* The loops for operands of shapes that fit (strides of C: those of a row-major result). */
-static product plan(const ag_view *a, const ag_view *b) {
-    product r = {.batches = batch_rank(a) > batch_rank(b) ? batch_rank(a) : batch_rank(b)};
+static void plan(product *r, const ag_view *a, const ag_view *b) {
     int ra = a->rank, rb = b->rank;
-    loop *l = r.letter;
+    loop *l = r->letter;
+    r->batches = batch_rank(a) > batch_rank(b) ? batch_rank(a) : batch_rank(b);
     l[ROWS] = (loop){ra > 1 ? a->dim[ra - 2] : 1, {ra > 1 ? a->stride[ra - 2] : 0, 0, 0}};
     l[COLUMNS] = (loop){rb > 1 ? b->dim[rb - 1] : 1, {0, rb > 1 ? b->stride[rb - 1] : 0, 1}};
     l[INNER] = (loop){a->dim[ra - 1], {a->stride[ra - 1], b->stride[rb > 1 ? rb - 2 : 0], 0}};
     l[ROWS].step[2] = l[COLUMNS].size;
     int64_t step = l[ROWS].size * l[COLUMNS].size;
-    for (int t = r.batches - 1; t >= 0; t--) {
-        loop *s = &r.batch[t];
-        int64_t in_a = batch_axis(a, r.batches, t, &s->step[0]), in_b = batch_axis(b, r.batches, t, &s->step[1]);
+    for (int t = r->batches - 1; t >= 0; t--) {
+        loop *s = &r->batch[t];
+        int64_t in_a = batch_axis(a, r->batches, t, &s->step[0]), in_b = batch_axis(b, r->batches, t, &s->step[1]);
         s->size = in_a == 1 ? in_b : in_a;
         s->step[2] = step;
         step *= s->size;
     }
-    return r;
 }
 
-/* The same loops for another product of the same three: operand x of the new one is order[x] of the old, and its letters
- * are letters[..] of the old. */
-static product permuted(const product *p, const int order[3], const int letters[LETTERS]) {
-    product r = {.batches = p->batches};
+/* The same loops for another product of the same three: operand x of the new one is order[x] of the old, and its
+ * letters are letters[..] of the old. */
+static void permute(product *r, const product *p, const int order[3], const int letters[LETTERS]) {
+    r->batches = p->batches;
     for (int i = 0; i < LETTERS + p->batches; i++) {
         const loop *from = i < LETTERS ? &p->letter[letters[i]] : &p->batch[i - LETTERS];
-        loop *to = i < LETTERS ? &r.letter[i] : &r.batch[i - LETTERS];
+        loop *to = i < LETTERS ? &r->letter[i] : &r->batch[i - LETTERS];
         to->size = from->size;
         for (int x = 0; x < 3; x++) to->step[x] = from->step[order[x]];
     }
-    return r;
 }
 
 /* Makes a batch loop part of a matrix loop, so that one larger product takes the place of many: rows of a batch of
@@ -116,7 +114,8 @@ static bool run(const ag_call *call, product *p, void *const data[3], bool store
     ag_matrix x[3] = {{data[0], l[ROWS].step[0], l[INNER].step[0]},
                       {data[1], l[INNER].step[1], l[COLUMNS].step[1]},
                       {data[2], l[ROWS].step[2], l[COLUMNS].step[2]}};
-    int64_t index[AG_MAX_RANK] = {0};
+    int64_t index[AG_MAX_RANK];
+    for (int t = 0; t < p->batches; t++) index[t] = 0;
     for (;;) {
         if (!ag_product(call, l[ROWS].size, l[COLUMNS].size, l[INNER].size, 1, x[0], x[1], x[2], store)) return false;
         int t = p->batches - 1;
@@ -170,7 +169,8 @@ static bool matmul_shape(ag_call *call) {
 }
 
 static bool matmul_forward(const ag_call *call) {
-    product p = plan(call->in[0].view, call->in[1].view);
+    product p;
+    plan(&p, call->in[0].view, call->in[1].view);
     return run(call, &p, (void *const[]){call->in[0].data, call->in[1].data, call->out.data}, true);
 }
 
@@ -178,19 +178,21 @@ static bool matmul_forward(const ag_call *call) {
 static void clear(ag_type type, const ag_array *x) {
     const double zero = 0;
     int64_t dim[AG_MAX_RANK], none[AG_MAX_RANK] = {0};
-    for (int i = 0; i < x->view->rank; i++) dim[i] = x->view->stride[i] == 0 && x->view->dim[i] > 1 ? 1 : x->view->dim[i];
+    for (int i = 0; i < x->view->rank; i++)
+        dim[i] = x->view->stride[i] == 0 && x->view->dim[i] > 1 ? 1 : x->view->dim[i];
     ag_strided_copy(type, x->view->rank, dim, x->data, x->view->stride, &zero, none);
 }
 
 static bool matmul_adjoint(const ag_call *call) {
     static const int order[2][3] = {{2, 1, 0}, {0, 2, 1}};
     static const int letters[2][LETTERS] = {{ROWS, INNER, COLUMNS}, {INNER, COLUMNS, ROWS}};
-    product forward = plan(call->in[0].view, call->in[1].view);
+    product forward, p;
+    plan(&forward, call->in[0].view, call->in[1].view);
     void *const data[3] = {call->in[0].data, call->in[1].data, call->out_adjoint.data};
     for (int k = 0; k < 2; k++) {
         const ag_array *adjoint = &call->in_adjoint[k];
         if (!adjoint->data) continue;
-        product p = permuted(&forward, order[k], letters[k]);
+        permute(&p, &forward, order[k], letters[k]);
         bool store = (call->fresh >> k & 1) != 0;
         if (store) {
             fold_batches(&p);

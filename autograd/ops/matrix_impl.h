@@ -14,7 +14,7 @@ typedef struct ag_matrix {
 static inline ag_matrix ag_row_major_matrix(void *data, int64_t columns) { return (ag_matrix){data, columns, 1}; }
 static inline ag_matrix ag_transposed(ag_matrix x) { return (ag_matrix){x.data, x.col, x.row}; }
 
-/* Scratch for rows x columns elements, not NULL for none of them; freed with ag_scratch_free. NULL: error, no memory. */
+/* Scratch for rows x columns elements, not NULL for none of them; freed by ag_scratch_free. NULL: error, no memory. */
 void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
 
 /* c = alpha a b (store) or c += alpha a b, where a is m x k, b is k x n and c overlaps neither. Where c's strides make
@@ -23,16 +23,16 @@ void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                 ag_matrix c, bool store);
 
-/* x := a^-1 x for a triangular n x n matrix a, of which only that triangle is read, and a row-major n x k matrix x. A 0 on
- * the diagonal gives infinities. False if there is no memory for a copy of a. */
+/* x := a^-1 x for a triangular n x n matrix a, of which only that triangle is read, and a row-major n x k matrix x. A 0
+ * on the diagonal gives infinities. False if there is no memory for a copy of a. */
 bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x);
 
 /* ---- matrices in the last two axes, batches in the others ---- */
 
 /* False and a sentence if x is not a batch of square matrices that LAPACK can take. */
 bool ag_check_square(const ag_call *call, const char *what, const ag_view *x);
-/* Number of matrices (core 2) or vectors (core 1) in a view's last axes, and where number `index` begins. */
-int64_t ag_batch_count(const ag_view *view, int core);
+/* How many matrices a view holds, and number `index` of them. */
+int64_t ag_batch_count(const ag_view *view);
 ag_matrix ag_matrix_of(ag_type type, const ag_array *x, int64_t index);
 /* "shape (5, 3, 3), matrix 4": which matrix of a view is meant, for messages. */
 typedef struct ag_matrix_text {
@@ -54,8 +54,8 @@ typedef struct ag_lu {
 bool ag_lu_size(const ag_call *call, const char *what, const ag_view *a, size_t *bytes);
 /* Matrix `index` of the factors of a batch like a's in `memory`. */
 ag_lu ag_lu_at(const ag_call *call, const ag_view *a, void *memory, int64_t index);
-/* Factors all matrices of a into memory. A singular matrix is an error; with `what` NULL it is not, and leaves a 0 on the
- * diagonal of its factors. */
+/* Factors all matrices of a into memory. A singular matrix is an error; with `what` NULL it is not, and leaves a 0 on
+ * the diagonal of its factors. NaN is no error. */
 bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void *memory);
 /* x := A^-1 x, or A^-T x; x is n x k, row-major. */
 bool ag_lu_solve(const ag_call *call, const ag_lu *lu, bool transposed, int64_t k, void *x);

@@ -106,16 +106,85 @@ ag_var ag_reduce_align(ag_var w, ag_shape operand, const ag_reduction *p) {
 
 /* ---- blocks ---- */
 
-bool ag_reduce_blocks(const ag_call *call, bool (*each)(const ag_block *b)) {
+static int64_t copies_of(const ag_block *b) {
+    int64_t copies = b->width == b->stride && b->width > 0 ? AG_BLOCK / b->width : 1;
+    return copies < b->count ? copies : b->count > 0 ? b->count : 1;
+}
+
+#define T double
+#define ID(name) name##_f64
+#include "short_rows.inc"
+#undef T
+#undef ID
+#define T float
+#define ID(name) name##_f32
+#include "short_rows.inc"
+#undef T
+#undef ID
+
+typedef enum direction { TO_COLUMNS, TO_ROWS, ADD_TO_ROWS } direction;
+
+/* Between a block's buffer and rows first, first + 1, ... of an operand. */
+static void move_rows(const ag_block *b, direction way, void *buffer, void *operand, int64_t first) {
+    void *rows = ag_element(b->type, operand, first * b->count);
+    if (b->type == AG_F64) {
+        if (way == TO_COLUMNS) to_columns_f64(b->width, b->count, buffer, rows);
+        else (way == TO_ROWS ? to_rows_f64 : add_to_rows_f64)(b->width, b->count, buffer, rows);
+    } else {
+        if (way == TO_COLUMNS) to_columns_f32(b->width, b->count, buffer, rows);
+        else (way == TO_ROWS ? to_rows_f32 : add_to_rows_f32)(b->width, b->count, buffer, rows);
+    }
+}
+
+/* Rows that are too short for kernels: columns of a transposed copy are not. */
+static bool short_rows(const ag_call *call, ag_block b, int64_t outer, unsigned what, bool (*each)(const ag_block *b)) {
+    double x[AG_SHORT_ROWS], out[AG_SHORT_ROWS], w[AG_SHORT_ROWS]; /* for numbers of either type */
+    ag_array in[2], in_adjoint[2] = {{NULL, NULL}};
+    ag_call columns = *call;
+    bool adjoint = what & AG_ADJOINT, whole = what & AG_WHOLE;
+    memcpy(in, call->in, (size_t)call->n * sizeof *in);
+    columns.in = in;
+    in[0].data = x;
+    if (adjoint) {
+        memcpy(in_adjoint, call->in_adjoint, (size_t)call->n * sizeof *in_adjoint);
+        if (call->in_adjoint[0].data) in_adjoint[0].data = whole ? x : w;
+        columns.in_adjoint = in_adjoint;
+        columns.fresh = (call->fresh & ~1u) | whole;
+    }
+    if (whole) columns.out.data = out;
+    if (whole && adjoint) columns.out_adjoint.data = w;
+    b.call = &columns;
+    direction back = call->fresh & 1 ? TO_ROWS : ADD_TO_ROWS;
+    int64_t rows = AG_SHORT_ROWS / b.count / 16 * 16;
+    if (rows > AG_BLOCK) rows = AG_BLOCK;
+    for (b.y = 0; b.y < outer; b.y += rows) {
+        b.width = b.stride = outer - b.y < rows ? outer - b.y : rows;
+        b.copies = copies_of(&b);
+        if (!(adjoint && whole)) move_rows(&b, TO_COLUMNS, x, call->in[0].data, b.y);
+        if (adjoint && whole) {
+            move_rows(&b, TO_COLUMNS, out, call->out.data, b.y);
+            move_rows(&b, TO_COLUMNS, w, call->out_adjoint.data, b.y);
+        }
+        if (in_adjoint[0].data && !whole) memset(w, 0, (size_t)(b.width * b.count) * ag_type_size(b.type));
+        if (!each(&b)) return false;
+        if (!adjoint && whole) move_rows(&b, TO_ROWS, out, call->out.data, b.y);
+        if (in_adjoint[0].data) move_rows(&b, back, in_adjoint[0].data, call->in_adjoint[0].data, b.y);
+    }
+    return true;
+}
+
+bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_block *b)) {
     const ag_reduction *p = call->params;
     ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, p->mask);
     ag_block b = {.call = call, .kernels = ag_kernels_for(call->type), .type = call->type, .count = e.count,
                   .stride = e.inner};
+    if (e.inner == 1 && e.count > 0 && e.count <= AG_SHORT_ROW && e.outer >= 4) {
+        return short_rows(call, b, e.outer, what, each);
+    }
     for (int64_t o = 0; o < e.outer; o++) {
         for (int64_t column = 0; column < e.inner; column += AG_BLOCK) {
             b.width = e.inner - column < AG_BLOCK ? e.inner - column : AG_BLOCK;
-            b.copies = b.width == e.inner ? AG_BLOCK / b.width : 1;
-            if (b.copies > e.count) b.copies = e.count > 0 ? e.count : 1;
+            b.copies = copies_of(&b);
             b.x = o * e.count * e.inner + column;
             b.y = o * e.inner + column;
             if (!each(&b)) return false;

@@ -23,8 +23,8 @@ static bool extreme_block(const ag_block *b, ag_opcode op) {
 
 static bool max_block(const ag_block *b) { return extreme_block(b, AG_MAX); }
 static bool min_block(const ag_block *b) { return extreme_block(b, AG_MIN); }
-static bool max_forward(const ag_call *call) { return ag_reduce_blocks(call, max_block); }
-static bool min_forward(const ag_call *call) { return ag_reduce_blocks(call, min_block); }
+static bool max_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, max_block); }
+static bool min_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, min_block); }
 
 /* Twice through the elements: how many equal the result, then an equal share for each. Where the result is NaN none
  * does, and the derivative is 0. */
@@ -54,7 +54,7 @@ static bool extreme_adjoint_block(const ag_block *b) {
     return true;
 }
 
-static bool extreme_adjoint(const ag_call *call) { return ag_reduce_blocks(call, extreme_adjoint_block); }
+static bool extreme_adjoint(const ag_call *call) { return ag_reduce_blocks(call, AG_ADJOINT, extreme_adjoint_block); }
 
 /* 1 where an element equals its result, else 0, and how many do, at least 1; both broadcast to the operand. */
 static ag_var which(const ag_rule *rule, ag_var *equals) {
@@ -122,7 +122,7 @@ static bool argmax_block(const ag_block *b) {
     return true;
 }
 
-static bool argmax_forward(const ag_call *call) { return ag_reduce_blocks(call, argmax_block); }
+static bool argmax_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, argmax_block); }
 
 static bool argmax_adjoint(const ag_call *call) {
     (void)call;

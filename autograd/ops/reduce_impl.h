@@ -9,8 +9,9 @@
 
 #include "structural_impl.h"
 
-/* Elements that a block has at once; buffers of this size stand on the stack. */
-enum { AG_BLOCK = 512 };
+/* AG_BLOCK: elements that a block has at once; buffers of this size stand on the stack. Rows are short up to
+ * AG_SHORT_ROW elements; AG_SHORT_ROWS elements of them are transposed at a time. */
+enum { AG_BLOCK = 512, AG_SHORT_ROW = 48, AG_SHORT_ROWS = 1024 };
 typedef double ag_buffer[AG_BLOCK]; /* for numbers of either type */
 
 /* The parameters of a reduction. */
@@ -54,8 +55,17 @@ typedef struct ag_block {
     int64_t x, y;          /* the first element in the operand, the first result */
 } ag_block;
 
-/* Calls `each` for all blocks in order; stops at the first false, which it returns. */
-bool ag_reduce_blocks(const ag_call *call, bool (*each)(const ag_block *b));
+/* What blocks are made for. */
+enum {
+    AG_FORWARD = 0,
+    AG_ADJOINT = 1,
+    /* The result has the operand's shape, not the reduced one. Its adjoint does not read the operand and heeds
+     * call->fresh, which may be set where the caller did not. */
+    AG_WHOLE = 2,
+};
+/* Calls `each` for all blocks in order; stops at the first false, which it returns. Many short rows are first transposed
+ * into buffers: b->call then has those in place of the operand, its adjoint and a whole result. */
+bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_block *b));
 
 /* Elements in the piece that begins at position i of the reduced axis: up to `copies` positions. */
 static inline size_t ag_piece(const ag_block *b, int64_t i) {

@@ -53,7 +53,7 @@ static bool norm_block(const ag_block *b) {
     return true;
 }
 
-static bool norm_forward(const ag_call *call) { return ag_reduce_blocks(call, norm_block); }
+static bool norm_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, norm_block); }
 
 /* One result's derivatives w x / r, where w / r cannot be taken first. */
 static void add_directions(const ag_block *b, int64_t column, double w, double r) {
@@ -87,7 +87,7 @@ static bool norm_adjoint_block(const ag_block *b) {
     return true;
 }
 
-static bool norm_adjoint(const ag_call *call) { return ag_reduce_blocks(call, norm_adjoint_block); }
+static bool norm_adjoint(const ag_call *call) { return ag_reduce_blocks(call, AG_ADJOINT, norm_adjoint_block); }
 
 /* x / r, and 0 where r is 0. */
 static ag_var directions(const ag_rule *rule) {
@@ -160,7 +160,7 @@ static bool logsumexp_block(const ag_block *b) {
     return true;
 }
 
-static bool logsumexp_forward(const ag_call *call) { return ag_reduce_blocks(call, logsumexp_block); }
+static bool logsumexp_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, logsumexp_block); }
 
 /* The results, repeated, as what to shift the elements by: 0 for -inf. */
 static void shifts(const ag_block *b, const void *results, void *r) {
@@ -209,7 +209,9 @@ static bool logsumexp_adjoint_block(const ag_block *b) {
     return true;
 }
 
-static bool logsumexp_adjoint(const ag_call *call) { return ag_reduce_blocks(call, logsumexp_adjoint_block); }
+static bool logsumexp_adjoint(const ag_call *call) {
+    return ag_reduce_blocks(call, AG_ADJOINT, logsumexp_adjoint_block);
+}
 
 /* ---- the shares, recorded: an operation p = exp(x - r) of elements and results, as if those were independent ---- */
 
@@ -229,7 +231,7 @@ static bool shares_block(const ag_block *b) {
     return true;
 }
 
-static bool shares_forward(const ag_call *call) { return ag_reduce_blocks(call, shares_block); }
+static bool shares_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, shares_block); }
 
 /* dp = p (dx - dr) */
 static bool shares_adjoint_block(const ag_block *b) {
@@ -240,16 +242,22 @@ static bool shares_adjoint_block(const ag_block *b) {
         size_t n = ag_piece(b, i);
         const void *w = ag_piece_of(b, call->out_adjoint.data, i), *p = ag_piece_of(b, call->out.data, i);
         b->kernels->value[AG_CHAIN](n, part, w, p, NULL);
-        if (call->in_adjoint[0].data) b->kernels->add_to(n, ag_piece_of(b, call->in_adjoint[0].data, i), part);
+        void *to = call->in_adjoint[0].data ? ag_piece_of(b, call->in_adjoint[0].data, i) : NULL;
+        if (to && call->fresh & 1) memcpy(to, part, n * ag_type_size(b->type));
+        else if (to) b->kernels->add_to(n, to, part);
         b->kernels->add_to(n, sum, part);
     }
     if (call->in_adjoint[1].data == NULL) return true;
     ag_fold_copies(b, AG_ADD, b->copies, sum);
-    b->kernels->add_scaled((size_t)b->width, ag_element(b->type, call->in_adjoint[1].data, b->y), -1, sum);
+    void *to = ag_element(b->type, call->in_adjoint[1].data, b->y);
+    if (call->fresh & 2) b->kernels->scale((size_t)b->width, to, -1, sum);
+    else b->kernels->add_scaled((size_t)b->width, to, -1, sum);
     return true;
 }
 
-static bool shares_adjoint(const ag_call *call) { return ag_reduce_blocks(call, shares_adjoint_block); }
+static bool shares_adjoint(const ag_call *call) {
+    return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, shares_adjoint_block);
+}
 
 static ag_var shares_tangent(const ag_rule *rule, const ag_var *tangents) {
     ag_var along = tangents[0];
@@ -271,6 +279,7 @@ static const ag_operation shares_operation = {
     .adjoint = shares_adjoint,
     .tangent = shares_tangent,
     .record = shares_record,
+    .stores = true,
 };
 
 static ag_var shares(const ag_rule *rule) {

@@ -13,7 +13,7 @@ static bool prod_block(const ag_block *b) {
     return true;
 }
 
-static bool prod_forward(const ag_call *call) { return ag_reduce_blocks(call, prod_block); }
+static bool prod_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, prod_block); }
 
 static bool is_normal(ag_type type, double x) {
     double size = fabs(x);
@@ -72,7 +72,7 @@ static bool prod_adjoint_block(const ag_block *b) {
     return true;
 }
 
-static bool prod_adjoint(const ag_call *call) { return ag_reduce_blocks(call, prod_adjoint_block); }
+static bool prod_adjoint(const ag_call *call) { return ag_reduce_blocks(call, AG_ADJOINT, prod_adjoint_block); }
 
 /* ---- recorded ----
  * The products of the others, exactly and to any order: a tree of products upwards, then downwards each node's others

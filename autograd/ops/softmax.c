@@ -103,10 +103,36 @@ static bool columns(const ag_block *b, bool logs) {
 
 static bool softmax_block(const ag_block *b) { return b->stride == 1 ? softmax_row(b) : columns(b, false); }
 static bool log_softmax_block(const ag_block *b) { return b->stride == 1 ? log_softmax_row(b) : columns(b, true); }
-static bool softmax_forward(const ag_call *call) { return ag_reduce_blocks(call, softmax_block); }
-static bool log_softmax_forward(const ag_call *call) { return ag_reduce_blocks(call, log_softmax_block); }
+static bool softmax_forward(const ag_call *call) {
+    return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, softmax_block);
+}
+static bool log_softmax_forward(const ag_call *call) {
+    return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, log_softmax_block);
+}
 
 /* ---- adjoint of softmax: p (w - <w, p>) ---- */
+
+/* Rows too short for kernels, inlined for each type; returns the first row with an adjoint that is not finite. */
+static inline __attribute__((always_inline)) int64_t short_adjoint_rows(ag_type type, int64_t rows, int64_t count,
+                                                                        bool fresh, void *to, const void *p,
+                                                                        const void *w) {
+    for (int64_t at = 0; at < rows * count; at += count) {
+        double even = 0, odd = 0;
+        int64_t i = 0;
+        for (; i + 2 <= count; i += 2) {
+            even += ag_load(type, w, at + i) * ag_load(type, p, at + i);
+            odd += ag_load(type, w, at + i + 1) * ag_load(type, p, at + i + 1);
+        }
+        if (i < count) even += ag_load(type, w, at + i) * ag_load(type, p, at + i);
+        double mean = even + odd;
+        if (!isfinite(mean)) return at / count;
+        for (i = at; i < at + count; i++) {
+            double added = ag_load(type, p, i) * (ag_load(type, w, i) - mean);
+            ag_store(type, to, i, fresh ? added : ag_load(type, to, i) + added);
+        }
+    }
+    return rows;
+}
 
 static void softmax_adjoint_row(const ag_block *b, bool fresh) {
     const ag_kernels *kernels = b->kernels;
@@ -137,7 +163,7 @@ static void softmax_adjoint_row(const ag_block *b, bool fresh) {
     }
 }
 
-static void softmax_adjoint_columns(const ag_block *b) {
+static void softmax_adjoint_columns(const ag_block *b, bool fresh) {
     const ag_kernels *kernels = b->kernels;
     void *out = b->call->out.data, *adjoint = b->call->out_adjoint.data;
     ag_buffer mean, part;
@@ -153,31 +179,30 @@ static void softmax_adjoint_columns(const ag_block *b) {
     for (int64_t i = 0; i < b->count; i += b->copies) {
         size_t n = ag_piece(b, i);
         const void *p = ag_piece_of(b, out, i);
+        void *to = ag_piece_of(b, b->call->in_adjoint[0].data, i);
         kernels->value[AG_SUB](n, part, ag_piece_of(b, adjoint, i), mean, NULL);
-        /* to += chain(p, part) */
-        kernels->partial[AG_MUL][0](n, ag_piece_of(b, b->call->in_adjoint[0].data, i), p, part, part, NULL, part);
-    }
-}
-
-/* Columns add to an adjoint that is not set yet: zeros first. */
-static void clear_columns(const ag_block *b) {
-    for (int64_t i = 0; i < b->count; i += b->copies) {
-        memset(ag_piece_of(b, b->call->in_adjoint[0].data, i), 0, ag_piece(b, i) * ag_type_size(b->type));
+        if (fresh) kernels->value[AG_CHAIN](n, to, p, part, NULL);
+        else kernels->partial[AG_MUL][0](n, to, p, part, part, NULL, part); /* to += chain(p, part) */
     }
 }
 
 static bool softmax_adjoint_block(const ag_block *b) {
     bool fresh = b->call->fresh & 1;
-    if (b->stride == 1) {
-        softmax_adjoint_row(b, fresh);
-    } else {
-        if (fresh) clear_columns(b);
-        softmax_adjoint_columns(b);
-    }
+    if (b->stride == 1) softmax_adjoint_row(b, fresh);
+    else softmax_adjoint_columns(b, fresh);
     return true;
 }
 
-static bool softmax_adjoint(const ag_call *call) { return ag_reduce_blocks(call, softmax_adjoint_block); }
+static bool softmax_adjoint(const ag_call *call) {
+    const ag_reduction *over = call->params;
+    ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, over->mask);
+    if(e.inner==1&&e.count<=48){
+        bool fresh=call->fresh&1;
+        int64_t done= call->type==AG_F64? short_adjoint_rows(AG_F64, e.outer, e.count, fresh, call->in_adjoint[0].data, call->out.data, call->out_adjoint.data): short_adjoint_rows(AG_F32, e.outer, e.count, fresh, call->in_adjoint[0].data, call->out.data, call->out_adjoint.data);
+        if(done==e.outer) return true;
+    }
+    return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
+}
 
 /* ---- adjoint of its logarithm y: w - exp(y) sum(w), without masked entries ---- */
 
@@ -208,7 +233,7 @@ static void log_softmax_adjoint_row(const ag_block *b, bool fresh) {
     }
 }
 
-static void log_softmax_adjoint_columns(const ag_block *b) {
+static void log_softmax_adjoint_columns(const ag_block *b, bool fresh) {
     const ag_kernels *kernels = b->kernels;
     void *out = b->call->out.data, *adjoint = b->call->out_adjoint.data;
     ag_buffer sum, part, masked;
@@ -222,7 +247,8 @@ static void log_softmax_adjoint_columns(const ag_block *b) {
         kernels->value[AG_NE](n, part, ag_piece_of(b, out, i), masked, NULL);
         kernels->value[AG_CHAIN](n, part, ag_piece_of(b, adjoint, i), part, NULL);
         kernels->add_to(n, sum, part);
-        kernels->add_to(n, to, part);
+        if (fresh) memcpy(to, part, n * ag_type_size(b->type));
+        else kernels->add_to(n, to, part);
     }
     ag_fold_copies(b, AG_ADD, b->copies, sum);
     ag_repeat(b, sum);
@@ -237,16 +263,14 @@ static void log_softmax_adjoint_columns(const ag_block *b) {
 
 static bool log_softmax_adjoint_block(const ag_block *b) {
     bool fresh = b->call->fresh & 1;
-    if (b->stride == 1) {
-        log_softmax_adjoint_row(b, fresh);
-    } else {
-        if (fresh) clear_columns(b);
-        log_softmax_adjoint_columns(b);
-    }
+    if (b->stride == 1) log_softmax_adjoint_row(b, fresh);
+    else log_softmax_adjoint_columns(b, fresh);
     return true;
 }
 
-static bool log_softmax_adjoint(const ag_call *call) { return ag_reduce_blocks(call, log_softmax_adjoint_block); }
+static bool log_softmax_adjoint(const ag_call *call) {
+    return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, log_softmax_adjoint_block);
+}
 
 /* ---- recorded ---- */
 

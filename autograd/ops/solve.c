@@ -1,5 +1,5 @@
-/* Linear systems and inverses. Source of the derivatives: M. Giles, "Collected matrix derivative results for forward and
- * reverse mode algorithmic differentiation" (2008), sections 2.2 and 2.3.
+/* Linear systems and inverses. Source of the derivatives: M. Giles, "Collected matrix derivative results for forward
+ * and reverse mode algorithmic differentiation" (2008), sections 2.2 and 2.3.
  *
  * The right side has one axis less than A (a vector for each matrix) or as many (a matrix); its batch axes are A's. */
 #include "matrix_impl.h"
@@ -68,7 +68,7 @@ static bool solve_shape(ag_call *call) {
 /* For each matrix of the batch, x := A^-1 x or A^-T x. */
 static bool solve_all(const ag_call *call, bool transposed, void *x) {
     const ag_view *a = call->in[0].view;
-    int64_t k = columns(call), batch = ag_batch_count(a, 2);
+    int64_t k = columns(call), batch = ag_batch_count(a);
     for (int64_t i = 0; i < batch; i++) {
         ag_lu lu = ag_lu_at(call, a, call->saved, i);
         if (!ag_lu_solve(call, &lu, transposed, k, ag_element(call->type, x, i * lu.n * k))) return false;
@@ -90,7 +90,7 @@ static bool solve_adjoint(const ag_call *call) {
     ag_pack(call->type, g, &call->out_adjoint);
     bool ok = solve_all(call, true, g);
     if (ok && db->data) ag_add_packed(call->type, db, g);
-    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view, 2) : 0;
+    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view) : 0;
     for (int64_t i = 0; i < batch && ok; i++) {
         ag_matrix gi = ag_row_major_matrix(ag_element(call->type, g, i * n * k), k);
         ag_matrix xi = ag_row_major_matrix(ag_element(call->type, call->out.data, i * n * k), k);
@@ -137,7 +137,7 @@ static bool solve_triangular_shape(ag_call *call) { return system_shape(call, "s
 
 static bool solve_triangular_forward(const ag_call *call) {
     const ag_array *a = &call->in[0];
-    int64_t n = a->view->dim[a->view->rank - 1], k = columns(call), batch = ag_batch_count(a->view, 2);
+    int64_t n = a->view->dim[a->view->rank - 1], k = columns(call), batch = ag_batch_count(a->view);
     ag_pack(call->type, call->out.data, &call->in[1]);
     for (int64_t i = 0; i < batch; i++) {
         ag_matrix m = ag_matrix_of(call->type, a, i);
@@ -163,7 +163,7 @@ static void keep_triangle(ag_type type, bool upper, int64_t n, void *x) {
 static bool solve_triangular_adjoint(const ag_call *call) {
     const ag_array *a = &call->in[0], *da = &call->in_adjoint[0], *db = &call->in_adjoint[1];
     bool upper = is_upper(call->params);
-    int64_t n = a->view->dim[a->view->rank - 1], k = columns(call), batch = ag_batch_count(a->view, 2);
+    int64_t n = a->view->dim[a->view->rank - 1], k = columns(call), batch = ag_batch_count(a->view);
     const int64_t dim[2] = {n, n}, packed[2] = {n, 1};
     void *g = ag_matrix_scratch(call, call->out.view->count, 1);
     void *s = ag_matrix_scratch(call, n, n);
@@ -225,7 +225,7 @@ static bool inverse_shape(ag_call *call) {
 
 static bool inverse_forward(const ag_call *call) {
     const ag_view *a = call->in[0].view;
-    int64_t n = a->dim[a->rank - 1], batch = ag_batch_count(a, 2);
+    int64_t n = a->dim[a->rank - 1], batch = ag_batch_count(a);
     size_t bytes;
     if (!ag_lu_size(call, "inverse", a, &bytes)) return false;
     void *factors = ag_scratch(call->tape, bytes + 1);
@@ -240,7 +240,7 @@ static bool inverse_forward(const ag_call *call) {
 
 static bool inverse_adjoint(const ag_call *call) {
     const ag_array *da = &call->in_adjoint[0];
-    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view, 2) : 0;
+    int64_t n = da->view->dim[da->view->rank - 1], batch = da->data ? ag_batch_count(da->view) : 0;
     void *memory = ag_matrix_scratch(call, n, n);
     ag_matrix s = ag_row_major_matrix(memory, n);
     bool ok = memory != NULL;

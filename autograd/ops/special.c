@@ -1,9 +1,9 @@
-/* Special functions of real arguments that the C library lacks. Formulas by number are those of the NIST Digital Library
- * of Mathematical Functions, https://dlmf.nist.gov.
+/* Special functions of real arguments that the C library lacks. Formulas by number are those of the NIST Digital
+ * Library of Mathematical Functions, https://dlmf.nist.gov.
  *
  * polygamma computes in long double: with the 64 bits and the range of x86 it is accurate to the last bits, and factors
- * like 150! or x^-151 do not overflow before the result does. Where long double is double, accuracy drops to about 1e-14
- * and some results overflow or vanish at orders above 100. */
+ * like 150! or x^-151 do not overflow before the result does. Where long double is double, accuracy drops to about
+ * 1e-14, and some results overflow or vanish. */
 #include "ops_impl.h"
 #include <math.h>
 
@@ -34,7 +34,7 @@ static double digamma_positive(double x) {
 }
 
 double ag_special_digamma(double x) {
-    if (is_pole(x)) return NAN; /* -inf, too */
+    if (is_pole(x)) return NAN; /* and at -inf */
     if (x < 0) return digamma_positive(1 - x) - pi / tan(pi * (x - rint(x))); /* 5.5.4 */
     return digamma_positive(x);
 }
@@ -48,7 +48,7 @@ static long double inverse_power(long double x, int n) {
 }
 
 /* Hurwitz' zeta function, the sum of (a + k)^-s over k >= 0, for a > 0 and an integer s >= 2: the first terms as they
- * are, the rest by Euler and Maclaurin's formula (25.11.7), whose terms fall fast where the argument is greater than s. */
+ * are, the rest by Euler and Maclaurin's formula (25.11.7), whose terms fall fast where the argument exceeds s. */
 static long double zeta(int s, long double a) {
     long double sum = 0, enough = 16 + 0.75L * s;
     for (; a < enough; a++) sum += inverse_power(a, s);
@@ -62,8 +62,8 @@ static long double zeta(int s, long double a) {
     return sum;
 }
 
-/* The n-th derivative of digamma is (-1)^(n+1) n! times the sum of (x + k)^-(n+1) over k >= 0 (5.15.1). For x < 0 that is
- * the sum over all integers k, which only depends on the distance r of x from the next integer, less that over k < 0
+/* The n-th derivative of digamma is (-1)^(n+1) n! times the sum of (x + k)^-(n+1) over k >= 0 (5.15.1). For x < 0 that
+ * is the sum over all integers k, which only depends on the distance r of x from the next integer, less that over k < 0
  * (which amounts to the reflection formula 5.15.6). At 0, -1, -2, ... the sides agree for odd n only: +inf. */
 double ag_special_polygamma(double order, double x) {
     if (!(order >= 0 && order <= 150) || order != floor(order)) return NAN;

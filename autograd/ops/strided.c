@@ -2,8 +2,8 @@
 #include "ops_impl.h"
 
 /* The dims of one call, brought into a form with fewer cases: no dim of length 1, dims merged where both operands allow
- * it, strides of the destination not negative and descending. Dims that are summed over (a destination stride of 0) come
- * last, from the outermost in the source to the innermost. */
+ * it, strides of the destination not negative and descending. Dims that are summed over (a destination stride of 0)
+ * come last, from the outermost in the source to the innermost. */
 typedef struct strided_loop {
     int rank, kept; /* the dims from `kept` on are summed over */
     int64_t dim[AG_MAX_RANK], to[AG_MAX_RANK], from[AG_MAX_RANK];
@@ -99,9 +99,9 @@ static inline bool advance(odometer *o, const strided_loop *l, int n) {
     return false;
 }
 
-/* Columns that are summed at a time, rows that are added up before a sum goes to the next level, and levels:
- * 64^4 rows before the last level grows. */
-enum { COLUMNS = 256, ROWS = 64, LEVELS = 4 };
+/* Columns that are summed at a time; rows that are added up before a sum goes to the next level; levels (the last one
+ * grows after 64^3 rows); numbers that are added up one by one. */
+enum { COLUMNS = 256, ROWS = 64, LEVELS = 4, SHORT = 16 };
 
 #define T double
 #define TYPE AG_F64
@@ -120,8 +120,8 @@ void ag_strided_add(ag_type type, int rank, const int64_t *dim, void *dst, const
                     const int64_t *src_stride) {
     strided_loop l;
     if (!make_loop(&l, rank, dim, dst_stride, src_stride)) return;
-    if (type == AG_F64) add_f64(&l, dst, src);
-    else add_f32(&l, dst, src);
+    if (type == AG_F64) add_f64(&l, (double *)dst + l.to_start, (const double *)src + l.from_start);
+    else add_f32(&l, (float *)dst + l.to_start, (const float *)src + l.from_start);
 }
 
 void ag_strided_copy(ag_type type, int rank, const int64_t *dim, void *dst, const int64_t *dst_stride, const void *src,
@@ -153,7 +153,8 @@ ag_shape_text ag_show_shape(ag_shape shape) {
     ag_shape_text shown;
     size_t used = 0, room = sizeof shown.text;
     for (int i = 0; i < shape.rank && i < AG_MAX_RANK; i++)
-        used += (size_t)snprintf(shown.text + used, room - used, "%s%lld", i == 0 ? "(" : ", ", (long long)shape.dim[i]);
+        used +=
+            (size_t)snprintf(shown.text + used, room - used, "%s%lld", i == 0 ? "(" : ", ", (long long)shape.dim[i]);
     snprintf(shown.text + used, room - used, shape.rank == 0 ? "()" : ")");
     return shown;
 }

@@ -102,6 +102,11 @@ static void push_piece(ag_flow *f, uint32_t key, ag_operand where, ag_var var) {
 void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
     uint32_t key = key_of(f, x);
     if (!inside(f, key) || ag_is_zero(var) || f->t->status != AG_OK) return;
+    const ag_base *base = ag_base_of(f->t, x.slot);
+    if (x.view > VIEW_CONSTANT && (!base || base->count == 0)) { /* a scalar seen with more dims: all is one slot */
+        var = ag_sum_to(f->t, ag_expand_to(f->t, var, ag_operand_shape(f->t, x)), (ag_shape){0});
+        x.view = VIEW_SCALAR;
+    }
     for (uint32_t p = f->first[key - f->lo]; p; p = f->pieces[p].next) {
         ag_operand w = f->pieces[p].where;
         if (w.slot != x.slot || (w.view != x.view && (w.view > VIEW_CONSTANT || x.view > VIEW_CONSTANT))) continue;
@@ -172,7 +177,8 @@ ag_var ag_flow_at(ag_flow *f, ag_operand x) {
     if (!base || base->count == 0) {
         if (!inside(f, x.slot)) return ag_num(0);
         uint32_t p = f->first[x.slot - f->lo];
-        return p ? f->pieces[p].var : ag_num(0);
+        ag_var v = p ? f->pieces[p].var : ag_num(0);
+        return ag_is_zero(v) || x.view <= VIEW_CONSTANT ? v : ag_expand_to(t, v, ag_operand_shape(t, x));
     }
     if (!inside(f, base->start)) return ag_num(0);
     int64_t offset = (int64_t)x.slot - base->start;
