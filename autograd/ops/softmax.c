@@ -112,28 +112,6 @@ static bool log_softmax_forward(const ag_call *call) {
 
 /* ---- adjoint of softmax: p (w - <w, p>) ---- */
 
-/* Rows too short for kernels, inlined for each type; returns the first row with an adjoint that is not finite. */
-static inline __attribute__((always_inline)) int64_t short_adjoint_rows(ag_type type, int64_t rows, int64_t count,
-                                                                        bool fresh, void *to, const void *p,
-                                                                        const void *w) {
-    for (int64_t at = 0; at < rows * count; at += count) {
-        double even = 0, odd = 0;
-        int64_t i = 0;
-        for (; i + 2 <= count; i += 2) {
-            even += ag_load(type, w, at + i) * ag_load(type, p, at + i);
-            odd += ag_load(type, w, at + i + 1) * ag_load(type, p, at + i + 1);
-        }
-        if (i < count) even += ag_load(type, w, at + i) * ag_load(type, p, at + i);
-        double mean = even + odd;
-        if (!isfinite(mean)) return at / count;
-        for (i = at; i < at + count; i++) {
-            double added = ag_load(type, p, i) * (ag_load(type, w, i) - mean);
-            ag_store(type, to, i, fresh ? added : ag_load(type, to, i) + added);
-        }
-    }
-    return rows;
-}
-
 static void softmax_adjoint_row(const ag_block *b, bool fresh) {
     const ag_kernels *kernels = b->kernels;
     const void *p = ag_piece_of(b, b->call->out.data, 0), *w = ag_piece_of(b, b->call->out_adjoint.data, 0);
@@ -193,15 +171,38 @@ static bool softmax_adjoint_block(const ag_block *b) {
     return true;
 }
 
+/* A row that is too short for kernels. False, with nothing done, if some adjoint is not finite. */
+static bool softmax_adjoint_short(int64_t count, bool fresh, double *to, const double *p, const double *w) {
+    double even = 0, odd = 0;
+    int64_t i = 0;
+    for (; i + 2 <= count; i += 2) {
+        even += w[i] * p[i];
+        odd += w[i + 1] * p[i + 1];
+    }
+    if (i < count) even += w[i] * p[i];
+    double mean = even + odd;
+    if (!isfinite(mean)) return false;
+    for (i = 0; i < count; i++) to[i] = (fresh ? 0 : to[i]) + p[i] * (w[i] - mean);
+    return true;
+}
+
 static bool softmax_adjoint(const ag_call *call) {
     const ag_reduction *over = call->params;
     ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, over->mask);
-    if(e.inner==1&&e.count<=48){
-        bool fresh=call->fresh&1;
-        int64_t done= call->type==AG_F64? short_adjoint_rows(AG_F64, e.outer, e.count, fresh, call->in_adjoint[0].data, call->out.data, call->out_adjoint.data): short_adjoint_rows(AG_F32, e.outer, e.count, fresh, call->in_adjoint[0].data, call->out.data, call->out_adjoint.data);
-        if(done==e.outer) return true;
+    if (call->type != AG_F64 || e.inner > 1 || e.count > AG_SHORT_ROW) {
+        return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
     }
-    return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
+    /* short rows of doubles: faster one by one than as columns of a transposed copy */
+    ag_block b = {.call = call, .kernels = ag_kernels_for(AG_F64), .type = AG_F64, .count = e.count, .stride = 1,
+                  .width = 1, .copies = 1};
+    bool fresh = call->fresh & 1;
+    for (int64_t i = 0; i < e.outer; i++) {
+        b.x = i * e.count;
+        double *to = ag_piece_of(&b, call->in_adjoint[0].data, 0);
+        const double *p = ag_piece_of(&b, call->out.data, 0), *w = ag_piece_of(&b, call->out_adjoint.data, 0);
+        if (!softmax_adjoint_short(e.count, fresh, to, p, w)) softmax_adjoint_row(&b, fresh);
+    }
+    return true;
 }
 
 /* ---- adjoint of its logarithm y: w - exp(y) sum(w), without masked entries ---- */
