@@ -180,7 +180,8 @@ ag_var ag_assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const ag_
 }
 
 ag_var ag_contiguous(ag_var x) {
-    if (x.tape == NULL || ag_is_inert(x) || ag_data(x) != NULL) return x;
+    if (x.tape == NULL || ag_data(x) != NULL) return x;
+    if (!ag_usable(x, "contiguous")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     ag_placement where = {.offset = 0};
     ag_row_major(shape.rank, shape.dim, where.stride);
@@ -219,8 +220,8 @@ static bool concat_shape(ag_tape *tape, const ag_var *xs, int n, int axis, ag_sh
 ag_var ag_concat(const ag_var *xs, int n, int axis) {
     ag_tape *tape = ag_find_tape(xs, n);
     if (tape == NULL) return ag_inert(NULL);
-    int inert = ag_find_inert(xs, n);
-    if (inert >= 0) return xs[inert];
+    for (int k = 0; k < n; k++)
+        if (!ag_usable(xs[k], "concat")) return ag_inert(tape);
     ag_shape shape = ag_shape_of(xs[0]);
     axis = ag_check_axis(tape, "concat", axis, shape);
     draft d;
@@ -270,8 +271,8 @@ static bool stack_shape(ag_tape *tape, const ag_var *xs, int n, int *axis, ag_sh
 ag_var ag_stack(const ag_var *xs, int n, int axis) {
     ag_tape *tape = ag_find_tape(xs, n);
     if (tape == NULL) return ag_inert(NULL);
-    int inert = ag_find_inert(xs, n);
-    if (inert >= 0) return xs[inert];
+    for (int k = 0; k < n; k++)
+        if (!ag_usable(xs[k], "stack")) return ag_inert(tape);
     ag_shape shape = {.rank = 0};
     draft d;
     if (!stack_shape(tape, xs, n, &axis, &shape)) return ag_inert(tape);
@@ -290,7 +291,7 @@ ag_var ag_stack(const ag_var *xs, int n, int axis) {
 
 ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "pad")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     axis = ag_check_axis(x.tape, "pad", axis, shape);
     if (axis < 0) return ag_inert(x.tape);
@@ -310,7 +311,7 @@ ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after) {
 /* A copy of a view with a new axis of stride 0. The axes on either side are merged, so that there is room for one. */
 ag_var ag_tile(ag_var x, int axis, int64_t times) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "tile")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     axis = ag_check_axis(x.tape, "tile", axis, shape);
     if (axis < 0) return ag_inert(x.tape);

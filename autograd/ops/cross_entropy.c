@@ -133,7 +133,7 @@ static const ag_operation labels_operation = {
 };
 
 ag_var ag_cross_entropy(ag_var logits, const int64_t *labels) {
-    if (ag_is_inert(logits)) return logits;
+    if (!ag_usable(logits, "cross_entropy")) return ag_inert(logits.tape);
     ag_shape shape = ag_shape_of(logits);
     int64_t rows = shape.rank > 0 ? ag_count_dims(shape.dim, 0, shape.rank - 1) : 0;
     return ag_apply(&labels_operation, &logits, 1, labels, labels != NULL ? (size_t)rows * sizeof *labels : 0);
@@ -294,7 +294,7 @@ static const ag_operation soft_operation = {
 };
 
 ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities) {
-    if (ag_is_inert(logits)) return logits;
-    if (ag_is_inert(probabilities)) return probabilities;
+    if (!ag_usable(logits, "cross_entropy_soft")) return ag_inert(logits.tape);
+    if (!ag_usable(probabilities, "cross_entropy_soft")) return ag_inert(probabilities.tape);
     return ag_apply(&soft_operation, (ag_var[]){logits, probabilities}, 2, NULL, 0);
 }

@@ -100,7 +100,7 @@ static void cumsum_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
 
 ag_var ag_cumsum(ag_var x, int axis) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "cumsum")) return ag_inert(x.tape);
     int32_t at = ag_check_axis(x.tape, "cumsum", axis, ag_shape_of(x));
     if (at < 0) return ag_inert(x.tape);
     cumulation p = {at, false};

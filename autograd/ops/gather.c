@@ -180,7 +180,7 @@ static ag_var apply(const ag_operation *operation, ag_var x, picking p, const in
 
 ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "gather")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     axis = ag_check_axis(x.tape, "gather", axis, shape);
     if (axis < 0) return ag_inert(x.tape);
@@ -189,7 +189,7 @@ ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n) {
 
 ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "scatter_add")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     axis = ag_check_axis(x.tape, "scatter_add", axis, shape);
     if (axis < 0) return ag_inert(x.tape);

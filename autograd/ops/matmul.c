@@ -299,8 +299,8 @@ static bool same_shape(ag_shape x, ag_shape y) {
 }
 
 ag_var ag_vdot(ag_var x, ag_var y) {
-    if (ag_is_inert(x)) return x;
-    if (ag_is_inert(y)) return y;
+    if (!ag_usable(x, "vdot")) return ag_inert(x.tape);
+    if (!ag_usable(y, "vdot")) return ag_inert(y.tape);
     ag_shape sx = ag_shape_of(x), sy = ag_shape_of(y);
     if (sx.rank == 0 && sy.rank == 0) return ag_mul(x, y);
     if (!same_shape(sx, sy)) {
@@ -313,8 +313,8 @@ ag_var ag_vdot(ag_var x, ag_var y) {
 }
 
 ag_var ag_outer(ag_var x, ag_var y) {
-    if (ag_is_inert(x)) return x;
-    if (ag_is_inert(y)) return y;
+    if (!ag_usable(x, "outer")) return ag_inert(x.tape);
+    if (!ag_usable(y, "outer")) return ag_inert(y.tape);
     ag_shape sx = ag_shape_of(x), sy = ag_shape_of(y);
     if (sx.rank != 1 || sy.rank != 1) {
         ag_tape *tape = x.tape ? x.tape : y.tape;
@@ -326,7 +326,7 @@ ag_var ag_outer(ag_var x, ag_var y) {
 }
 
 ag_var ag_trace(ag_var x) {
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "trace")) return ag_inert(x.tape);
     ag_shape s = ag_shape_of(x);
     if (s.rank < 2 && x.tape)
         ag_fail(x.tape, AG_ERR_SHAPE, "trace: shape %s is not that of matrices", ag_show_shape(s).text);

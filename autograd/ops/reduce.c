@@ -94,7 +94,7 @@ ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint
 }
 
 ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep) {
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
     uint32_t mask;
     if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
     return ag_reduce_masked(operation, where, x, mask, keep);
@@ -284,7 +284,7 @@ ag_var ag_reduce_sum(ag_var x, const ag_reduction *p) { return ag_apply(&sum_ope
 ag_var ag_sum_over(ag_var x, ag_axes axes, bool keep) { return ag_reduce(&sum_operation, AG_ANY_AXES, x, axes, keep); }
 
 ag_var ag_mean_over(ag_var x, ag_axes axes, bool keep) {
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, "mean")) return ag_inert(x.tape);
     ag_shape shape = ag_shape_of(x);
     uint32_t mask;
     if (!ag_reduce_axes(x.tape, "mean", axes, shape, &mask)) return ag_inert(x.tape);

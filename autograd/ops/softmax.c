@@ -148,9 +148,9 @@ static void softmax_adjoint_columns(const ag_block *b, bool fresh) {
     if (b->count == 0) return;
     memset(mean, 0, ag_piece(b, 0) * ag_type_size(b->type));
     for (int64_t i = 0; i < b->count; i += b->copies) {
-        size_t n = ag_piece(b, i);
-        kernels->value[AG_CHAIN](n, part, ag_piece_of(b, adjoint, i), ag_piece_of(b, out, i), NULL);
-        kernels->add_to(n, mean, part);
+        const void *p = ag_piece_of(b, out, i);
+        /* mean += chain(w, p) */
+        kernels->partial[AG_MUL][0](ag_piece(b, i), mean, ag_piece_of(b, adjoint, i), p, p, NULL, p);
     }
     ag_fold_copies(b, AG_ADD, b->copies, mean);
     ag_repeat(b, mean);
@@ -171,38 +171,8 @@ static bool softmax_adjoint_block(const ag_block *b) {
     return true;
 }
 
-/* A row that is too short for kernels. False, with nothing done, if some adjoint is not finite. */
-static bool softmax_adjoint_short(int64_t count, bool fresh, double *to, const double *p, const double *w) {
-    double even = 0, odd = 0;
-    int64_t i = 0;
-    for (; i + 2 <= count; i += 2) {
-        even += w[i] * p[i];
-        odd += w[i + 1] * p[i + 1];
-    }
-    if (i < count) even += w[i] * p[i];
-    double mean = even + odd;
-    if (!isfinite(mean)) return false;
-    for (i = 0; i < count; i++) to[i] = (fresh ? 0 : to[i]) + p[i] * (w[i] - mean);
-    return true;
-}
-
 static bool softmax_adjoint(const ag_call *call) {
-    const ag_reduction *over = call->params;
-    ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, over->mask);
-    if (call->type != AG_F64 || e.inner > 1 || e.count > AG_SHORT_ROW) {
-        return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
-    }
-    /* short rows of doubles: faster one by one than as columns of a transposed copy */
-    ag_block b = {.call = call, .kernels = ag_kernels_for(AG_F64), .type = AG_F64, .count = e.count, .stride = 1,
-                  .width = 1, .copies = 1};
-    bool fresh = call->fresh & 1;
-    for (int64_t i = 0; i < e.outer; i++) {
-        b.x = i * e.count;
-        double *to = ag_piece_of(&b, call->in_adjoint[0].data, 0);
-        const double *p = ag_piece_of(&b, call->out.data, 0), *w = ag_piece_of(&b, call->out_adjoint.data, 0);
-        if (!softmax_adjoint_short(e.count, fresh, to, p, w)) softmax_adjoint_row(&b, fresh);
-    }
-    return true;
+    return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
 }
 
 /* ---- adjoint of its logarithm y: w - exp(y) sum(w), without masked entries ---- */
@@ -328,7 +298,7 @@ static const ag_operation log_softmax_operation = {
 
 static ag_var apply(const ag_operation *operation, ag_var x, int axis) {
     if (x.tape == NULL) return ag_inert(NULL);
-    if (ag_is_inert(x)) return x;
+    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
     axis = ag_check_axis(x.tape, operation->name, axis, ag_shape_of(x));
     if (axis < 0) return ag_inert(x.tape);
     ag_reduction over = {1u << axis, true};

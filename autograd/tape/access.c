@@ -31,7 +31,7 @@ static ag_var leaf(ag_tape *t, ag_shape shape, bool constant, ag_type type, cons
     if (count < 0) return ag_inert(t);
     uint32_t view = ag_intern_shape(t, shape, constant);
     ag_pending p;
-    if (view == VIEW_INERT || !ag_reserve_tensor(t, "tensor", count, &p)) return ag_inert(t);
+    if (view == VIEW_INERT || !ag_reserve_tensor(t, "tensor", view, &p)) return ag_inert(t);
     convert(t->type, ag_value_at(t, p.slot), type, data, count);
     return ag_commit_tensor(t, p, NOTHING, view);
 }

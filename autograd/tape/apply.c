@@ -60,7 +60,7 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     if (!op->shape(&call) || t->status != AG_OK || !check_result(t, op, call.shape, &count)) return ag_inert(t);
     uint32_t view = ag_intern_shape(t, call.shape, constant), offset;
     ag_pending p;
-    if (view == VIEW_INERT || !ag_reserve_tensor(t, op->name, count, &p)) return ag_inert(t);
+    if (view == VIEW_INERT || !ag_reserve_tensor(t, op->name, view, &p)) return ag_inert(t);
     if (!ag_reserve_node(t, op->name, n, params_size, call.saved_size, &offset)) return ag_inert(t);
     ag_node *node = ag_node_at(t, offset);
     node->operation = op;

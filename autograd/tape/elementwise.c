@@ -223,7 +223,7 @@ ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
     if (view == VIEW_INERT) return ag_inert(t);
     const ag_view *v = ag_view_at(t, view);
     ag_pending p;
-    if (!ag_reserve_tensor(t, what, v->count, &p)) return ag_inert(t);
+    if (!ag_reserve_tensor(t, what, view, &p)) return ag_inert(t);
     if (!v->constant) {
         if (!ag_reserve_node(t, what, (uint32_t)n, 0, 0, &node)) return ag_inert(t);
         ag_node *r = ag_node_at(t, node);

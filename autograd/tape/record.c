@@ -47,6 +47,11 @@ bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
     return true;
 }
 
+bool ag_usable(ag_var x, const char *what) {
+    ag_operand o;
+    return !x.tape || (x.tape->status == AG_OK && ag_resolve(x.tape, what, x, &o));
+}
+
 bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
 
 /* ---- instructions and scalars ---- */
@@ -165,9 +170,15 @@ ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) { return apply(op,
 
 /* ---- tensors ---- */
 
-bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *out) {
+bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *out) {
     uint32_t align = t->type == AG_F64 ? 8 : 16; /* 64 bytes */
-    if ((uint64_t)count > MOST_SLOTS) count = (int64_t)MOST_SLOTS;
+    const ag_view *v = ag_view_at(t, view);
+    int64_t count = v->count;
+    if ((uint64_t)count > MOST_SLOTS - t->head.top) {
+        ag_fail(t, AG_ERR_SLOTS, "%s: out of slots: shape %s needs %lld, %u are in use, a tape has at most %llu", what,
+                ag_show_view(v).text, (long long)count, t->head.top, (unsigned long long)MOST_SLOTS);
+        return false;
+    }
     if (!ag_make_room(t, what, (uint64_t)count + 2 * align, 2)) return false;
     uint64_t need = (t->base_count + (uint64_t)1) * sizeof(ag_base);
     if (need > t->bases.size && !ag_range_grow(&t->memory, &t->bases, need, MOST_SLOTS * sizeof(ag_base)))

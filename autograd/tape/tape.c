@@ -20,9 +20,14 @@ const char *ag_status_text(ag_status status) {
 static ag_tape nil_tape = {
     .head = {.reject = UINT64_MAX}, .status = AG_ERR_MEMORY, .message = "tape: out of memory when it was made"};
 
-static bool is_nil(const ag_tape *t) { return t == NULL || t == &nil_tape; }
+/* Where results are that have no tape. */
+static ag_tape no_tape = {.head = {.reject = UINT64_MAX},
+                          .status = AG_ERR_TAPE,
+                          .message = "no tape: it is NULL, or all operands are plain numbers"};
 
-ag_var ag_inert(ag_tape *t) { return ag_make_var(t ? t : &nil_tape, 0, VIEW_INERT); }
+static bool is_nil(const ag_tape *t) { return t == NULL || t == &nil_tape || t == &no_tape; }
+
+ag_var ag_inert(ag_tape *t) { return ag_make_var(t ? t : &no_tape, 0, VIEW_INERT); }
 
 void ag_set_limit(ag_tape *t) {
     t->head.limit = 0;
@@ -49,8 +54,8 @@ bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes) {
     return false;
 }
 
-ag_status ag_tape_status(const ag_tape *t) { return t ? t->status : AG_ERR_MEMORY; }
-const char *ag_tape_message(const ag_tape *t) { return t ? t->message : nil_tape.message; }
+ag_status ag_tape_status(const ag_tape *t) { return t ? t->status : no_tape.status; }
+const char *ag_tape_message(const ag_tape *t) { return t ? t->message : no_tape.message; }
 ag_type ag_tape_type(const ag_tape *t) { return t ? t->type : AG_F64; }
 
 void ag_tape_recover(ag_tape *t) {

@@ -140,7 +140,7 @@ void ag_push_instruction(ag_tape *t, uint32_t op, uint32_t a, uint32_t b, uint32
 typedef struct ag_pending {
     uint32_t slot, count, old_top;
 } ag_pending;
-bool ag_reserve_tensor(ag_tape *t, const char *what, int64_t count, ag_pending *out);
+bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *out);
 /* Node offset, or NOTHING for a tensor that nothing computes. */
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view);
 bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset);

@@ -185,7 +185,7 @@ static bool reshaped_strides(const ag_view *v, ag_shape to, int64_t *stride) {
             else onto *= to.dim[j++];
         }
         for (int k = i0; k + 1 < i; k++)
-            if (v->dim[k + 1] != 1 && v->stride[k] != v->stride[k + 1] * v->dim[k + 1]) return false;
+            if (v->stride[k] != v->stride[k + 1] * v->dim[k + 1]) return false;
         int64_t s = v->stride[i - 1];
         for (int k = j - 1; k >= j0; k--) {
             stride[k] = s;
@@ -277,12 +277,12 @@ static int64_t slice_length(int64_t dim, int64_t *start, int64_t stop, int64_t s
     return first > last ? (first - last - 1) / -step + 1 : 0;
 }
 
-ag_var ag_slice(ag_var x, int axis, int64_t start, int64_t stop, int64_t step) {
+static ag_var slice(const char *what, ag_var x, int axis, int64_t start, int64_t stop, int64_t step) {
     ag_operand o;
     const ag_view *v;
     ag_var result;
-    if (!open_view("slice", x, &o, &v, &result)) return result;
-    axis = ag_check_axis(x.tape, "slice", axis, ag_view_shape(v));
+    if (!open_view(what, x, &o, &v, &result)) return result;
+    axis = ag_check_axis(x.tape, what, axis, ag_view_shape(v));
     if (axis < 0) return ag_inert(x.tape);
     if (step == 0 || step < -INT64_MAX) {
         ag_fail(x.tape, AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis, ag_show_view(v).text);
@@ -391,7 +391,11 @@ ag_var ag_unsqueeze(ag_var x, int axis) {
     return make_view(x.tape, o, 0, rank, w.dim, w.stride);
 }
 
-ag_var ag_flip(ag_var x, int axis) { return ag_slice(x, axis, -1, AG_END, -1); }
+ag_var ag_slice(ag_var x, int axis, int64_t start, int64_t stop, int64_t step) {
+    return slice("slice", x, axis, start, stop, step);
+}
+
+ag_var ag_flip(ag_var x, int axis) { return slice("flip", x, axis, -1, AG_END, -1); }
 
 ag_var ag_diagonal(ag_var x) {
     ag_operand o;

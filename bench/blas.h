@@ -1,0 +1,38 @@
+/* For benchmarks in which BLAS works: one thread, and the kernels that the processor deserves. */
+#ifndef BENCH_BLAS_H
+#define BENCH_BLAS_H
+
+#include <cblas.h>
+
+#include "common.h"
+
+/* Versions of OpenBLAS take a processor that is younger than they are for one of 2004, and use kernels several times
+ * slower than those for its nearest relative. */
+static inline bool bench_blas_is_lost_(void) {
+#if defined(OPENBLAS_VERSION) && defined(__x86_64__) && defined(__GNUC__)
+    return strcmp(openblas_get_corename(), "Prescott") == 0 && __builtin_cpu_supports("avx512f") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512dq");
+#else
+    return false;
+#endif
+}
+
+/* Starts the program again, once, with what BLAS and OpenMP read from their environment when they are loaded. */
+static inline void bench_one_thread(char **argv) {
+    if (getenv("BENCH_ONE_THREAD") != NULL) return;
+    if (bench_blas_is_lost_() && setenv("OPENBLAS_CORETYPE", "SkylakeX", 0) != 0) return;
+    if (setenv("BENCH_ONE_THREAD", "1", 1) != 0 || setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0 ||
+        setenv("OMP_NUM_THREADS", "1", 1) != 0)
+        return;
+    execv("/proc/self/exe", argv);
+    execvp(argv[0], argv);
+}
+
+static inline void bench_print_blas(void) {
+#if defined(OPENBLAS_VERSION)
+    printf("   BLAS: OpenBLAS, kernels for %s\n", openblas_get_corename());
+#endif
+}
+
+#endif
