@@ -8,10 +8,10 @@
  *
  * check_derivatives compares, in f64,
  *   first order    ag_check_gradient's differences; ag_backward, ag_gradient and the columns of ag_jvp
- *   second order   central differences of the recorded gradient; reverse over reverse, forward over reverse, reverse over
- *                  forward and forward over forward
- * and then the f32 results of all of these with the f64 ones. The function is made a scalar by random weights, so all of
- * its outputs take part. It is called on several tapes and must do the same on each. */
+ *   second order   central differences of the recorded gradient; reverse over reverse, forward over reverse, reverse
+ *                  over forward and forward over forward
+ * and then the f32 results of all of these with the f64 ones. The function is made a scalar by random weights, so all
+ * of its outputs take part. It is called on several tapes and must do the same on each. */
 #ifndef DERIVATIVES_H
 #define DERIVATIVES_H
 
@@ -84,8 +84,8 @@ static UNUSED_OK double number_error(double a, double b) {
     return isnan(e) ? INFINITY : e;
 }
 
-static UNUSED_OK void check_numbers(const char *label, const char *what, const double *got, const double *want, int64_t n,
-                                    double tolerance) {
+static UNUSED_OK void check_numbers(const char *label, const char *what, const double *got, const double *want,
+                                    int64_t n, double tolerance) {
     for (int64_t i = 0; i < n; i++) {
         if (number_error(got[i], want[i]) <= tolerance) continue;
         fail_msg("%s: %s: number %lld is %.17g, should be %.17g", label, what, (long long)i, got[i], want[i]);
@@ -98,7 +98,8 @@ static UNUSED_OK void check_values(const char *label, ag_var x, ag_shape shape, 
     ag_shape s = ag_shape_of(x);
     bool same = s.rank == shape.rank;
     for (int i = 0; same && i < s.rank; i++) same = s.dim[i] == shape.dim[i];
-    if (!same) fail_msg("%s: the result's shape is not what it should be (rank %d, should be %d)", label, s.rank, shape.rank);
+    if (!same)
+        fail_msg("%s: the result's shape is not what it should be (rank %d, should be %d)", label, s.rank, shape.rank);
     int64_t n = shape_count(shape);
     double *got = new_numbers(n);
     ag_read(x, got);
@@ -134,14 +135,15 @@ typedef struct routes_case {
 /* Derivatives of s = <w, f(x)>, w random: its gradient g, and the product H v of its Hessian with the direction. */
 typedef struct routes {
     double *value;
-    double *backward, *gradient, *jvp;                              /* g */
+    double *backward, *gradient, *jvp;                                             /* g */
     double *reverse_reverse, *forward_reverse, *reverse_forward, *forward_forward; /* H v */
     int64_t values;
 } routes;
 
 static void routes_leaves(const routes_case *c, ag_tape *t, const double *x, bool constant, ag_var *out) {
     for (int k = 0; k < c->n; k++) {
-        out[k] = constant ? ag_constant_tensor(t, x + c->start[k], c->shape[k]) : ag_tensor(t, x + c->start[k], c->shape[k]);
+        out[k] =
+            constant ? ag_constant_tensor(t, x + c->start[k], c->shape[k]) : ag_tensor(t, x + c->start[k], c->shape[k]);
     }
 }
 
@@ -193,13 +195,17 @@ static void routes_by_columns(const routes_case *c, ag_tape *t, ag_var s, const 
 }
 
 static routes routes_new(int64_t total) {
-    return (routes){.backward = new_numbers(total), .gradient = new_numbers(total), .jvp = new_numbers(total),
-                    .reverse_reverse = new_numbers(total), .forward_reverse = new_numbers(total),
-                    .reverse_forward = new_numbers(total), .forward_forward = new_numbers(total)};
+    return (routes){.backward = new_numbers(total),
+                    .gradient = new_numbers(total),
+                    .jvp = new_numbers(total),
+                    .reverse_reverse = new_numbers(total),
+                    .forward_reverse = new_numbers(total),
+                    .reverse_forward = new_numbers(total),
+                    .forward_forward = new_numbers(total)};
 }
 
 static void routes_free(routes *r) {
-    double *all[] = {r->value, r->backward, r->gradient, r->jvp,
+    double *all[] = {r->value,           r->backward,        r->gradient,        r->jvp,
                      r->reverse_reverse, r->forward_reverse, r->reverse_forward, r->forward_forward};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
@@ -270,7 +276,8 @@ static void routes_differences(const routes_case *c, double *out) {
     for (int k = 0; k < 4; k++) free(at[k]);
 }
 
-static void routes_agree(const routes_case *c, const char *type, const routes *r, const routes *want, double tolerance) {
+static void routes_agree(const routes_case *c, const char *type, const routes *r, const routes *want,
+                         double tolerance) {
     char what[96];
     const struct {
         const char *name;
@@ -292,8 +299,8 @@ static void routes_agree(const routes_case *c, const char *type, const routes *r
     }
 }
 
-/* The routes alone, without differences: for points where a function has a kink or is infinite. Returns the f64 results,
- * to be compared further and freed by routes_free. */
+/* The routes alone, without differences: for points where a function has a kink or is infinite. Returns the f64
+ * results, to be compared further and freed by routes_free. */
 static UNUSED_OK routes check_routes(const routes_case *c) {
     routes r = routes_of(c, AG_F64), single = routes_of(c, AG_F32);
     routes_agree(c, "f64", &r, &r, 1e-10);
@@ -302,7 +309,8 @@ static UNUSED_OK routes check_routes(const routes_case *c) {
     return r;
 }
 
-static UNUSED_OK routes_case routes_case_new(const char *label, ag_function f, void *context, const ag_var *inputs, int n) {
+static UNUSED_OK routes_case routes_case_new(const char *label, ag_function f, void *context, const ag_var *inputs,
+                                             int n) {
     routes_case c = {.label = label, .f = f, .context = context, .n = n};
     uint64_t state = 7;
     assert_true(n <= MOST_INPUTS);

@@ -153,11 +153,14 @@ typedef struct row {
 static row row_of(const ag_call *call, int64_t i) {
     int64_t rows = call->out.view->count, classes = class_count(call);
     const double *heads = call->saved;
-    return (row){.kernels = ag_kernels_for(call->type), .type = call->type, .classes = classes,
+    return (row){.kernels = ag_kernels_for(call->type),
+                 .type = call->type,
+                 .classes = classes,
                  .x = ag_element(call->type, call->in[0].data, i * classes),
                  .q = ag_element(call->type, call->in[1].data, i * classes),
                  .exps = ag_element(call->type, (double *)call->saved + 2 * rows, i * classes),
-                 .shift = heads[2 * i], .sum = heads[2 * i + 1]};
+                 .shift = heads[2 * i],
+                 .sum = heads[2 * i + 1]};
 }
 
 static double log_probability(const row *r, int64_t j) {

@@ -176,8 +176,8 @@ static bool short_rows(const ag_call *call, ag_block b, int64_t outer, unsigned 
 bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_block *b)) {
     const ag_reduction *p = call->params;
     ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, p->mask);
-    ag_block b = {.call = call, .kernels = ag_kernels_for(call->type), .type = call->type, .count = e.count,
-                  .stride = e.inner};
+    ag_block b = {
+        .call = call, .kernels = ag_kernels_for(call->type), .type = call->type, .count = e.count, .stride = e.inner};
     if (e.inner == 1 && e.count > 0 && e.count <= AG_SHORT_ROW && e.outer >= 4) {
         return short_rows(call, b, e.outer, what, each);
     }

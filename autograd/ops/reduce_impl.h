@@ -1,9 +1,9 @@
 /* What the reductions share: axes, shapes, and walking over an operand in blocks that kernels can work on.
  *
- * A reduction takes `count` elements to each result. Its operand is (outer, count, inner): results are (outer, inner), and
- * the elements of one of them are `inner` apart. A block is some adjacent results of one `outer`, with all their elements.
- * Kernels want long rows, so where `inner` is small a block takes several positions of the reduced axis at once: they are
- * adjacent in memory. */
+ * A reduction takes `count` elements to each result. Its operand is (outer, count, inner): results are (outer, inner),
+ * and the elements of one of them are `inner` apart. A block is some adjacent results of one `outer`, with all their
+ * elements. Kernels want long rows, so where `inner` is small a block takes several positions of the reduced axis at
+ * once: they are adjacent in memory. */
 #ifndef AG_REDUCE_IMPL_H
 #define AG_REDUCE_IMPL_H
 
@@ -23,8 +23,8 @@ typedef struct ag_reduction {
 /* Whether an operation takes reduced axes anywhere, or side by side only. */
 enum { AG_ANY_AXES, AG_ADJACENT_AXES };
 
-/* Applies a reduction; where its reduced axes have to be adjacent and are not, to a permuted view. In two steps: axes as
- * bits (false, with the tape in error, if they are not some different axes of the shape), then the rest. */
+/* Applies a reduction; where its reduced axes have to be adjacent and are not, to a permuted view. In two steps: axes
+ * as bits (false, with the tape in error, if they are not some different axes of the shape), then the rest. */
 ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep);
 bool ag_reduce_axes(ag_tape *tape, const char *what, ag_axes axes, ag_shape shape, uint32_t *mask);
 ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint32_t mask, bool keep);
@@ -63,8 +63,8 @@ enum {
      * call->fresh, which may be set where the caller did not. */
     AG_WHOLE = 2,
 };
-/* Calls `each` for all blocks in order; stops at the first false, which it returns. Many short rows are first transposed
- * into buffers: b->call then has those in place of the operand, its adjoint and a whole result. */
+/* Calls `each` for all blocks in order; stops at the first false, which it returns. Many short rows are first
+ * transposed into buffers: b->call then has those in place of the operand, its adjoint and a whole result. */
 bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_block *b));
 
 /* Elements in the piece that begins at position i of the reduced axis: up to `copies` positions. */

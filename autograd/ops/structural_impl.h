@@ -13,7 +13,8 @@ static inline bool ag_checked_count(ag_tape *tape, const char *what, ag_shape sh
     *count = 1;
     for (int i = 0; i < shape.rank; i++) {
         if (!ag_multiply_sizes(reach, shape.dim[i] > 1 ? shape.dim[i] : 1, &reach)) {
-            ag_fail(tape, AG_ERR_SLOTS, "%s: a result of shape %s has too many elements", what, ag_show_shape(shape).text);
+            ag_fail(tape, AG_ERR_SLOTS, "%s: a result of shape %s has too many elements", what,
+                    ag_show_shape(shape).text);
             return false;
         }
         *count *= shape.dim[i];

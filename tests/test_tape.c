@@ -1,0 +1,839 @@
+/* The tape: leaves, pausing, marks, clearing, long tapes, sweeps and their adjoints, recorded derivatives. */
+#include "derivatives.h"
+
+#include <autograd/tape/tape_impl.h>
+
+static void check_number(const char *what, double got, double want) {
+    if (!(number_error(got, want) <= 1e-12)) fail_msg("%s is %.17g, should be %.17g", what, got, want);
+}
+
+static void check_grads(const char *what, ag_var x, const double *want) {
+    double got[64] = {0};
+    int64_t n = ag_count(x);
+    assert_in_range(n, 1, 64);
+    ag_read_grad(x, got);
+    check_numbers(what, "adjoint", got, want, n, 1e-12);
+}
+
+static void check_read(const char *what, ag_var x, const double *want) {
+    double got[64] = {0};
+    int64_t n = ag_count(x);
+    assert_in_range(n, 1, 64);
+    ag_read(x, got);
+    check_numbers(what, "value", got, want, n, 1e-12);
+}
+
+/* A test gets a tape of each kind in turn. */
+typedef void tape_test(ag_tape *t);
+
+static void on_each_tape(tape_test *test) {
+    for (int i = 0; i < 4; i++) {
+        ag_options options = {.type = i % 2 ? AG_F32 : AG_F64, .no_reserve = i >= 2};
+        ag_tape *t = ag_tape_new_with(&options);
+        test(t);
+        check_fine("tape", t);
+        ag_tape_free(t);
+    }
+}
+
+/* ---- leaves ---- */
+
+static void leaves_on(ag_tape *t) {
+    const double six[6] = {1, 2, 3, 4, 5, 6}, other[6] = {6, 5, 4, 3, 2, 1}, two = 2, seven = 7;
+    const float floats[2] = {0.5F, 0.25F};
+    ag_var x = ag_input(t, 2), c = ag_constant(t, 3), v = ag_tensor(t, six, AG_SHAPE(2, 3));
+    ag_var k = ag_constant_tensor(t, six, AG_SHAPE(6)), f = ag_tensor_f32(t, floats, AG_SHAPE(2));
+    ag_var z = ag_tensor(t, NULL, AG_SHAPE(2)), point = ag_tensor(t, &two, (ag_shape){0});
+    assert_false(ag_is_constant(x) || ag_is_constant(v) || ag_is_constant(f) || ag_is_constant(point));
+    assert_true(ag_is_constant(c) && ag_is_constant(k) && ag_is_constant(ag_zeros(t, AG_SHAPE(2))));
+    check_number("point", ag_value(point), 2);
+    assert_int_equal(ag_shape_of(point).rank, 0);
+    check_read("zeros", z, (double[]){0, 0});
+    check_read("floats", f, (double[]){0.5, 0.25});
+    check_read("full", ag_full(t, 2.5, AG_SHAPE(2)), (double[]){2.5, 2.5});
+    check_read("ones", ag_ones(t, AG_SHAPE(2)), (double[]){1, 1});
+    check_read("eye", ag_eye(t, 2), (double[]){1, 0, 0, 1});
+    check_read("arange", ag_arange(t, 1, -0.5, 3), (double[]){1, 0.5, 0});
+    float back[6];
+    ag_read_f32(v, back);
+    assert_true(back[5] == 6.0F);
+
+    ag_var y = ag_mul(ag_sum(v), ag_mul(x, ag_add(c, point)));
+    ag_set(v, other);
+    ag_set(x, &seven);
+    ag_set(c, &two);
+    ag_set(ag_at(k, 1), &seven);
+    ag_set(ag_index(v, 0, 1), (double[]){30, 20, 10});
+    ag_set_f32(f, (float[]){1.5F, 2.5F});
+    check_number("set scalar", ag_value(x), 7);
+    check_number("set constant", ag_value(c), 2);
+    check_read("set", v, (double[]){6, 5, 4, 30, 20, 10});
+    check_read("set_f32", f, (double[]){1.5, 2.5});
+    check_number("set element", ag_value(ag_at(k, 1)), 7);
+    check_number("what was recorded keeps its value", ag_value(y), 210);
+    y = ag_mul(ag_sum(v), x);
+    check_number("recorded from new values", ag_value(y), 525);
+    ag_backward(y);
+    ag_step(v, -0.5);
+    ag_step(x, 0.125);
+    check_number("step", ag_value(x), 7 + 75 * 0.125);
+    check_read("step", v, (double[]){2.5, 1.5, 0.5, 26.5, 16.5, 6.5});
+    *(char *)ag_data(v) = 0;
+    assert_null(ag_data(ag_transpose(v)));
+    assert_non_null(ag_data(ag_index(v, 0, 1)));
+}
+
+static void leaves(void **unused) {
+    (void)unused;
+    on_each_tape(leaves_on);
+}
+
+static void only_leaves_can_be_set(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const double three[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 2), v = ag_tensor(t, three, AG_SHAPE(3));
+    const ag_var wrong[] = {ag_mul(x, x), ag_sin(x), ag_exp(v), ag_sum(v), ag_at(ag_exp(v), 1), ag_flip(v, 0),
+                            ag_expand(x, AG_SHAPE(3)), ag_mul(x, 3)};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        ag_set(wrong[i], three);
+        assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
+        ag_tape_recover(t);
+        ag_step(wrong[i], 1);
+        assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
+        ag_tape_recover(t);
+    }
+    check_number("value", ag_value(wrong[0]), 4);
+    ag_tape_free(t);
+}
+
+/* ---- pausing ---- */
+
+static void pausing_on(ag_tape *t) {
+    const double data[4] = {1, 2, 3, 4};
+    ag_var x = ag_input(t, 3), v = ag_tensor(t, data, AG_SHAPE(2, 2));
+    ag_stats before = ag_tape_stats(t);
+    ag_pause(t);
+    ag_var a = ag_mul(x, x), s = ag_sum(ag_exp(v)), view = ag_transpose(v), element = ag_at(v, 1), leaf = ag_input(t, 5);
+    ag_pause(t);
+    ag_var b = ag_sin(x);
+    ag_resume(t);
+    ag_var c = ag_add(x, 1), d = ag_add(ag_square(v), x);
+    ag_stats during = ag_tape_stats(t);
+    ag_resume(t);
+    assert_true(ag_is_constant(a) && ag_is_constant(b) && ag_is_constant(c) && ag_is_constant(s) && ag_is_constant(d));
+    assert_false(ag_is_constant(view) || ag_is_constant(element) || ag_is_constant(leaf));
+    assert_int_equal(during.scalar_instructions, before.scalar_instructions);
+    assert_int_equal(during.tensor_instructions, before.tensor_instructions);
+    check_number("value while paused", ag_value(a), 9);
+    ag_var y = ag_add(ag_mul(a, x), ag_add(ag_mul(element, s), ag_mul(leaf, c)));
+    y = ag_add(y, ag_sum(ag_mul(view, d)));
+    ag_backward(y);
+    check_number("a is constant", ag_grad(x), 9);
+    check_number("a leaf made while paused is an input", ag_grad(leaf), 4);
+    check_grads("views keep their derivative", v, (double[]){4, 12 + ag_value(s), 7, 19});
+}
+
+static void pausing(void **unused) {
+    (void)unused;
+    on_each_tape(pausing_on);
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_pause(t);
+    ag_tape_clear(t); /* a cleared tape is not paused */
+    ag_var x = ag_input(t, 3), y = ag_mul(x, x), g;
+    assert_false(ag_is_constant(y));
+    ag_pause(t);
+    ag_gradient(y, &x, 1, &g);
+    ag_resume(t);
+    check_number("gradient while paused", ag_value(g), 6);
+    assert_true(ag_is_constant(g));
+    ag_resume(t);
+    assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
+    ag_tape_free(t);
+}
+
+static void detaching_on(ag_tape *t) {
+    const double data[4] = {1, 2, 3, 4};
+    ag_var x = ag_input(t, 3), v = ag_tensor(t, data, AG_SHAPE(2, 2)), c = ag_constant(t, 2);
+    ag_var d = ag_detach(ag_mul(x, x)), w = ag_detach(ag_transpose(v));
+    assert_true(ag_is_constant(d) && ag_is_constant(w) && ag_is_constant(ag_detach(c)));
+    check_number("number", ag_value(ag_detach(ag_num(4))), 4);
+    check_read("detached view", w, (double[]){1, 3, 2, 4});
+    ag_backward(ag_add(ag_mul(d, x), ag_sum(ag_mul(w, v))));
+    check_number("x", ag_grad(x), 9);
+    check_grads("v", v, (double[]){1, 3, 2, 4});
+}
+
+static void detaching(void **unused) {
+    (void)unused;
+    on_each_tape(detaching_on);
+}
+
+/* ---- marks ---- */
+
+/* Something of everything, so that a rewind has to take back slots, instructions, tensors, names and checkpoints. */
+static ag_var mixture(ag_var x, ag_var v) {
+    ag_var y = ag_mul(ag_sin(x), ag_add(x, 2));
+    ag_var w = ag_mul(ag_exp(ag_mul(v, 0.5)), x);
+    ag_name(w, "w");
+    return ag_add(ag_mul(y, ag_at(w, 1)), ag_sum(ag_mul(ag_flip(w, 0), v)));
+}
+
+static void rewinding_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 0.5), v = ag_tensor(t, data, AG_SHAPE(3)), older = ag_mul(x, 3);
+    double value = 0, grad = 0, grads[3];
+    ag_stats first = {0};
+    ag_mark mark = ag_tape_mark(t);
+    for (int i = 0; i < 200; i++) {
+        ag_var y = ag_add(mixture(x, v), older);
+        ag_backward(y);
+        ag_stats stats = ag_tape_stats(t);
+        if (i == 0) {
+            value = ag_value(y), grad = ag_grad(x), first = stats;
+            ag_read_grad(v, grads);
+        }
+        check_number("value", ag_value(y), value);
+        check_number("gradient", ag_grad(x), grad);
+        check_grads("gradients", v, grads);
+        assert_int_equal(stats.instruction_bytes, first.instruction_bytes);
+        assert_int_equal(stats.slots, first.slots);
+        if (i % 3 == 2) (void)ag_tape_mark(t); /* a mark inside goes with the rest */
+        ag_tape_rewind(t, mark);
+        assert_true(ag_is_inert(y));
+        assert_false(ag_is_inert(x) || ag_is_inert(older) || ag_is_inert(v));
+        check_number("adjoints of what stays are kept", ag_grad(x), grad);
+    }
+}
+
+static void rewinding(void **unused) {
+    (void)unused;
+    on_each_tape(rewinding_on);
+}
+
+static void stale_vars(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const double data[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 2), one = ag_num(1), out;
+    ag_mark mark = ag_tape_mark(t);
+    ag_var s = ag_mul(x, x), c = ag_constant(t, 4), v = ag_tensor(t, data, AG_SHAPE(3)), e = ag_at(v, 1);
+    ag_var k = ag_constant_tensor(t, data, AG_SHAPE(3)), r = ag_transpose(ag_reshape(v, AG_SHAPE(1, 3)));
+    ag_tape_rewind(t, mark);
+    for (int again = 0; again < 2; again++) {
+        const ag_var stale[] = {s, c, v, e, k, r};
+        for (size_t i = 0; i < sizeof stale / sizeof *stale; i++) {
+            ag_var w = stale[i];
+            double numbers[3] = {-1, -1, -1};
+            assert_true(ag_is_inert(w));
+            assert_int_equal(ag_count(w), 0);
+            assert_true(isnan(ag_value(w)) && isnan(ag_grad(w)));
+            assert_null(ag_data(w));
+            assert_null(ag_grad_data(w));
+            ag_read(w, numbers);
+            assert_int_equal(ag_tape_status(t), AG_OK);
+            for (int use = 0; use < 12; use++) {
+                switch (use) {
+                case 0: out = ag_add(x, w); break;
+                case 1: out = ag_mul(w, w); break;
+                case 2: out = ag_sin(w); break;
+                case 3: out = ag_add(2, w); break;
+                case 4: out = ag_fma(x, x, w); break;
+                case 5: out = ag_pow(x, w); break;
+                case 6: out = ag_exp(ag_transpose(w)); break;
+                case 7: out = ag_reshape(w, AG_SHAPE(-1)); break;
+                case 8: ag_backward(w), out = ag_inert(t); break;
+                case 9: ag_gradient(x, &w, 1, &out); break;
+                case 10: ag_jvp(&x, 1, &x, &w, 1, &out); break;
+                default: ag_set(w, data), out = ag_detach(w); break;
+                }
+                if (ag_tape_status(t) != AG_ERR_STALE) fail_msg("stale var %d, use %d: %s", (int)i, use, ag_tape_message(t));
+                assert_true(ag_is_inert(out));
+                ag_tape_recover(t);
+            }
+        }
+        /* again with the same slots in use by other vars */
+        ag_var y = ag_mul(ag_mul(x, 3), x);
+        for (int i = 0; i < 8; i++) y = ag_add(y, ag_sum(ag_mul(ag_tensor(t, data, AG_SHAPE(3)), x)));
+        check_number("y", ag_value(y), 12 + 8 * 12);
+    }
+    ag_jvp(&x, 1, &x, &one, 1, &out);
+    check_number("still works", ag_value(out), 1);
+    ag_tape_free(t);
+}
+
+static void nested_marks(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 2), y[100];
+    ag_mark mark[100];
+    for (int i = 0; i < 100; i++) {
+        mark[i] = ag_tape_mark(t);
+        y[i] = i ? ag_add(y[i - 1], x) : ag_mul(x, 1);
+    }
+    ag_backward(y[99]);
+    check_number("through all marks", ag_grad(x), 100);
+    for (int i = 90; i >= 10; i -= 20) {
+        ag_tape_rewind(t, mark[i]);
+        assert_true(ag_is_inert(y[i]) && ag_is_inert(y[99]));
+        assert_false(ag_is_inert(y[i - 1]) || ag_is_inert(y[0]));
+        ag_backward(y[i - 1]);
+        check_number("through the rest", ag_grad(x), i);
+        ag_tape_rewind(t, mark[i]); /* to the same mark again */
+        assert_int_equal(ag_tape_status(t), AG_OK);
+    }
+    ag_tape_rewind(t, mark[50]);
+    assert_int_equal(ag_tape_status(t), AG_ERR_STALE);
+    ag_tape_recover(t);
+    ag_mark old = mark[5];
+    ag_tape_clear(t);
+    ag_tape_rewind(t, old);
+    assert_int_equal(ag_tape_status(t), AG_ERR_STALE);
+    ag_tape_recover(t);
+    (void)ag_tape_mark(t);
+    ag_tape_rewind(t, old);
+    assert_int_equal(ag_tape_status(t), AG_ERR_STALE);
+    ag_tape_free(t);
+}
+
+/* Constants after a mark are counted by no instruction before it. */
+static void constants_around_marks(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 2), y = ag_mul(x, 3);
+    for (int i = 0; i < 5; i++) {
+        ag_mark mark = ag_tape_mark(t);
+        ag_var c = ag_constant(t, 1), d = ag_input(t, 5);
+        ag_var z = ag_add(ag_mul(y, d), c);
+        ag_backward(z);
+        check_number("x", ag_grad(x), 15);
+        check_number("d", ag_grad(d), 6);
+        ag_backward(y);
+        check_number("x of y", ag_grad(x), 3);
+        ag_tape_rewind(t, mark);
+    }
+    ag_var z = ag_mul(y, y);
+    ag_backward(z);
+    check_number("x of z", ag_grad(x), 36);
+    ag_tape_free(t);
+}
+
+static void clearing_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3};
+    ag_var old = ag_num(0);
+    double value = 0;
+    uint64_t held = 0;
+    for (int i = 0; i < 20; i++) {
+        ag_var x = ag_input(t, 0.5), v = ag_tensor(t, data, AG_SHAPE(3)), y = mixture(x, v);
+        ag_backward(y);
+        if (i == 0) value = ag_value(y);
+        if (i == 1) held = ag_tape_stats(t).held_bytes;
+        if (i == 3) ag_fail(t, AG_ERR_VALUE, "on purpose");
+        if (i != 3) check_number("value", ag_value(y), value);
+        if (i > 1) assert_int_equal(ag_tape_stats(t).held_bytes, held);
+        ag_tape_clear(t);
+        assert_int_equal(ag_tape_status(t), AG_OK);
+        assert_true(ag_is_inert(x) && ag_is_inert(v) && ag_is_inert(y));
+        if (i && i % 6) assert_true(ag_is_inert(old)); /* six clears bring a stamp back */
+        old = y;
+        assert_int_equal(ag_tape_stats(t).slots, 0);
+        assert_int_equal(ag_tape_stats(t).scalar_instructions, 0);
+    }
+}
+
+static void clearing(void **unused) {
+    (void)unused;
+    on_each_tape(clearing_on);
+}
+
+static void trimming_on(ag_tape *t) {
+    for (int round = 0; round < 3; round++) {
+        const double data[3] = {1, 2, 3};
+        ag_var x = ag_input(t, 0.5), v = ag_tensor(t, data, AG_SHAPE(3));
+        ag_mark mark = ag_tape_mark(t);
+        for (int i = 0; i < 3000; i++) (void)mixture(x, v);
+        ag_tape_rewind(t, mark);
+        ag_tape_trim(t);
+        assert_false(ag_is_inert(x) || ag_is_inert(v));
+        check_read("kept", v, data);
+        ag_var y = ag_mul(ag_sum(ag_mul(v, x)), ag_at(v, 2));
+        ag_backward(y);
+        check_grads("adjoints", v, (double[]){1.5, 1.5, 1.5 + 3});
+        ag_tape_trim(t);
+        check_grads("adjoints are kept", v, (double[]){1.5, 1.5, 1.5 + 3});
+        check_number("value is kept", ag_value(y), 9);
+        if (round == 1) ag_tape_clear(t);
+        ag_tape_trim(t);
+    }
+}
+
+static void trimming(void **unused) {
+    (void)unused;
+    on_each_tape(trimming_on);
+}
+
+static void statistics(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 1), v = ag_tensor(t, NULL, AG_SHAPE(100));
+    for (int i = 0; i < 1000; i++) x = ag_mul(x, x);
+    (void)ag_sum(ag_exp(v));
+    ag_stats s = ag_tape_stats(t);
+    assert_int_equal(s.scalar_instructions, 1000);
+    assert_int_equal(s.tensor_instructions, 2);
+    assert_in_range(s.slots, 1202, 1240);
+    assert_int_equal(s.value_bytes, s.slots * 8);
+    assert_int_equal(s.adjoint_bytes, 0);
+    assert_in_range(s.instruction_bytes, 1002 * 16, 1002 * 16 + 400);
+    assert_true(s.held_bytes >= s.value_bytes + s.instruction_bytes);
+    ag_backward(x);
+    assert_int_equal(ag_tape_stats(t).adjoint_bytes, s.slots * 8);
+    ag_tape_free(t);
+}
+
+/* ---- long tapes ---- */
+
+static void long_tapes(void **unused) {
+    (void)unused;
+    enum { N = 1000000 };
+    for (int i = 0; i < 4; i++) {
+        ag_tape *t = ag_tape_new_with(&(ag_options){.type = i % 2 ? AG_F32 : AG_F64, .no_reserve = i >= 2});
+        ag_var x = ag_input(t, 1), y = ag_mul(x, 1), middle = y;
+        for (int k = 1; k < N / (i ? 8 : 1); k++) {
+            y = k % 2 ? ag_add(y, x) : ag_sub(y, 1);
+            if (k == N / 20) middle = y;
+        }
+        ag_backward(y);
+        check_number("end", ag_grad(x), 1 + (i ? N / 16 : N / 2));
+        check_number("of the middle", ag_grad(middle), 1);
+        ag_backward(middle); /* found from its slot */
+        check_number("middle", ag_grad(x), 1 + N / 40);
+        check_number("later", ag_grad(y), 0);
+        ag_tape_free(t);
+    }
+}
+
+/* An instruction counts at most 2^24 - 1 slots behind it; then a position starts a new count. To get there quickly, the
+ * tape is told that so many constants were recorded. */
+static void many_constants(void **unused) {
+    (void)unused;
+    for (int type = AG_F64; type <= AG_F32; type++) {
+        ag_tape *t = ag_tape_new((ag_type)type);
+        ag_var x = ag_input(t, 3), y = ag_mul(x, x);
+        const uint32_t most = (1u << 24) - 1, some = most - 10;
+        assert_true(ag_make_room(t, "test", some, 1));
+        t->head.next[-1].head += some * 256;
+        t->head.top += some;
+        ag_set_limit(t);
+        uint32_t instructions = ag_instruction_count(t);
+        ag_var z = y;
+        double sum = 9;
+        for (int i = 0; i < 30; i++) (void)ag_constant(t, i);
+        assert_int_equal(ag_instruction_count(t), instructions + 1);
+        for (int i = 0; i < 30; i++) {
+            z = ag_add(z, i);
+            sum += i;
+        }
+        ag_var last = ag_input(t, 7);
+        z = ag_mul(z, last);
+        check_number("value", ag_value(z), sum * 7);
+        ag_backward(z);
+        check_number("x", ag_grad(x), 42);
+        check_number("last", ag_grad(last), sum);
+        ag_backward(y);
+        check_number("x of y", ag_grad(x), 6);
+        ag_var g;
+        ag_gradient(z, &last, 1, &g);
+        check_number("recorded", ag_value(g), sum);
+        check_fine("many constants", t);
+        ag_tape_free(t);
+    }
+}
+
+/* The same on the inline path: the instruction is full between two operations with numbers. */
+static void many_numbers(void **unused) {
+    (void)unused;
+    for (uint32_t left = 0; left < 4; left++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        ag_var x = ag_input(t, 3), y = ag_mul(x, x);
+        const uint32_t some = (1u << 24) - 1 - left;
+        assert_true(ag_make_room(t, "test", some, 1));
+        t->head.next[-1].head += some * 256;
+        t->head.top += some;
+        ag_set_limit(t);
+        (void)ag_constant(t, 1);
+        ag_var z = ag_add(ag_mul(y, 2), ag_mul(5, x));
+        ag_var w = ag_add(ag_constant(t, 1), z);
+        check_number("value", ag_value(w), 34);
+        ag_backward(w);
+        check_number("x", ag_grad(x), 17);
+        ag_tape_free(t);
+    }
+}
+
+/* ---- sweeps ---- */
+
+static void sweeping_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3}, seed[3] = {1, 10, 100};
+    ag_var x = ag_input(t, 2), v = ag_tensor(t, data, AG_SHAPE(3)), c = ag_constant(t, 5);
+    check_number("before any sweep", ag_grad(x), 0);
+    check_grads("before any sweep", v, (double[]){0, 0, 0});
+    assert_null(ag_grad_data(v));
+    ag_var a = ag_mul(x, x), b = ag_mul(a, c), w = ag_mul(v, x), s = ag_sum(ag_square(w)), later = ag_mul(x, 9);
+    for (int i = 0; i < 3; i++) {
+        ag_backward(b);
+        check_number("x", ag_grad(x), 20);
+        check_number("intermediate", ag_grad(a), 5);
+        check_number("output", ag_grad(b), 1);
+        check_number("constant", ag_grad(c), 0);
+        check_number("later", ag_grad(later), 0);
+        check_grads("tensor that does not matter", w, (double[]){0, 0, 0});
+        ag_backward(s);
+        check_number("x", ag_grad(x), 56);
+        check_grads("v", v, (double[]){8, 16, 24});
+        check_grads("w", w, (double[]){4, 8, 12});
+        check_number("element", ag_grad(ag_at(v, 1)), 16);
+        check_grads("view", ag_flip(ag_slice(v, 0, 1, AG_END, 1), 0), (double[]){24, 16});
+        check_grads("expanded view", ag_expand(ag_at(v, 2), AG_SHAPE(2)), (double[]){24, 24});
+        check_number("not on the way", ag_grad(a), 0);
+        ag_backward(ag_at(w, 1));
+        check_number("from an element", ag_grad(x), 2);
+        check_grads("from an element", v, (double[]){0, 2, 0});
+        ag_backward(x);
+        check_number("from an input", ag_grad(x), 1);
+        check_grads("nothing", v, (double[]){0, 0, 0});
+        ag_backward(c);
+        check_number("from a constant", ag_grad(x), 0);
+    }
+    ag_var ys[3] = {b, w, x}, seeds[3] = {ag_num(3), ag_constant_tensor(t, seed, AG_SHAPE(3)), ag_num(0.5)};
+    ag_sweep(ys, seeds, 3, AG_RESET);
+    check_number("three outputs", ag_grad(x), 60 + 321 + 0.5);
+    check_grads("three outputs", v, (double[]){2, 20, 200});
+    ag_sweep((ag_var[]){w, w, b}, (ag_var[]){ag_num(1), seeds[1], x}, 3, AG_RESET);
+    check_grads("an output twice, a number for all", v, (double[]){4, 22, 202});
+    check_number("a var as seed", ag_grad(x), 6 + 321 + 40);
+    ag_sweep((ag_var[]){a, b}, NULL, 2, AG_RESET);
+    check_number("seeds of one", ag_grad(x), 24);
+    ag_var turned = ag_flip(w, 0);
+    ag_sweep(&turned, &seeds[1], 1, AG_RESET);
+    check_grads("from a view", v, (double[]){200, 20, 2});
+    assert_non_null(ag_grad_data(v));
+}
+
+static void sweeping(void **unused) {
+    (void)unused;
+    on_each_tape(sweeping_on);
+}
+
+static void accumulating_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 2), v = ag_tensor(t, data, AG_SHAPE(3)), u = ag_tensor(t, data, AG_SHAPE(3));
+    ag_var a = ag_mul(x, x), w = ag_mul(v, x), s = ag_sum(w), one = ag_num(1), e = ag_at(u, 1);
+    for (int i = 1; i <= 3; i++) {
+        ag_sweep(&a, &one, 1, i == 1 ? AG_RESET : AG_ACCUMULATE);
+        check_number("x after a", ag_grad(x), 10 * (i - 1) + 4);
+        ag_sweep(&s, &one, 1, AG_ACCUMULATE);
+        check_number("x after s", ag_grad(x), 10 * i);
+        check_grads("v", v, (double[]){2.0 * i, 2.0 * i, 2.0 * i});
+        check_grads("results start from 0", w, (double[]){1, 1, 1});
+        check_number("results start from 0", ag_grad(a), 0);
+        check_grads("untouched", u, (double[]){0, 0, 0});
+    }
+    ag_sweep(&e, &one, 1, AG_ACCUMULATE);
+    check_grads("element of an input", u, (double[]){0, 1, 0});
+    check_grads("others stay", v, (double[]){6, 6, 6});
+    ag_var p = ag_tensor(t, data, AG_SHAPE(3)), k = ag_input(t, 4); /* new since the last sweep */
+    ag_var q = ag_add(ag_sum(ag_mul(p, u)), ag_mul(k, ag_at(p, 0)));
+    ag_sweep(&q, &one, 1, AG_ACCUMULATE);
+    check_grads("new tensor", p, (double[]){1 + 4, 2, 3});
+    check_number("new scalar", ag_grad(k), 1);
+    check_grads("u", u, (double[]){1, 3, 3});
+    ag_sweep(&q, &one, 1, AG_ACCUMULATE);
+    check_grads("u again", u, (double[]){2, 5, 6});
+    check_number("k again", ag_grad(k), 2);
+    ag_backward(q);
+    check_grads("reset", u, (double[]){1, 2, 3});
+    check_grads("reset", v, (double[]){0, 0, 0});
+}
+
+static void accumulating(void **unused) {
+    (void)unused;
+    on_each_tape(accumulating_on);
+}
+
+/* Parameters keep their accumulated adjoints while the rest is rewound, as in training. */
+static void accumulating_over_rewinds(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const double data[3] = {1, 2, 3};
+    ag_var v = ag_tensor(t, data, AG_SHAPE(3)), x = ag_input(t, 2), one = ag_num(1);
+    ag_mark mark = ag_tape_mark(t);
+    for (int i = 1; i <= 4; i++) {
+        ag_var y = ag_sum(ag_mul(ag_exp(ag_mul(v, 0)), ag_mul(x, (double)i)));
+        y = ag_add(y, ag_mul(ag_at(v, 0), ag_vdot(v, v)));
+        ag_sweep(&y, &one, 1, i == 1 ? AG_RESET : AG_ACCUMULATE);
+        check_number("x", ag_grad(x), 3 * i * (i + 1) / 2.0);
+        check_grads("v", v, (double[]){(14 + 2) * i, 4 * i, 6 * i});
+        ag_tape_rewind(t, mark);
+    }
+    ag_step(v, -1);
+    check_read("step", v, (double[]){1 - 64, 2 - 16, 3 - 24});
+    ag_tape_free(t);
+}
+
+static void zero_sizes_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3};
+    ag_var v = ag_tensor(t, data, AG_SHAPE(3)), none = ag_slice(v, 0, 3, AG_END, 1), e = ag_tensor(t, NULL, AG_SHAPE(0, 4));
+    ag_var x = ag_input(t, 2), g[4], column = ag_tensor(t, data, AG_SHAPE(1, 1));
+    assert_int_equal(ag_count(none), 0);
+    assert_int_equal(ag_count(e), 0);
+    ag_var y = ag_add(ag_sum(ag_exp(ag_mul(e, x))), ag_mul(x, ag_sum(none)));
+    y = ag_add(y, ag_sum(ag_mul(column, e)));
+    y = ag_add(y, ag_sum(ag_mul(ag_flip(ag_transpose(e), 0), 2)));
+    y = ag_add(y, ag_vdot(v, v));
+    check_number("value", ag_value(y), 14);
+    ag_backward(y);
+    check_grads("v", v, (double[]){2, 4, 6});
+    check_number("x", ag_grad(x), 0);
+    ag_gradient(y, (ag_var[]){v, e, x, none}, 4, g);
+    check_read("recorded", g[0], (double[]){2, 4, 6});
+    assert_int_equal(ag_count(g[1]), 0);
+    assert_int_equal(ag_shape_of(g[1]).dim[1], 4);
+    check_number("recorded", ag_value(g[2]), 0);
+    assert_int_equal(ag_count(g[3]), 0);
+    ag_var j = ag_jacobian(v, e), one = ag_num(1), out;
+    assert_int_equal(ag_shape_of(j).rank, 3);
+    assert_int_equal(ag_count(j), 0);
+    ag_var w = ag_mul(e, x);
+    ag_jvp(&w, 1, &x, &one, 1, &out);
+    assert_int_equal(ag_count(out), 0);
+    ag_sweep(&w, &one, 1, AG_RESET);
+    check_number("sweep from nothing", ag_grad(x), 0);
+}
+
+static void zero_sizes(void **unused) {
+    (void)unused;
+    on_each_tape(zero_sizes_on);
+}
+
+static void rank_eight_on(ag_tape *t) {
+    const ag_shape shape = AG_SHAPE(2, 1, 3, 1, 2, 1, 2, 2);
+    double data[48];
+    for (int i = 0; i < 48; i++) data[i] = i;
+    ag_var x = ag_tensor(t, data, shape), y = ag_permute(x, AG_AXES(7, 6, 5, 4, 3, 2, 1, 0));
+    ag_var z = ag_mul(y, ag_flip(y, 5)), s = ag_sum(ag_mul(z, ag_permute(x, AG_AXES(6, 7, 1, 0, 3, 2, 5, 4)))), g;
+    ag_backward(s);
+    double sweep[48], recorded[48];
+    ag_read_grad(x, sweep);
+    ag_gradient(s, &x, 1, &g);
+    ag_read(g, recorded);
+    check_numbers("rank 8", "recorded", recorded, sweep, 48, 1e-6);
+    double along = 0, inner = 0;
+    for (int i = 0; i < 48; i++) along += sweep[i] * data[i];
+    inner = 3 * ag_value(s); /* homogeneous of degree 3 */
+    if (fabs(along - inner) > 1e-5 * fabs(inner)) fail_msg("%g, should be %g", along, inner);
+}
+
+static void rank_eight(void **unused) {
+    (void)unused;
+    on_each_tape(rank_eight_on);
+}
+
+static void two_tapes(void **unused) {
+    (void)unused;
+    ag_tape *s = ag_tape_new(AG_F64), *t = ag_tape_new(AG_F32);
+    ag_var x = ag_input(s, 3), y = ag_input(t, 4);
+    for (int i = 0; i < 10; i++) x = ag_mul(x, 1.5), y = ag_add(ag_sin(y), 1);
+    ag_tape_clear(t);
+    ag_var z = ag_mul(x, x);
+    ag_backward(z);
+    check_number("x", ag_grad(x), 2 * ag_value(x));
+    assert_true(ag_is_inert(y));
+    ag_tape_free(t);
+    check_number("x", ag_grad(x), 2 * ag_value(x));
+    ag_tape_free(s);
+}
+
+/* ---- recorded derivatives ---- */
+
+/* Of intermediates, also where one x depends on another: each derivative goes through every path. */
+static void gradients_of_intermediates_on(ag_tape *t) {
+    const double data[2] = {2, 3};
+    ag_var x = ag_input(t, 2), u = ag_mul(x, x), w = ag_mul(u, x), y = ag_add(ag_mul(w, u), x), g[4];
+    ag_gradient(y, (ag_var[]){x, u, w, y}, 4, g); /* y = x^5 + x = u^2 x + x = w u + x */
+    check_number("x", ag_value(g[0]), 81);
+    check_number("u", ag_value(g[1]), 16);
+    check_number("w", ag_value(g[2]), 4);
+    check_number("y", ag_value(g[3]), 1);
+    ag_gradient(g[1], &x, 1, g); /* 2 u x */
+    check_number("second order", ag_value(g[0]), 6 * 4);
+    ag_var out, ones[2] = {ag_num(1), ag_num(1)};
+    ag_jvp(&y, 1, (ag_var[]){x, u}, ones, 2, &out);
+    check_number("directions add up", ag_value(out), 97);
+
+    ag_var v = ag_tensor(t, data, AG_SHAPE(2)), e = ag_exp(v), f = ag_mul(e, v), s = ag_sum(ag_mul(f, e));
+    ag_gradient(s, (ag_var[]){v, e, f, ag_at(e, 1)}, 4, g); /* s = sum v e^2 */
+    double e0 = exp(2), e1 = exp(3);
+    if (ag_tape_type(t) == AG_F32) return; /* the numbers are too large to be compared */
+    check_read("v", g[0], (double[]){e0 * e0 * 5, e1 * e1 * 7});
+    check_read("e", g[1], (double[]){4 * e0, 6 * e1});
+    check_read("f", g[2], (double[]){e0, e1});
+    check_number("element", ag_value(g[3]), 6 * e1);
+    ag_gradient(x, (ag_var[]){v, y, ag_constant(t, 3), ag_num(2)}, 4, g);
+    check_read("nothing to do with it", g[0], (double[]){0, 0});
+    for (int i = 1; i < 4; i++) check_number("nothing to do with it", ag_value(g[i]), 0);
+}
+
+static void gradients_of_intermediates(void **unused) {
+    (void)unused;
+    on_each_tape(gradients_of_intermediates_on);
+}
+
+/* Views of a scalar share its slot: what arrives through each has to be summed. */
+static void gradients_through_views_of_scalars_on(ag_tape *t) {
+    const double c[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 2), k = ag_constant_tensor(t, c, AG_SHAPE(3)), g, one = ag_num(1), d;
+    const ag_var ys[] = {
+        ag_sum(ag_mul(ag_expand(x, AG_SHAPE(3)), k)),
+        ag_add(ag_mul(x, 10), ag_sum(ag_mul(ag_expand(x, AG_SHAPE(3)), k))),
+        ag_sum(ag_mul(ag_reshape(x, AG_SHAPE(1, 1)), k)),
+        ag_sum(ag_mul(ag_unsqueeze(x, 0), ag_expand(x, AG_SHAPE(3)))),
+        ag_mul(ag_sum(ag_mul(ag_reshape(ag_mul(x, x), AG_SHAPE(1)), k)), ag_at(k, 1)),
+    };
+    const double want[] = {6, 16, 6, 12, 48};
+    for (int i = 0; i < 5; i++) {
+        ag_backward(ys[i]);
+        check_number("sweep", ag_grad(x), want[i]);
+        ag_gradient(ys[i], &x, 1, &g);
+        check_fine("gradient", t);
+        assert_int_equal(ag_shape_of(g).rank, 0);
+        check_number("recorded", ag_value(g), want[i]);
+        ag_jvp(&ys[i], 1, &x, &one, 1, &d);
+        check_number("tangent", ag_value(d), want[i]);
+        ag_var flat = ag_reshape(x, AG_SHAPE(1));
+        ag_gradient(ys[i], &flat, 1, &g);
+        assert_int_equal(ag_shape_of(g).rank, 1);
+        check_number("by a view", ag_value(g), want[i]);
+    }
+}
+
+static void gradients_through_views_of_scalars(void **unused) {
+    (void)unused;
+    on_each_tape(gradients_through_views_of_scalars_on);
+}
+
+static ag_shape joined(ag_shape a, ag_shape b) {
+    for (int i = 0; i < b.rank; i++) a.dim[a.rank++] = b.dim[i];
+    return a;
+}
+
+/* y = A x, whose Jacobian is A, in all shapes. */
+static void jacobians(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    double a[24];
+    for (int i = 0; i < 24; i++) a[i] = (i * 7) % 11 - 5;
+    const ag_shape shapes[] = {{0}, AG_SHAPE(1), AG_SHAPE(2), AG_SHAPE(4), AG_SHAPE(2, 2), AG_SHAPE(3, 2), AG_SHAPE(1, 2, 1, 3)};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+        for (size_t j = 0; j < sizeof shapes / sizeof *shapes; j++) {
+            int64_t m = shape_count(shapes[i]), n = shape_count(shapes[j]);
+            if (m * n > 24) continue;
+            double *zeros = new_numbers(n);
+            ag_var x = ag_tensor(t, zeros, shapes[j]), matrix = ag_constant_tensor(t, a, AG_SHAPE(m, n));
+            ag_var y = ag_reshape(ag_matmul(matrix, ag_reshape(x, AG_SHAPE(n))), shapes[i]);
+            check_values("jacobian", ag_jacobian(y, x), joined(shapes[i], shapes[j]), a, 1e-15);
+            if (m == 1) {
+                ag_var q = ag_square(ag_reshape(y, (ag_shape){0}));
+                double *want = new_numbers(n * n);
+                for (int64_t k = 0; k < n * n; k++) want[k] = 2 * a[k / n] * a[k % n];
+                check_values("hessian", ag_hessian(q, x), joined(shapes[j], shapes[j]), want, 1e-14);
+                free(want);
+            }
+            free(zeros);
+        }
+    }
+    ag_tape_free(t);
+}
+
+/* d/dx (x * d/dy (x + y)) = 1, and the like in all mixes of modes; Siskind & Pearlmutter 2005. */
+static ag_var derivative(ag_var y, ag_var x, bool forward) {
+    ag_var d, one = ag_num(1);
+    if (forward) ag_jvp(&y, 1, &x, &one, 1, &d);
+    else ag_gradient(y, &x, 1, &d);
+    return d;
+}
+
+static void perturbations_are_not_confused(void **unused) {
+    (void)unused;
+    for (int mode = 0; mode < 4; mode++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        bool inner = mode & 1, outer = mode & 2;
+        ag_var x = ag_input(t, 1), y = ag_input(t, 1);
+        ag_var z = ag_mul(x, derivative(ag_add(x, y), y, inner));
+        check_number("d/dx (x d/dy (x + y))", ag_value(derivative(z, x, outer)), 1);
+        z = ag_mul(x, derivative(ag_mul(x, y), y, inner));
+        check_number("d/dx (x d/dy (x y))", ag_value(derivative(z, x, outer)), 2);
+        z = derivative(ag_mul(ag_mul(x, x), ag_sin(ag_mul(x, y))), y, inner); /* x^3 cos(x y) */
+        check_number("d/dx x^3 cos(x y)", ag_value(derivative(z, x, outer)), 3 * cos(1) - sin(1));
+        /* the variable itself, named by its derivative: d/dx (x d/dx' (x' x) at x' = x) */
+        ag_var copy = ag_mul(x, 1);
+        z = ag_mul(x, derivative(ag_mul(copy, x), copy, inner));
+        check_number("d/dx (x d/dx' (x' x))", ag_value(derivative(z, x, outer)), 2);
+        const double data[2] = {2, 3};
+        ag_var v = ag_tensor(t, data, AG_SHAPE(2)), w = ag_tensor(t, data, AG_SHAPE(2));
+        ag_var s = ag_sum(ag_mul(ag_mul(v, w), w)), g = v, h;
+        ag_gradient(s, &w, 1, &g); /* 2 v w */
+        ag_gradient(ag_vdot(g, v), &v, 1, &h); /* 4 v w */
+        check_read("tensors", h, (double[]){16, 36});
+        check_fine("nested derivatives", t);
+        ag_tape_free(t);
+    }
+}
+
+/* Derivatives of derivatives to order 8: of x^8, and of exp. */
+static void high_orders(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 1.5), y = ag_pow(x, 8), e = ag_exp(ag_mul(x, 2));
+    double factor = 1;
+    for (int k = 1; k <= 8; k++) {
+        y = derivative(y, x, k % 2);
+        e = derivative(e, x, k % 3 == 0);
+        factor *= 9 - k;
+        check_number("x^8", ag_value(y) / pow(1.5, 8 - k), factor);
+        check_number("exp 2x", ag_value(e) / exp(3), pow(2, k));
+    }
+    check_number("x^8", ag_value(derivative(y, x, false)), 0);
+    ag_tape_free(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves),
+        cmocka_unit_test(only_leaves_can_be_set),
+        cmocka_unit_test(pausing),
+        cmocka_unit_test(detaching),
+        cmocka_unit_test(rewinding),
+        cmocka_unit_test(stale_vars),
+        cmocka_unit_test(nested_marks),
+        cmocka_unit_test(constants_around_marks),
+        cmocka_unit_test(clearing),
+        cmocka_unit_test(trimming),
+        cmocka_unit_test(statistics),
+        cmocka_unit_test(long_tapes),
+        cmocka_unit_test(many_constants),
+        cmocka_unit_test(many_numbers),
+        cmocka_unit_test(sweeping),
+        cmocka_unit_test(accumulating),
+        cmocka_unit_test(accumulating_over_rewinds),
+        cmocka_unit_test(zero_sizes),
+        cmocka_unit_test(rank_eight),
+        cmocka_unit_test(two_tapes),
+        cmocka_unit_test(gradients_of_intermediates),
+        cmocka_unit_test(gradients_through_views_of_scalars),
+        cmocka_unit_test(jacobians),
+        cmocka_unit_test(perturbations_are_not_confused),
+        cmocka_unit_test(high_orders),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
