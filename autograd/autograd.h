@@ -42,7 +42,11 @@ extern "C" {
 #if defined(__GNUC__)
 #define AG_LIKELY_(c) __builtin_expect(!!(c), 1)
 #define AG_FORMAT_(f, a) __attribute__((format(printf, f, a)))
+#define AG_INLINE_ static inline __attribute__((always_inline))
+#define AG_KNOWN_(c) __builtin_constant_p(c)
 #else
+#define AG_INLINE_ static inline
+#define AG_KNOWN_(c) true
 #define AG_LIKELY_(c) (c)
 #define AG_FORMAT_(f, a)
 #endif
@@ -277,20 +281,20 @@ typedef struct ag_head_ {
     uint32_t top;    /* the next slot to write */
     uint32_t limit;  /* record inline only while top < limit; 0 in error, when paused, and for f32 */
     uint64_t reject; /* bits that no active scalar of now has in its place */
-    uint64_t stamp;  /* place of a new scalar, without its slot */
+    uint32_t stamp;  /* upper half of a new scalar's place */
 } ag_head_;
 
 /* A plain number as a var. */
-static inline ag_var ag_num(double number) {
+AG_INLINE_ ag_var ag_num(double number) {
     ag_var v = {NULL, 0};
     memcpy(&v.place, &number, sizeof number);
     return v;
 }
-static inline ag_var ag_same_(ag_var x) { return x; }
+AG_INLINE_ ag_var ag_same_(ag_var x) { return x; }
 
 #define AG_HEAD_(v) ((ag_head_ *)(void *)(v).tape)
 
-static inline ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b, uint32_t c, double value) {
+AG_INLINE_ ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b, uint32_t c, double value) {
     ag_head_ *h = (ag_head_ *)(void *)tape;
     ag_instruction_ *i = h->next;
     i->head = op;
@@ -298,59 +302,65 @@ static inline ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b
     i->b = b;
     i->c = c;
     h->next = i + 1;
-    ag_var r = {tape, h->stamp | h->top};
-    h->values[h->top++] = value;
+    uint32_t slot = h->top++;
+    h->values[slot] = value;
+    ag_var r = {tape, (uint64_t)h->stamp << 32 | slot};
     return r;
 }
 /* A constant takes a slot and no instruction: the instruction before it counts the slots that follow its own. */
-static inline uint32_t ag_push_constant_(ag_tape *tape, double value) {
+AG_INLINE_ uint32_t ag_push_constant_(ag_tape *tape, double value) {
     ag_head_ *h = (ag_head_ *)(void *)tape;
     h->next[-1].head += 256;
     h->values[h->top] = value;
     return h->top++;
 }
-static inline double ag_num_value_(ag_var v) {
+AG_INLINE_ double ag_num_value_(ag_var v) {
     double d;
     memcpy(&d, &v.place, sizeof d);
     return d;
 }
-static inline bool ag_is_fast_(ag_var x) {
+AG_INLINE_ bool ag_is_fast_(ag_var x) {
     return x.tape != NULL && (x.place & AG_HEAD_(x)->reject) == 0 && AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
 }
-static inline bool ag_is_fast2_(ag_var x, ag_var y) {
+AG_INLINE_ bool ag_is_fast2_(ag_var x, ag_var y) {
     return x.tape != NULL && x.tape == y.tape && ((x.place | y.place) & AG_HEAD_(x)->reject) == 0 &&
            AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
 }
 /* x may join a number: one more slot, and room to count it. */
-static inline bool ag_is_fast_num_(ag_var x) {
+AG_INLINE_ bool ag_is_fast_num_(ag_var x) {
     return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 1 && AG_HEAD_(x)->next[-1].head < 0xffffff00u;
 }
 #define AG_SLOT_(v) ((uint32_t)(v).place)
 #define AG_AT_(v) (AG_HEAD_(v)->values[AG_SLOT_(v)])
 
+/* Inlined wherever they are called, so that a value passes from one operation to the next in a register. The branches for
+ * numbers are there only where the compiler sees the number. */
+#define AG_IS_NUM_(v) (AG_KNOWN_((v).tape == NULL) && (v).tape == NULL)
 #define AG_INLINE2_(name, NAME, value)                                                                                 \
-    static inline ag_var ag_##name##_(ag_var x, ag_var y) {                                                            \
-        if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                          \
+    AG_INLINE_ ag_var ag_##name##_(ag_var x, ag_var y) {                                                               \
+        if (AG_IS_NUM_(y)) {                                                                                           \
+            if (ag_is_fast_num_(x)) {                                                                                  \
+                double a = AG_AT_(x), b = ag_num_value_(y);                                                            \
+                uint32_t slot = ag_push_constant_(x.tape, b);                                                          \
+                return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), slot, 0, value);                                       \
+            }                                                                                                          \
+        } else if (AG_IS_NUM_(x)) {                                                                                    \
+            if (ag_is_fast_num_(y)) {                                                                                  \
+                double a = ag_num_value_(x), b = AG_AT_(y);                                                            \
+                uint32_t slot = ag_push_constant_(y.tape, a);                                                          \
+                return ag_push_(y.tape, AG_##NAME, slot, AG_SLOT_(y), 0, value);                                       \
+            }                                                                                                          \
+        } else if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                   \
             double a = AG_AT_(x), b = AG_AT_(y);                                                                       \
-            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), 0, value);                                              \
-        }                                                                                                              \
-        if (y.tape == NULL && ag_is_fast_num_(x)) {                                                                    \
-            double a = AG_AT_(x), b = ag_num_value_(y);                                                                \
-            uint32_t slot = ag_push_constant_(x.tape, b);                                                              \
-            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), slot, 0, value);                                                \
-        }                                                                                                              \
-        if (x.tape == NULL && ag_is_fast_num_(y)) {                                                                    \
-            double a = ag_num_value_(x), b = AG_AT_(y);                                                                \
-            uint32_t slot = ag_push_constant_(y.tape, a);                                                              \
-            return ag_push_(y.tape, AG_##NAME, slot, AG_SLOT_(y), 0, value);                                                \
+            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), 0, value);                                    \
         }                                                                                                              \
         return ag_apply2_(AG_##NAME, x, y);                                                                            \
     }
 #define AG_INLINE3_(name, NAME, value)                                                                                 \
-    static inline ag_var ag_##name##_(ag_var x, ag_var y, ag_var z) {                                                  \
-        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.place & AG_HEAD_(x)->reject) == 0)) {               \
+    AG_INLINE_ ag_var ag_##name##_(ag_var x, ag_var y, ag_var z) {                                                     \
+        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.place & AG_HEAD_(x)->reject) == 0)) {              \
             double a = AG_AT_(x), b = AG_AT_(y), c = AG_AT_(z);                                                        \
-            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), AG_SLOT_(z), value);                                         \
+            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), AG_SLOT_(z), value);                          \
         }                                                                                                              \
         return ag_apply3_(AG_##NAME, x, y, z);                                                                         \
     }
@@ -364,8 +374,7 @@ AG_INLINE3_(fnma, FNMA, c - a * b)
 #undef AG_INLINE3_
 
 /* Operations of one operand. */
-#define AG_OP1(NAME, name, ...)                                                                                        \
-    static inline ag_var ag_##name(ag_var x) { return ag_apply1_(AG_##NAME, x); }
+#define AG_OP1(NAME, name, ...) AG_API ag_var ag_##name(ag_var x);
 #define AG_OP2(NAME, ...)
 #define AG_OP3(NAME, ...)
 #include <autograd/ops/elementwise.def>

@@ -5,10 +5,11 @@
 
 #include <math.h>
 
-/* The saved bytes: `head` doubles for each row, then the rows' unnormalised probabilities. */
-static bool set_saved_size(ag_call *call, const char *what, int64_t rows, int64_t classes, int64_t head) {
+/* The saved bytes: two doubles for each row, what logits are shifted by and the sum of the unnormalised probabilities;
+ * then those probabilities. */
+static bool set_saved_size(ag_call *call, const char *what, int64_t rows, int64_t classes) {
     int64_t heads, exps, size;
-    if (ag_multiply_sizes(rows, head * (int64_t)sizeof(double), &heads) && ag_multiply_sizes(rows, classes, &exps) &&
+    if (ag_multiply_sizes(rows, 2 * sizeof(double), &heads) && ag_multiply_sizes(rows, classes, &exps) &&
         ag_multiply_sizes(exps, (int64_t)ag_type_size(call->type), &exps) && heads <= INT64_MAX - exps) {
         size = heads + exps;
         call->saved_size = (size_t)size;
@@ -50,21 +51,20 @@ static bool labels_shape(ag_call *call) {
         }
         return false;
     }
-    return set_saved_size(call, what, rows, classes, 1);
+    return set_saved_size(call, what, rows, classes);
 }
 
 static bool labels_forward(const ag_call *call) {
-    const ag_kernels *kernels = ag_kernels_for(call->type);
     const int64_t *labels = call->params;
     int64_t rows = call->out.view->count, classes = class_count(call);
-    double *sums = call->saved;
+    double *heads = call->saved;
+    void *exps = heads + 2 * rows;
+    ag_softmax_exps(call, heads, exps);
     for (int64_t i = 0; i < rows; i++) {
-        void *x = ag_element(call->type, call->in[0].data, i * classes);
-        void *exps = ag_element(call->type, sums + rows, i * classes);
-        double shift;
-        ag_softmax_exps(kernels, call->type, classes, exps, x, &shift, &sums[i]);
-        double loss = isfinite(shift) ? log(sums[i]) - (ag_load(call->type, x, labels[i]) - shift)
-                                      : log(1 / ag_load(call->type, exps, labels[i]));
+        int64_t at = i * classes + labels[i];
+        double shift = heads[2 * i], sum = heads[2 * i + 1];
+        double loss = isfinite(shift) ? log(sum) - (ag_load(call->type, call->in[0].data, at) - shift)
+                                      : log(1 / ag_load(call->type, exps, at));
         ag_store(call->type, call->out.data, i, loss);
     }
     return true;
@@ -73,8 +73,8 @@ static bool labels_forward(const ag_call *call) {
 /* One row's adjoint, w (p - 1 at the label). */
 static void labels_adjoint_row(const ag_call *call, const ag_kernels *kernels, int64_t row, int64_t label, double w) {
     int64_t rows = call->out.view->count, classes = class_count(call);
-    double sum = ((const double *)call->saved)[row];
-    void *exps = ag_element(call->type, (double *)call->saved + rows, row * classes);
+    double sum = ((const double *)call->saved)[2 * row + 1];
+    void *exps = ag_element(call->type, (double *)call->saved + 2 * rows, row * classes);
     void *to = ag_element(call->type, call->in_adjoint[0].data, row * classes);
     bool fresh = call->fresh & 1;
     if (w == 0 || ag_load(call->type, call->out.data, row) == HUGE_VAL) {
@@ -147,7 +147,7 @@ typedef struct row {
     ag_type type;
     int64_t classes;
     void *x, *q, *exps;
-    double shift, sum;
+    double shift, sum, log_sum;
 } row;
 
 static row row_of(const ag_call *call, int64_t i) {
@@ -160,12 +160,13 @@ static row row_of(const ag_call *call, int64_t i) {
                  .q = ag_element(call->type, call->in[1].data, i * classes),
                  .exps = ag_element(call->type, (double *)call->saved + 2 * rows, i * classes),
                  .shift = heads[2 * i],
-                 .sum = heads[2 * i + 1]};
+                 .sum = heads[2 * i + 1],
+                 .log_sum = log(heads[2 * i + 1])};
 }
 
 static double log_probability(const row *r, int64_t j) {
     if (!isfinite(r->shift)) return log(ag_load(r->type, r->exps, j));
-    return ag_load(r->type, r->x, j) - r->shift - log(r->sum);
+    return ag_load(r->type, r->x, j) - r->shift - r->log_sum;
 }
 
 /* The logarithms of up to AG_BLOCK probabilities from `first` on; returns how many. */
@@ -174,7 +175,7 @@ static size_t log_probabilities(const row *r, int64_t first, void *out) {
     if (isfinite(r->shift)) {
         memcpy(out, ag_element(r->type, r->x, first), width * ag_type_size(r->type));
         r->kernels->add_value(width, out, -r->shift);
-        r->kernels->add_value(width, out, -log(r->sum));
+        r->kernels->add_value(width, out, -r->log_sum);
     } else {
         r->kernels->value[AG_LOG](width, out, ag_element(r->type, r->exps, first), NULL, NULL);
     }
@@ -190,19 +191,48 @@ static bool soft_shape(ag_call *call) {
         return false;
     }
     int64_t rows = losses(call, what);
-    return rows >= 0 && set_saved_size(call, what, rows, class_count(call), 2);
+    return rows >= 0 && set_saved_size(call, what, rows, class_count(call));
+}
+
+/* The loss of a row that is too short for kernels; not finite where a probability or its logarithm is not. Inlined for
+ * each type, like the next one. */
+static inline __attribute__((always_inline)) double short_loss(ag_type type, const row *r) {
+    double even = 0, odd = 0;
+    for (int64_t j = 0; j < r->classes; j += 2) {
+        even -= ag_load(type, r->q, j) * (ag_load(type, r->x, j) - r->shift - r->log_sum);
+        if (j + 1 < r->classes) {
+            odd -= ag_load(type, r->q, j + 1) * (ag_load(type, r->x, j + 1) - r->shift - r->log_sum);
+        }
+    }
+    return even + odd;
+}
+
+/* The adjoint of such a row's logits; false, with nothing done, if there is anything infinite or masked. */
+static inline __attribute__((always_inline)) bool short_logits(ag_type type, const row *r, double w, void *to) {
+    double sum = 0, least = 0;
+    for (int64_t j = 0; j < r->classes; j++) {
+        double x = ag_load(type, r->x, j) - r->shift;
+        sum += ag_load(type, r->q, j);
+        least = x < least ? x : least;
+    }
+    double scale = w * sum / r->sum;
+    if (!isfinite(scale) || !isfinite(w) || !isfinite(r->shift) || least == -HUGE_VAL) return false;
+    for (int64_t j = 0; j < r->classes; j++) {
+        double added = scale * ag_load(type, r->exps, j) - w * ag_load(type, r->q, j);
+        ag_store(type, to, j, ag_load(type, to, j) + added);
+    }
+    return true;
 }
 
 static bool soft_forward(const ag_call *call) {
     double *heads = call->saved;
+    ag_softmax_exps(call, heads, heads + 2 * call->out.view->count);
     for (int64_t i = 0; i < call->out.view->count; i++) {
         row r = row_of(call, i);
-        ag_softmax_exps(r.kernels, r.type, r.classes, r.exps, r.x, &r.shift, &r.sum);
-        heads[2 * i] = r.shift;
-        heads[2 * i + 1] = r.sum;
         ag_buffer logs;
         double loss = 0;
-        for (int64_t j = 0; j < r.classes; j += AG_BLOCK) {
+        if (r.classes <= AG_SHORT_ROW) loss = r.type == AG_F64 ? short_loss(AG_F64, &r) : short_loss(AG_F32, &r);
+        for (int64_t j = 0; r.classes > AG_SHORT_ROW && j < r.classes; j += AG_BLOCK) {
             size_t width = log_probabilities(&r, j, logs);
             loss -= r.kernels->dot(width, logs, ag_element(r.type, r.q, j));
         }
@@ -220,6 +250,9 @@ static bool soft_forward(const ag_call *call) {
 /* Logits: w (p sum(q) - q), masked entries left out. */
 static void add_to_logits(const row *r, double w, void *to) {
     size_t n = (size_t)r->classes;
+    if (n <= AG_SHORT_ROW) {
+        if (r->type == AG_F64 ? short_logits(AG_F64, r, w, to) : short_logits(AG_F32, r, w, to)) return;
+    }
     double sum = r->kernels->sum(n, r->q);
     if (isfinite(w * sum) && isfinite(w) && isfinite(r->shift) && r->kernels->min(n, r->x) != -HUGE_VAL) {
         r->kernels->add_scaled(n, to, w * sum / r->sum, r->exps);

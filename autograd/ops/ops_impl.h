@@ -19,7 +19,6 @@ typedef struct ag_op_info {
     } range[3]; /* inside the domain, for tests */
     double (*value)(double x, double y, double z);
     float (*value_f32)(float x, float y, float z);
-    double (*both)(double x, double *p); /* of one operand: value and partial together */
     /* p[k]: partial by operand k; r is the value. */
     void (*partials)(double x, double y, double z, double r, double p[3]);
     void (*partials_f32)(float x, float y, float z, float r, float p[3]);

@@ -18,15 +18,68 @@ static void softmax_edge(ag_type type, int64_t count, int64_t stride, void *out,
     }
 }
 
-void ag_softmax_exps(const ag_kernels *kernels, ag_type type, int64_t n, void *exps, const void *x, double *shift,
-                     double *sum) {
-    *shift = kernels->max((size_t)n, x);
+/* A row's exps = exp(x - shift), shift its greatest element, and their sum; at the edges exps are the probabilities. */
+static void exps_of_row(const ag_block *b, double *shift, double *sum) {
+    void *x = ag_piece_of(b, b->call->in[0].data, 0), *exps = ag_piece_of(b, b->call->out.data, 0);
+    *shift = b->kernels->max((size_t)b->count, x);
     if (isfinite(*shift)) {
-        *sum = kernels->exp_shifted((size_t)n, exps, x, *shift);
+        *sum = b->kernels->exp_shifted((size_t)b->count, exps, x, *shift);
     } else {
-        softmax_edge(type, n, 1, exps, x, *shift, false);
+        softmax_edge(b->type, b->count, 1, exps, x, *shift, false);
         *sum = 1;
     }
+}
+
+/* The same for columns, without what is special at the edges. */
+static void exps_of_columns(const ag_block *b, void *shift, void *sum) {
+    const ag_kernels *kernels = b->kernels;
+    ag_fold(b, AG_MAX, shift);
+    ag_repeat(b, shift);
+    memset(sum, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        size_t n = ag_piece(b, i);
+        void *to = ag_piece_of(b, b->call->out.data, i);
+        kernels->value[AG_SUB](n, to, ag_piece_of(b, b->call->in[0].data, i), shift, NULL);
+        kernels->value[AG_EXP](n, to, to, NULL, NULL);
+        kernels->add_to(n, sum, to);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, sum);
+}
+
+/* What is special: columns whose greatest element is not finite. */
+static void edges_of_columns(const ag_block *b, const void *shift, bool logs) {
+    void *x = b->call->in[0].data, *out = b->call->out.data;
+    for (int64_t j = 0; j < b->width; j++) {
+        double m = ag_load(b->type, shift, j);
+        if (isfinite(m)) continue;
+        softmax_edge(b->type, b->count, b->stride, ag_element(b->type, out, b->x + j), ag_element(b->type, x, b->x + j),
+                     m, logs);
+    }
+}
+
+static bool exps_block(const ag_block *b) {
+    double *heads = (double *)b->call->saved + 2 * b->y;
+    if (b->stride == 1) {
+        exps_of_row(b, &heads[0], &heads[1]);
+        return true;
+    }
+    ag_buffer shift, sum;
+    exps_of_columns(b, shift, sum);
+    edges_of_columns(b, shift, false);
+    for (int64_t j = 0; j < b->width; j++) {
+        heads[2 * j] = ag_load(b->type, shift, j);
+        heads[2 * j + 1] = isfinite(heads[2 * j]) ? ag_load(b->type, sum, j) : 1;
+    }
+    return true;
+}
+
+void ag_softmax_exps(const ag_call *call, double *heads, void *exps) {
+    ag_reduction over = {1u << (call->in[0].view->rank - 1), true};
+    ag_call rows = *call;
+    rows.params = &over;
+    rows.out = (ag_array){exps, call->in[0].view};
+    rows.saved = heads;
+    (void)ag_reduce_blocks(&rows, AG_FORWARD | AG_WHOLE, exps_block);
 }
 
 /* ---- values ---- */
@@ -37,9 +90,9 @@ static bool softmax_shape(ag_call *call) {
 }
 
 static bool softmax_row(const ag_block *b) {
-    void *x = ag_piece_of(b, b->call->in[0].data, 0), *out = ag_piece_of(b, b->call->out.data, 0);
     double shift, sum;
-    ag_softmax_exps(b->kernels, b->type, b->count, out, x, &shift, &sum);
+    exps_of_row(b, &shift, &sum);
+    void *out = ag_piece_of(b, b->call->out.data, 0);
     if (sum != 1) b->kernels->scale((size_t)b->count, out, 1 / sum, out);
     return true;
 }
@@ -65,39 +118,22 @@ static bool log_softmax_row(const ag_block *b) {
 
 static bool columns(const ag_block *b, bool logs) {
     const ag_kernels *kernels = b->kernels;
-    void *x = b->call->in[0].data, *out = b->call->out.data;
-    ag_buffer most, sum;
-    bool edge[AG_BLOCK];
+    ag_buffer shift, sum;
     if (b->count == 0) return true;
-    ag_fold(b, AG_MAX, most);
-    for (int64_t j = 0; j < b->width; j++) edge[j] = !isfinite(ag_load(b->type, most, j));
-    ag_repeat(b, most);
-    memset(sum, 0, ag_piece(b, 0) * ag_type_size(b->type));
-    for (int64_t i = 0; i < b->count; i += b->copies) {
-        size_t n = ag_piece(b, i);
-        void *to = ag_piece_of(b, out, i);
-        kernels->value[AG_SUB](n, to, ag_piece_of(b, x, i), most, NULL);
-        kernels->value[AG_EXP](n, to, to, NULL, NULL);
-        kernels->add_to(n, sum, to);
-    }
-    ag_fold_copies(b, AG_ADD, b->copies, sum);
+    exps_of_columns(b, shift, sum);
     kernels->value[logs ? AG_LOG : AG_RECIP]((size_t)b->width, sum, sum, NULL, NULL);
     ag_repeat(b, sum);
     for (int64_t i = 0; i < b->count; i += b->copies) {
         size_t n = ag_piece(b, i);
-        void *to = ag_piece_of(b, out, i);
+        void *to = ag_piece_of(b, b->call->out.data, i);
         if (logs) {
-            kernels->value[AG_SUB](n, to, ag_piece_of(b, x, i), most, NULL);
+            kernels->value[AG_SUB](n, to, ag_piece_of(b, b->call->in[0].data, i), shift, NULL);
             kernels->value[AG_SUB](n, to, to, sum, NULL);
         } else {
             kernels->value[AG_MUL](n, to, to, sum, NULL);
         }
     }
-    for (int64_t j = 0; j < b->width; j++) {
-        if (!edge[j]) continue;
-        softmax_edge(b->type, b->count, b->stride, ag_element(b->type, out, b->x + j), ag_element(b->type, x, b->x + j),
-                     ag_load(b->type, most, j), logs);
-    }
+    edges_of_columns(b, shift, logs);
     return true;
 }
 

@@ -4,10 +4,10 @@
 
 #include "reduce_impl.h"
 
-/* One row's unnormalised probabilities: exps = exp(x - shift), shift the greatest of x, and their sum. If shift is not
- * finite, exps are the probabilities (softmax.c says which) and sum is 1. */
-void ag_softmax_exps(const ag_kernels *kernels, ag_type type, int64_t n, void *exps, const void *x, double *shift,
-                     double *sum);
+/* Unnormalised probabilities of the first operand's rows: exps = exp(x - shift), shift the greatest of the row, and
+ * their sum; heads has shift and sum of each row. If shift is not finite, exps are the probabilities (softmax.c says
+ * which) and sum is 1. */
+void ag_softmax_exps(const ag_call *call, double *heads, void *exps);
 
 /* Recorded, for y = log_softmax(x) over an axis: the tangent along v, and the adjoint of x from that of y. */
 ag_var ag_log_softmax_tangent(ag_var y, ag_var v, const ag_reduction *over);

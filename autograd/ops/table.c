@@ -7,27 +7,13 @@
 #include "numeric_impl.h"
 #include "scalar_functions.inc"
 
-/* Value and partial together, so that sin and cos of one argument, say, are computed as one. */
-#define AG_OP1(NAME, name, ...)                                                                                        \
-    static double both_##name(double x, double *p) {                                                                   \
-        double r = n_##name(x);                                                                                        \
-        *p = p0_##name(x, 0, 0, r);                                                                                    \
-        return r;                                                                                                      \
-    }
-#define AG_OP2(...)
-#define AG_OP3(...)
-#include "elementwise.def"
-#undef AG_OP1
-#undef AG_OP2
-#undef AG_OP3
-
 #define R(low, high) {low, high}
 #define AG_ROW_(NAME, form_, n, traits_, edge_, id)                                                                    \
     .enumerator = "AG_" #NAME, .name = #id, .form = form_, .edge = edge_, .arity = n, .traits = traits_,               \
     .value = value_##id, .partials = partials_##id, .value_f32 = ag_value_f32_##id, .partials_f32 = ag_partials_f32_##id
 const ag_op_info ag_op_table[AG_OPCODES] = {
 #define AG_OP1(NAME, name, form, value, dx, rx, traits, edge)                                                          \
-    [AG_##NAME] = {AG_ROW_(NAME, form, 1, traits, edge, name), .both = both_##name, .range = {rx}},
+    [AG_##NAME] = {AG_ROW_(NAME, form, 1, traits, edge, name), .range = {rx}},
 #define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge)                                                  \
     [AG_##NAME] = {AG_ROW_(NAME, form, 2, traits, edge, name), .range = {rx, ry}},
 #define AG_OP3(NAME, name, form, value, dx, dy, dz, rx, ry, rz, traits, edge)                                          \

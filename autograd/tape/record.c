@@ -1,6 +1,10 @@
 /* Recording: checking operands, leaves, scalar operations outside the inline path, and room for tensors. */
 #include "tape_impl.h"
 
+#define T double
+#define M(function) function
+#include "../ops/numeric_impl.h"
+
 /* ---- operands ---- */
 
 ag_tape *ag_tape_of(const ag_var *v, int n) {
@@ -99,8 +103,9 @@ static double scalar_value(const ag_tape *t, const ag_op_info *info, const ag_op
     for (int k = 0; k < info->arity; k++) x[k] = ag_load(t->type, t->values.base, in[k].slot);
     if (t->type == AG_F64) {
         if (info->arity > 1) return info->value(x[0], x[1], x[2]);
-        double p, r = info->both(x[0], &p);
-        put_f64(partial, p);
+        double p[3], r = info->value(x[0], x[1], x[2]);
+        info->partials(x[0], 0, 0, r, p);
+        put_f64(partial, p[0]);
         return r;
     }
     float r = info->value_f32((float)x[0], (float)x[1], (float)x[2]);
@@ -147,22 +152,30 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
     return scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, n);
 }
 
-ag_var ag_apply1_(ag_opcode op, ag_var x) {
-    if (AG_LIKELY_(ag_is_fast_(x))) {
-        double p, r = ag_op_table[op].both(AG_AT_(x), &p);
-        uint32_t words[2];
-        put_f64(words, p);
-        return ag_push_(x.tape, op, AG_SLOT_(x), words[0], words[1], r);
+ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }
+
+/* Value and partial are computed together: sin and cos of one argument, say, as one. */
+#define AG_OP1(NAME, name, ...)                                                                                        \
+    ag_var ag_##name(ag_var x) {                                                                                       \
+        if (!AG_LIKELY_(ag_is_fast_(x))) return ag_apply1_(AG_##NAME, x);                                              \
+        const double a = AG_AT_(x), r = n_##name(a);                                                                   \
+        uint32_t words[2];                                                                                             \
+        put_f64(words, p0_##name(a, 0, 0, r));                                                                         \
+        return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), words[0], words[1], r);                                        \
     }
-    return apply(op, &x, 1);
-}
+#define AG_OP2(...)
+#define AG_OP3(...)
+#include "../ops/elementwise.def"
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
 
 ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
     if (AG_LIKELY_(ag_is_fast2_(x, y))) {
         double r = ag_op_table[op].value(AG_AT_(x), AG_AT_(y), 0);
         return ag_push_(x.tape, op, AG_SLOT_(x), AG_SLOT_(y), 0, r);
     }
-    if (op == AG_POW && !y.tape && ag_num_value_(y) == 2) return ag_apply1_(AG_SQUARE, x);
+    if (op == AG_POW && !y.tape && ag_num_value_(y) == 2) return ag_square(x);
     return apply(op, (ag_var[]){x, y}, 2);
 }
 

@@ -4,7 +4,7 @@
 /* ---- elementwise ---- */
 
 #define AG_OP1(NAME, name, ...)                                                                                        \
-    static inline ag_var v_##name(ag_var x) { return ag_apply1_(AG_##NAME, x); }
+    static inline ag_var v_##name(ag_var x) { return ag_##name(x); }
 #define AG_OP2(NAME, name, ...)                                                                                        \
     static inline ag_var v_##name(ag_var x, ag_var y) { return ag_apply2_(AG_##NAME, x, y); }
 #define AG_OP3(NAME, name, ...)                                                                                        \

@@ -1,12 +1,5 @@
-/* The reverse sweep: where adjoints start, and f64. */
+/* The reverse sweep: where it starts, what adjoints are before it, and which loop does it. */
 #include "sweep_impl.h"
-
-#define T double
-#define M(function) function
-#define SWEEP_ sweep_f64
-#include "../ops/numeric_impl.h"
-#include "sweep.inc"
-#undef T
 
 /* ---- from slots to instructions ---- */
 
@@ -181,6 +174,23 @@ static void add_seed(ag_tape *t, const ag_seeded *s) {
     ag_strided_add(t->type, to->rank, to->dim, adjoint, to->stride, from, !v || v->count == 1 ? zeros : v->stride);
 }
 
+bool ag_sweep_node(ag_tape *t, ag_node *node) {
+    if (ag_bases(t)[node->base].epoch != t->epoch) return true; /* no adjoint arrived */
+    return node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
+}
+
+/* The loop compiled for the instruction set that the tape's kernels use. */
+static ag_sweep_loop *loop_for(const ag_tape *t) {
+    bool f64 = t->type == AG_F64;
+#ifdef AG_HAVE_V4
+    if (strcmp(t->kernels->isa, "v4") == 0) return f64 ? ag_sweep_f64_v4 : ag_sweep_f32_v4;
+#endif
+#ifdef AG_HAVE_V3
+    if (strcmp(t->kernels->isa, "v3") == 0) return f64 ? ag_sweep_f64_v3 : ag_sweep_f32_v3;
+#endif
+    return f64 ? ag_sweep_f64_base : ag_sweep_f32_base;
+}
+
 void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) {
     ag_tape *t = ag_tape_of(ys, n);
     if (!t || t->status != AG_OK) return;
@@ -197,8 +207,7 @@ void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) 
     if (n != 1) ag_scratch_free(t, list);
     if (!ok) return;
     uint32_t top = ag_next_slot(t, ag_instructions(t) + last, last_slot);
-    if (t->type == AG_F64) sweep_f64(t, last, top);
-    else ag_sweep_f32(t, last, top);
+    loop_for(t)(t, last, top);
 }
 
 void ag_backward(ag_var y) { ag_sweep(&y, NULL, 1, AG_RESET); }

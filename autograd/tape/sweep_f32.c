@@ -1,10 +1,9 @@
-/* The reverse sweep of f32 tapes. */
+/* The reverse sweep of f32 tapes; compiled for each instruction set, as AG_ISA says. */
 #include "sweep_impl.h"
 
 #define T float
 #define M(function) function##f
-#define SWEEP_ sweep
+#define FMA_ __builtin_fmaf
+#define SWEEP_ AG_SWEEP_NAME(f32, AG_ISA)
 #include "../ops/numeric_impl.h"
 #include "sweep.inc"
-
-void ag_sweep_f32(ag_tape *t, uint32_t last, uint32_t top) { sweep(t, last, top); }

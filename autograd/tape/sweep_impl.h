@@ -1,14 +1,17 @@
-/* What the sweeps of both precisions share. */
+/* What the sweeps of both precisions and all instruction sets share. */
 #ifndef AG_SWEEP_IMPL_H
 #define AG_SWEEP_IMPL_H
 
 #include "tape_impl.h"
 
-void ag_sweep_f32(ag_tape *t, uint32_t last, uint32_t top);
+#define AG_SWEEP_NAME(type, isa) AG_SWEEP_PASTE_(type, isa)
+#define AG_SWEEP_PASTE_(type, isa) ag_sweep_##type##_##isa
 
-static inline bool sweep_node(ag_tape *t, ag_node *node) {
-    if (ag_bases(t)[node->base].epoch != t->epoch) return true; /* no adjoint arrived */
-    return node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
-}
+/* From instruction `last` down; `top` is the slot after it and the constants that follow it. */
+typedef void ag_sweep_loop(ag_tape *t, uint32_t last, uint32_t top);
+ag_sweep_loop ag_sweep_f64_base, ag_sweep_f64_v3, ag_sweep_f64_v4, ag_sweep_f32_base, ag_sweep_f32_v3, ag_sweep_f32_v4;
+
+/* The adjoint of a tensor instruction. False after an error. */
+bool ag_sweep_node(ag_tape *t, ag_node *node);
 
 #endif

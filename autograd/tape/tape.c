@@ -116,7 +116,7 @@ static uint32_t stamp_after_rewind(uint32_t stamp) {
 }
 
 static void use_stamp(ag_tape *t, uint32_t stamp) {
-    t->head.stamp = (uint64_t)stamp << 32;
+    t->head.stamp = stamp;
     t->head.reject = (uint64_t)~stamp << 32;
 }
 
@@ -136,8 +136,6 @@ ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view) {
     return ag_make_var(t, slot, view | ag_section_of(t, slot)->stamp);
 }
 
-static uint32_t current_stamp(const ag_tape *t) { return (uint32_t)(t->head.stamp >> 32); }
-
 static bool push_section(ag_tape *t, uint32_t stamp) {
     uint64_t need = (t->section_count + (uint64_t)1) * sizeof(ag_section);
     if (!grow(t, "mark", &t->sections, need, MOST_SLOTS * sizeof(ag_section))) return false;
@@ -154,7 +152,7 @@ static void push_position(ag_tape *t) { ag_push_instruction(t, OP_LEAF, NOTHING,
 ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};
     if (!ag_make_room(t, "mark", 0, 1)) return (ag_mark){0, UINT32_MAX};
-    if (!push_section(t, stamp_after_rewind(current_stamp(t)))) return (ag_mark){0, UINT32_MAX};
+    if (!push_section(t, stamp_after_rewind(t->head.stamp))) return (ag_mark){0, UINT32_MAX};
     push_position(t);
     ag_set_limit(t);
     return (ag_mark){t->next_mark, t->section_count - 1};
@@ -177,7 +175,7 @@ void ag_tape_rewind(ag_tape *t, ag_mark mark) {
         return;
     }
     ag_section *s = &ag_sections(t)[mark.section];
-    s->stamp = stamp_after_rewind(current_stamp(t));
+    s->stamp = stamp_after_rewind(t->head.stamp);
     t->section_count = mark.section + 1;
     return_to(t, s);
     use_stamp(t, s->stamp);
@@ -207,7 +205,7 @@ static bool start(ag_tape *t) {
     t->head.next = ag_instructions(t);
     if (!ag_make_room(t, "tape", 0, 1)) return false;
     t->section_count = 0;
-    if (!push_section(t, stamp_after_clear(current_stamp(t)))) return false;
+    if (!push_section(t, stamp_after_clear(t->head.stamp))) return false;
     push_position(t);
     ag_set_limit(t);
     return true;
