@@ -269,10 +269,12 @@ AG_API ag_var ag_apply1_(ag_opcode op, ag_var x);
 AG_API ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y);
 AG_API ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z);
 
-/* One 16-byte instruction. Its result's slot follows from its place: see autograd/tape/tape_impl.h. */
+/* One 16-byte instruction; see autograd/tape/tape_impl.h. */
 typedef struct ag_instruction_ {
     uint32_t head, a, b, c;
 } ag_instruction_;
+/* In a head: an operation of two operands of which one is a plain number. */
+enum { AG_NUMBER_SECOND_ = 1 << 8, AG_NUMBER_FIRST_ = 2 << 8 };
 
 /* The first part of every tape: all that recording a scalar touches. */
 typedef struct ag_head_ {
@@ -307,13 +309,6 @@ AG_INLINE_ ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b, u
     ag_var r = {tape, (uint64_t)h->stamp << 32 | slot};
     return r;
 }
-/* A constant takes a slot and no instruction: the instruction before it counts the slots that follow its own. */
-AG_INLINE_ uint32_t ag_push_constant_(ag_tape *tape, double value) {
-    ag_head_ *h = (ag_head_ *)(void *)tape;
-    h->next[-1].head += 256;
-    h->values[h->top] = value;
-    return h->top++;
-}
 AG_INLINE_ double ag_num_value_(ag_var v) {
     double d;
     memcpy(&d, &v.place, sizeof d);
@@ -326,9 +321,11 @@ AG_INLINE_ bool ag_is_fast2_(ag_var x, ag_var y) {
     return x.tape != NULL && x.tape == y.tape && ((x.place | y.place) & AG_HEAD_(x)->reject) == 0 &&
            AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
 }
-/* x may join a number: one more slot, and room to count it. */
-AG_INLINE_ bool ag_is_fast_num_(ag_var x) {
-    return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 1 && AG_HEAD_(x)->next[-1].head < 0xffffff00u;
+/* One operand in slot a, the other a number in place of b and c. */
+AG_INLINE_ ag_var ag_push_num_(ag_tape *tape, uint32_t op, uint32_t a, double number, double value) {
+    uint32_t words[2];
+    memcpy(words, &number, sizeof number);
+    return ag_push_(tape, op, a, words[0], words[1], value);
 }
 #define AG_SLOT_(v) ((uint32_t)(v).place)
 #define AG_AT_(v) (AG_HEAD_(v)->values[AG_SLOT_(v)])
@@ -339,16 +336,14 @@ AG_INLINE_ bool ag_is_fast_num_(ag_var x) {
 #define AG_INLINE2_(name, NAME, value)                                                                                 \
     AG_INLINE_ ag_var ag_##name##_(ag_var x, ag_var y) {                                                               \
         if (AG_IS_NUM_(y)) {                                                                                           \
-            if (ag_is_fast_num_(x)) {                                                                                  \
+            if (AG_LIKELY_(ag_is_fast_(x))) {                                                                          \
                 double a = AG_AT_(x), b = ag_num_value_(y);                                                            \
-                uint32_t slot = ag_push_constant_(x.tape, b);                                                          \
-                return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), slot, 0, value);                                       \
+                return ag_push_num_(x.tape, AG_##NAME | AG_NUMBER_SECOND_, AG_SLOT_(x), b, value);                     \
             }                                                                                                          \
         } else if (AG_IS_NUM_(x)) {                                                                                    \
-            if (ag_is_fast_num_(y)) {                                                                                  \
+            if (AG_LIKELY_(ag_is_fast_(y))) {                                                                          \
                 double a = ag_num_value_(x), b = AG_AT_(y);                                                            \
-                uint32_t slot = ag_push_constant_(y.tape, a);                                                          \
-                return ag_push_(y.tape, AG_##NAME, slot, AG_SLOT_(y), 0, value);                                       \
+                return ag_push_num_(y.tape, AG_##NAME | AG_NUMBER_FIRST_, AG_SLOT_(y), a, value);                      \
             }                                                                                                          \
         } else if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                   \
             double a = AG_AT_(x), b = AG_AT_(y);                                                                       \

@@ -99,18 +99,27 @@ static void put_constants(ag_drawing *d, uint32_t from, uint32_t to) {
     for (uint32_t s = from; s < to; s++) put_leaf(d, s, VIEW_CONSTANT);
 }
 
+static void put_number(ag_drawing *d, double number, uint32_t to) {
+    fprintf(d->out, "  n%u [shape=box color=gray label=\"%.6g\"];\n  n%u -> s%u;\n", to, number, to, to);
+}
+
 static void put_instruction(ag_drawing *d, const ag_instruction_ *i, uint32_t slot) {
     ag_tape *t = d->t;
-    uint32_t op = i->head & 255;
+    uint32_t op = ag_op_of(i);
     if (op == OP_LEAF) {
         if (i->a < SCALAR_INPUT) put_leaf(d, slot, ag_bases(t)[i->a].view);
         else if (i->a == SCALAR_INPUT) put_leaf(d, slot, VIEW_SCALAR);
         return;
     }
     if (op < OP_NODE) {
-        const uint32_t in[3] = {i->a, i->b, i->c};
+        uint32_t in[3];
+        double number;
+        int n = ag_scalar_operands(i, in, &number);
         put_vertex(d, slot, VIEW_SCALAR, ag_op_table[op].name, "shape=ellipse");
-        for (int k = 0; k < ag_op_table[op].arity; k++) put_edge(d, (ag_operand){in[k], VIEW_SCALAR}, slot);
+        for (int k = 0; k < n; k++) {
+            if (in[k] != NOTHING) put_edge(d, (ag_operand){in[k], VIEW_SCALAR}, slot);
+            else put_number(d, number, slot);
+        }
         return;
     }
     const ag_node *node = ag_node_at(t, i->a);
@@ -125,10 +134,10 @@ bool ag_dot(ag_tape *t, FILE *out) {
     fputs("digraph tape {\n  rankdir=LR;\n  node [fontname=\"sans-serif\" fontsize=11];\n", out);
     uint32_t slot = ag_instructions(t)[0].b;
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++) {
-        if ((i->head & 255) >= OP_NODE) slot = i->b;
+        if (ag_op_of(i) >= OP_NODE) slot = i->b;
         put_instruction(&d, i, slot);
         uint32_t next = ag_next_slot(t, i, slot);
-        put_constants(&d, next - (i->head >> 8), next);
+        put_constants(&d, next - ag_constants_after(i), next);
         slot = next;
     }
     fputs("}\n", out);
@@ -138,7 +147,7 @@ bool ag_dot(ag_tape *t, FILE *out) {
 /* ---- summary ---- */
 
 static const char *operation_name(const ag_tape *t, const ag_instruction_ *i) {
-    uint32_t op = i->head & 255;
+    uint32_t op = ag_op_of(i);
     if (op < OP_NODE) return ag_op_table[op].name;
     const ag_node *node = ag_node_at(t, i->a);
     return node->operation ? node->operation->name : ag_op_table[node->code].name;
@@ -153,7 +162,7 @@ typedef struct ag_kind_count {
 } ag_kind_count;
 
 static void count_instruction(ag_kind_count *kinds, const ag_tape *t, const ag_instruction_ *i) {
-    bool tensor = (i->head & 255) == OP_NODE;
+    bool tensor = ag_op_of(i) == OP_NODE;
     const char *name = operation_name(t, i);
     for (int k = 0; k < KINDS; k++) {
         if (kinds[k].name && (kinds[k].tensor != tensor || strcmp(kinds[k].name, name) != 0)) continue;
@@ -169,7 +178,7 @@ void ag_tape_summary(ag_tape *t, FILE *out) {
     if (!t || !t->section_count || !out) return;
     ag_kind_count kinds[KINDS] = {{0}};
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++)
-        if ((i->head & 255) != OP_LEAF) count_instruction(kinds, t, i);
+        if (ag_op_of(i) != OP_LEAF) count_instruction(kinds, t, i);
     ag_stats s = ag_tape_stats(t);
     fprintf(out, "%-24s %12s %14s\n", "operation", "instructions", "slots");
     for (int k = 0; k < KINDS && kinds[k].name; k++)

@@ -21,8 +21,9 @@ static void mark(ag_flow *f, uint32_t slot) {
 }
 
 static bool scalar_depends(const ag_flow *f, const ag_instruction_ *i) {
-    const uint32_t in[3] = {i->a, i->b, i->c};
-    for (int k = 0; k < ag_op_table[i->head & 255].arity; k++)
+    uint32_t in[3];
+    double number;
+    for (int k = 0, n = ag_scalar_operands(i, in, &number); k < n; k++)
         if (inside(f, in[k]) && f->depends[in[k] - f->lo]) return true;
     return false;
 }
@@ -37,7 +38,7 @@ static void mark_dependents(ag_flow *f) {
     ag_tape *t = f->t;
     uint32_t slot, number = ag_find_instruction(t, f->lo, &slot);
     for (const ag_instruction_ *i = ag_instructions(t) + number; i < t->head.next && slot < f->hi; i++) {
-        uint32_t op = i->head & 255;
+        uint32_t op = ag_op_of(i);
         if (op >= OP_NODE) slot = i->b;
         if (slot >= f->hi) break;
         if (op < OP_NODE) {
@@ -214,13 +215,13 @@ static bool copy_node(ag_tape *t, uint32_t offset, ag_step_info *s) {
 bool ag_step_open(ag_tape *t, uint32_t instruction, uint32_t slot, ag_step_info *s) {
     *s = (ag_step_info){.in = s->few};
     const ag_instruction_ *i = ag_instructions(t) + instruction;
-    uint32_t op = i->head & 255;
+    uint32_t op = ag_op_of(i);
     if (op == OP_LEAF) return false;
     if (op == OP_NODE) return copy_node(t, i->a, s);
     s->code = (ag_opcode)op;
     s->result = (ag_operand){slot, VIEW_SCALAR};
-    s->n = (uint32_t)ag_op_table[op].arity;
-    const uint32_t in[3] = {i->a, i->b, i->c};
+    uint32_t in[3];
+    s->n = (uint32_t)ag_scalar_operands(i, in, &s->number);
     for (uint32_t k = 0; k < s->n; k++) s->in[k] = (ag_operand){in[k], VIEW_SCALAR};
     return true;
 }

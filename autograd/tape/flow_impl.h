@@ -27,7 +27,8 @@ typedef struct ag_step_info {
     ag_opcode code;
     ag_operand result;
     uint32_t n;
-    ag_operand few[4], *in;
+    ag_operand few[4], *in; /* a slot of NOTHING: `number` */
+    double number;
     void *params;
     size_t params_size;
     void *memory;

@@ -17,8 +17,11 @@ static bool open_rule(ag_flow *f, const ag_step_info *s, ag_rule_space *r) {
     r->out = r->in + s->n;
     r->wanted = s->n <= FEW ? r->few_wanted : (bool *)(void *)(r->out + s->n);
     for (uint32_t k = 0; k < s->n; k++) {
-        r->in[k] = ag_var_of(t, s->in[k].slot, s->in[k].view);
         r->out[k] = ag_num(0);
+        r->wanted[k] = false;
+        r->in[k] = ag_num(s->number);
+        if (s->in[k].slot == NOTHING) continue;
+        r->in[k] = ag_var_of(t, s->in[k].slot, s->in[k].view);
         r->wanted[k] = !ag_is_constant_view(t, s->in[k].view) && ag_flow_depends(f, s->in[k]);
     }
     r->rule = (ag_rule){.tape = t, .n = (int)s->n, .in = r->in, .out = ag_var_of(t, s->result.slot, s->result.view),
@@ -60,7 +63,7 @@ static void flow_back(ag_flow *f) {
     uint32_t last = ag_find_instruction(t, f->hi - 1, &last_slot);
     for (uint32_t i = last + 1; i-- > first && t->status == AG_OK;) {
         const ag_instruction_ *now = ag_instructions(t) + i;
-        uint32_t op = now->head & 255, at = op < OP_NODE ? last_slot : now->b;
+        uint32_t op = ag_op_of(now), at = op < OP_NODE ? last_slot : now->b;
         ag_step_info s;
         bool known = at >= f->lo && at < f->hi && op != OP_LEAF && f->depends[at - f->lo];
         if (known && ag_step_open(t, i, at, &s)) {
@@ -71,7 +74,7 @@ static void flow_back(ag_flow *f) {
         now = ag_instructions(t) + i;
         if (i == 0) break;
         uint32_t end = op < OP_NODE ? at : now->c; /* the slot after the instruction before */
-        last_slot = end - 1 - (now[-1].head >> 8);
+        last_slot = end - 1 - ag_constants_after(now - 1);
     }
 }
 
@@ -112,8 +115,9 @@ static void derive(const char *what, const ag_var *from, const ag_var *seeds, in
     if (!t) t = ag_tape_of(xs, nx);
     for (int i = 0; i < nt; i++) out[i] = ag_inert(t);
     if (!t || t->status != AG_OK) return;
-    ag_operand *y = ag_scratch(t, ((size_t)ny + (size_t)nx) * sizeof *y + 1), *x = y + ny;
+    ag_operand *y = ag_scratch(t, ((size_t)ny + (size_t)nx) * sizeof *y + 1);
     if (!y) return;
+    ag_operand *x = y + ny;
     ag_flow f = {0};
     bool ok = resolve_all(t, what, ys, ny, y) && resolve_all(t, what, xs, nx, x);
     const ag_operand *start = reverse ? y : x, *end = reverse ? x : y;
@@ -178,7 +182,7 @@ static void flow_forward(ag_flow *f) {
     uint32_t slot, i = ag_find_instruction(t, f->lo, &slot), count = ag_instruction_count(t);
     for (; i < count && t->status == AG_OK; i++) {
         const ag_instruction_ *now = ag_instructions(t) + i;
-        uint32_t op = now->head & 255;
+        uint32_t op = ag_op_of(now);
         if (op >= OP_NODE) slot = now->b;
         if (slot >= f->hi) break;
         ag_step_info s;

@@ -68,8 +68,8 @@ static void push_value(ag_tape *t, double value) { ag_store(t->type, t->values.b
 
 bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     if (!ag_make_room(t, "constant", 1, 1)) return false;
-    if (t->head.next[-1].head >= 0xffffff00u) ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
-    t->head.next[-1].head += 256;
+    if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD) ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
+    t->head.next[-1].head += ONE_CONSTANT;
     *slot = t->head.top;
     push_value(t, value);
     ag_set_limit(t);
@@ -91,30 +91,11 @@ ag_var ag_constant(ag_tape *t, double value) {
     return ag_var_of(t, slot, VIEW_CONSTANT);
 }
 
-static void put_f64(uint32_t *words, double p) { memcpy(words, &p, sizeof p); }
-static void put_f32(uint32_t *words, double p) {
-    float f = (float)p;
-    memcpy(words, &f, sizeof f);
-}
-
-/* The value of an operation on scalars of the tape's type and, of one operand, its partial for the instruction. */
-static double scalar_value(const ag_tape *t, const ag_op_info *info, const ag_operand *in, uint32_t *partial) {
+static double scalar_value(const ag_tape *t, const ag_op_info *info, const ag_operand *in) {
     double x[3] = {0};
     for (int k = 0; k < info->arity; k++) x[k] = ag_load(t->type, t->values.base, in[k].slot);
-    if (t->type == AG_F64) {
-        if (info->arity > 1) return info->value(x[0], x[1], x[2]);
-        double p[3], r = info->value(x[0], x[1], x[2]);
-        info->partials(x[0], 0, 0, r, p);
-        put_f64(partial, p[0]);
-        return r;
-    }
-    float r = info->value_f32((float)x[0], (float)x[1], (float)x[2]);
-    if (info->arity == 1) {
-        float p[3];
-        info->partials_f32((float)x[0], 0, 0, r, p);
-        put_f32(partial, (double)p[0]);
-    }
-    return (double)r;
+    if (t->type == AG_F64) return info->value(x[0], x[1], x[2]);
+    return (double)info->value_f32((float)x[0], (float)x[1], (float)x[2]);
 }
 
 static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
@@ -122,12 +103,11 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     bool active = false;
     for (int k = 0; k < info->arity; k++) active |= in[k].view == VIEW_SCALAR;
     if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
-    uint32_t words[3] = {0};
-    double value = scalar_value(t, info, in, words + 1);
+    double value = scalar_value(t, info, in);
     if (!active || t->paused) return ag_constant(t, value);
-    words[0] = in[0].slot;
-    for (int k = 1; k < info->arity; k++) words[k] = in[k].slot;
-    ag_push_instruction(t, op, words[0], words[1], words[2]);
+    uint32_t slots[3] = {0};
+    for (int k = 0; k < info->arity; k++) slots[k] = in[k].slot;
+    ag_push_instruction(t, op, slots[0], slots[1], slots[2]);
     uint32_t slot = t->head.top;
     push_value(t, value);
     ag_set_limit(t);
@@ -154,14 +134,10 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
 
 ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }
 
-/* Value and partial are computed together: sin and cos of one argument, say, as one. */
 #define AG_OP1(NAME, name, ...)                                                                                        \
     ag_var ag_##name(ag_var x) {                                                                                       \
         if (!AG_LIKELY_(ag_is_fast_(x))) return ag_apply1_(AG_##NAME, x);                                              \
-        const double a = AG_AT_(x), r = n_##name(a);                                                                   \
-        uint32_t words[2];                                                                                             \
-        put_f64(words, p0_##name(a, 0, 0, r));                                                                         \
-        return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), words[0], words[1], r);                                        \
+        return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), 0, 0, n_##name(AG_AT_(x)));                                    \
     }
 #define AG_OP2(...)
 #define AG_OP3(...)
@@ -171,15 +147,45 @@ ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }
 #undef AG_OP3
 
 ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
+    const ag_op_info *info = &ag_op_table[op];
     if (AG_LIKELY_(ag_is_fast2_(x, y))) {
-        double r = ag_op_table[op].value(AG_AT_(x), AG_AT_(y), 0);
+        double r = info->value(AG_AT_(x), AG_AT_(y), 0);
         return ag_push_(x.tape, op, AG_SLOT_(x), AG_SLOT_(y), 0, r);
     }
-    if (op == AG_POW && !y.tape && ag_num_value_(y) == 2) return ag_square(x);
+    if (!y.tape && op == AG_POW && ag_num_value_(y) == 2) return ag_square(x);
+    if (!y.tape && ag_is_fast_(x)) {
+        double number = ag_num_value_(y), r = info->value(AG_AT_(x), number, 0);
+        return ag_push_num_(x.tape, op | AG_NUMBER_SECOND_, AG_SLOT_(x), number, r);
+    }
+    if (!x.tape && ag_is_fast_(y)) {
+        double number = ag_num_value_(x), r = info->value(number, AG_AT_(y), 0);
+        return ag_push_num_(y.tape, op | AG_NUMBER_FIRST_, AG_SLOT_(y), number, r);
+    }
     return apply(op, (ag_var[]){x, y}, 2);
 }
 
-ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) { return apply(op, (ag_var[]){x, y, z}, 3); }
+/* Room for constants beside an operation, without growing anything. */
+static bool is_roomy(ag_var x) {
+    return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 4 && AG_HEAD_(x)->next[-1].head < UINT32_MAX / 2;
+}
+
+/* The slot of an operand that is fast or a number. */
+static uint32_t fast_slot(ag_head_ *h, ag_var x) {
+    if (x.tape) return AG_SLOT_(x);
+    h->next[-1].head += ONE_CONSTANT;
+    h->values[h->top] = ag_num_value_(x);
+    return h->top++;
+}
+
+ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) {
+    ag_var v[3] = {x, y, z}, one = x.tape ? x : y.tape ? y : z;
+    bool fast = is_roomy(one);
+    for (int k = 0; k < 3; k++) fast = fast && (!v[k].tape || ag_is_fast2_(v[k], one));
+    if (!fast) return apply(op, v, 3);
+    ag_head_ *h = AG_HEAD_(one);
+    uint32_t a = fast_slot(h, x), b = fast_slot(h, y), c = fast_slot(h, z);
+    return ag_push_(one.tape, op, a, b, c, ag_op_table[op].value(h->values[a], h->values[b], h->values[c]));
+}
 
 /* ---- tensors ---- */
 

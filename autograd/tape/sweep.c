@@ -10,7 +10,7 @@ typedef struct ag_checkpoint {
 enum { CHECKPOINT_STEP = 64 };
 
 uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot) {
-    uint32_t op = i->head & 255, after = i->head >> 8;
+    uint32_t op = ag_op_of(i), after = ag_constants_after(i);
     if (op < OP_NODE) return slot + 1 + after;
     if (op == OP_LEAF && i->a >= SCALAR_INPUT) return i->b + (i->a == SCALAR_INPUT) + after;
     uint32_t count = ag_bases(t)[op == OP_NODE ? ag_node_at(t, i->a)->base : i->a].count;
@@ -18,7 +18,7 @@ uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot)
 }
 
 static uint32_t first_slot_of_next(const ag_tape *t, const ag_instruction_ *i, uint32_t slot) {
-    return (i[1].head & 255) < OP_NODE ? ag_next_slot(t, i, slot) : i[1].b;
+    return ag_op_of(&i[1]) < OP_NODE ? ag_next_slot(t, i, slot) : i[1].b;
 }
 
 /* Remembers every 64th instruction up to `slot`; without memory for that, searches take longer. */
@@ -41,7 +41,7 @@ static void extend_checkpoints(ag_tape *t, uint32_t slot) {
 
 uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot) {
     const ag_instruction_ *first = ag_instructions(t), *last = t->head.next - 1;
-    *first_slot = (last->head & 255) < OP_NODE ? t->head.top - 1 - (last->head >> 8) : last->b;
+    *first_slot = ag_op_of(last) < OP_NODE ? t->head.top - 1 - ag_constants_after(last) : last->b;
     if (slot >= *first_slot) return (uint32_t)(last - first);
     const ag_base *base = ag_base_of(t, slot);
     if (base) {
@@ -106,7 +106,7 @@ static void reset_adjoints(ag_tape *t) {
 static void reset_results(ag_tape *t) {
     uint32_t old = t->epoch++, new_from = t->swept_top;
     for (ag_base *b = ag_bases(t); b < ag_bases(t) + t->base_count; b++) {
-        bool leaf = (ag_instructions(t)[b->instruction].head & 255) == OP_LEAF && b->start < new_from;
+        bool leaf = ag_op_of(&ag_instructions(t)[b->instruction]) == OP_LEAF && b->start < new_from;
         bool was_set = b->epoch == old;
         b->epoch = leaf && was_set ? t->epoch : t->epoch - 1;
         if (b->scalars) {
@@ -116,9 +116,9 @@ static void reset_results(ag_tape *t) {
     }
     uint32_t slot = ag_instructions(t)[0].b;
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++) {
-        bool scalar = (i->head & 255) < OP_NODE, input = (i->head & 255) == OP_LEAF && i->a == SCALAR_INPUT;
+        bool scalar = ag_op_of(i) < OP_NODE, input = ag_op_of(i) == OP_LEAF && i->a == SCALAR_INPUT;
         if (!scalar) slot = i->b;
-        uint32_t next = ag_next_slot(t, i, slot), after = next - (i->head >> 8);
+        uint32_t next = ag_next_slot(t, i, slot), after = next - ag_constants_after(i);
         if (scalar || (input && slot >= new_from)) zero_slots(t, slot, slot + 1);
         if (next > new_from) zero_slots(t, after > new_from ? after : new_from, next);
         slot = next;

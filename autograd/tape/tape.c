@@ -261,7 +261,7 @@ ag_stats ag_tape_stats(ag_tape *t) {
     ag_stats s = {0};
     if (is_nil(t)) return s;
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++) {
-        uint32_t op = i->head & 255;
+        uint32_t op = ag_op_of(i);
         s.scalar_instructions += op < AG_OPCODES;
         s.tensor_instructions += op == OP_NODE;
     }

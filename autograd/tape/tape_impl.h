@@ -4,8 +4,9 @@
  * result were computed. Which slots those are follows from the order of instructions, so a scalar operation takes 16 bytes
  * of instruction and one slot:
  *
- *   head  bits 0-7 opcode; bits 8-31 how many slots follow the result before the next instruction's (plain constants)
- *   a b c elementwise, scalar: the operands' slots. Of one operand: b and c hold the partial, computed with the value.
+ *   head  bits 0-7 opcode; 8-9 which operand is a plain number, if any, kept in b and c; 10-31 how many slots follow the
+ *         result before the next instruction's: constants, which take no instruction
+ *   a b c elementwise, scalar: the operands' slots
  *         OP_NODE:     a = offset of the ag_node (in 8 bytes), b = first slot of the result, c = top before it
  *         OP_LEAF:     a = base, or SCALAR_INPUT, or NOTHING (a mere position); b = first slot, c = top before it
  *
@@ -30,6 +31,11 @@
 enum { OP_NODE = AG_OPCODES, OP_LEAF, OP_COUNT };
 _Static_assert(OP_COUNT <= 256, "opcodes are 8 bits");
 _Static_assert(sizeof(ag_instruction_) == 16, "an instruction is 16 bytes");
+
+enum { FORM_MASK = AG_NUMBER_SECOND_ | AG_NUMBER_FIRST_, ONE_CONSTANT = 1 << 10 };
+#define MOST_CONSTANTS_HEAD (UINT32_MAX - ONE_CONSTANT) /* no more constants can be counted from here on */
+static inline uint32_t ag_op_of(const ag_instruction_ *i) { return i->head & 255; }
+static inline uint32_t ag_constants_after(const ag_instruction_ *i) { return i->head / ONE_CONSTANT; }
 
 #define NOTHING UINT32_MAX
 #define SCALAR_INPUT (UINT32_MAX - 1)
@@ -96,6 +102,15 @@ struct ag_tape {
     const ag_kernels *kernels;
     char message[640];
 };
+
+/* Slots of a scalar instruction's operands, NOTHING for one that is a number; how many there are. */
+static inline int ag_scalar_operands(const ag_instruction_ *i, uint32_t slot[3], double *number) {
+    memcpy(number, &i->b, sizeof *number);
+    slot[0] = i->head & AG_NUMBER_FIRST_ ? NOTHING : i->a;
+    slot[1] = i->head & AG_NUMBER_FIRST_ ? i->a : i->head & AG_NUMBER_SECOND_ ? NOTHING : i->b;
+    slot[2] = i->c;
+    return ag_op_table[ag_op_of(i)].arity;
+}
 
 /* ---- tape.c ---- */
 static inline ag_instruction_ *ag_instructions(const ag_tape *t) { return (ag_instruction_ *)(void *)t->instructions.base; }
