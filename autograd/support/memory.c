@@ -50,6 +50,14 @@ static bool grow_by_copying(ag_memory *memory, ag_range *range, size_t need) {
     return true;
 }
 
+/* By halves, so that growing again ends where it was. */
+static void trim_by_copying(ag_memory *memory, ag_range *range, size_t used) {
+    size_t size = range->size;
+    while (size > 64 && size / 2 >= used) size /= 2;
+    char *base = size < range->size ? ag_memory_resize(memory, range->base, range->size, size) : NULL;
+    if (base) *range = (ag_range){base, size, 0};
+}
+
 #if AG_CAN_RESERVE
 
 enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21, FIRST_COMMIT = 1 << 16, LARGEST_STEP = 1 << 28 };
@@ -115,9 +123,8 @@ void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) {
     if (range->reserved) {
         size_t keep = round_up(used, PAGE);
         if (keep < range->size) (void)madvise(range->base + keep, range->size - keep, MADV_DONTNEED);
-    } else if (used < range->size && used > 0) {
-        char *base = ag_memory_resize(memory, range->base, range->size, used);
-        if (base) *range = (ag_range){base, used, 0};
+    } else {
+        trim_by_copying(memory, range, used);
     }
 }
 
@@ -135,9 +142,7 @@ bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most)
 }
 
 void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) {
-    if (used >= range->size || used == 0) return;
-    char *base = ag_memory_resize(memory, range->base, range->size, used);
-    if (base) *range = (ag_range){base, used, 0};
+    trim_by_copying(memory, range, used);
 }
 
 void ag_range_free(ag_memory *memory, ag_range *range) {

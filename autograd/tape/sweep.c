@@ -174,8 +174,17 @@ static void add_seed(ag_tape *t, const ag_seeded *s) {
     ag_strided_add(t->type, to->rank, to->dim, adjoint, to->stride, from, !v || v->count == 1 ? zeros : v->stride);
 }
 
+/* Whether any adjoint arrived at a base. */
+static bool is_reached(const ag_tape *t, const ag_base *base) {
+    if (base->epoch != t->epoch) return false;
+    if (!base->scalars) return true;
+    for (uint32_t i = 0; i < base->count; i++)
+        if (ag_load(t->type, ag_adjoint_at(t, base->start), i) != 0) return true;
+    return false;
+}
+
 bool ag_sweep_node(ag_tape *t, ag_node *node) {
-    if (ag_bases(t)[node->base].epoch != t->epoch) return true; /* no adjoint arrived */
+    if (!is_reached(t, &ag_bases(t)[node->base])) return true;
     return node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
 }
 
