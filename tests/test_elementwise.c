@@ -262,7 +262,7 @@ static void all_lengths(void **unused) {
         for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++)
             check_grid(&d, (layout[]){PLAIN, PLAIN, PLAIN}, 1, lengths[i]);
     }
-    static const ag_opcode some[] = {AG_MUL, AG_HYPOT, AG_FMA};
+    static const int some[] = {AG_MUL, AG_HYPOT, AG_FMA};
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         op_domain d = table_domain(some[i]);
         for (layout a = 0; a < LAYOUTS; a++)

@@ -581,6 +581,52 @@ static void accumulating_over_rewinds(void **unused) {
     ag_tape_free(t);
 }
 
+/* Other outputs, recorded before the one that is swept, add nothing: not even 0 times infinity, or the time it takes. */
+static int visits;
+static bool visited_shape(ag_call *c) {
+    c->shape = ag_make_shape_(c->in[0].view->rank, c->in[0].view->dim);
+    return true;
+}
+static bool visited_forward(const ag_call *c) {
+    memcpy(c->out.data, c->in[0].data, (size_t)c->out.view->count * (c->type == AG_F64 ? 8 : 4));
+    return true;
+}
+static bool visited_adjoint(const ag_call *c) {
+    (void)c;
+    visits++;
+    return true;
+}
+static const ag_operation VISITED = {
+    .name = "visited", .shape = visited_shape, .forward = visited_forward, .adjoint = visited_adjoint};
+
+static void other_outputs_on(ag_tape *t) {
+    const double data[4] = {1, 2, 3, 4}, infinite[4] = {INFINITY, 1, 1, 1};
+    ag_var a = ag_tensor(t, data, AG_SHAPE(2, 2)), b = ag_constant_tensor(t, infinite, AG_SHAPE(2, 2)), x = ag_input(t, 3);
+    ag_var z = ag_sum(ag_matmul(a, b)), visited = ag_apply(&VISITED, &a, 1, NULL, 0), w = ag_sum(visited);
+    ag_var e = ag_at(ag_matmul(a, b), 0), u = ag_at(ag_apply(&VISITED, &a, 1, NULL, 0), 1), g;
+    ag_var y = ag_mul(ag_sum(ag_mul(a, 3)), x);
+    visits = 0;
+    for (int i = 0; i < 3; i++) {
+        ag_sweep(&y, &(ag_var){0}, 0, AG_RESET);
+        ag_backward(y);
+        check_grads("with other outputs", a, (double[]){9, 9, 9, 9});
+        check_number("with other outputs", ag_grad(x), 30);
+        assert_int_equal(visits, 0);
+        assert_true(ag_grad(z) == 0 && ag_grad(w) == 0 && ag_grad(e) == 0 && ag_grad(u) == 0);
+        check_grads("another output's way", visited, (double[]){0, 0, 0, 0});
+    }
+    ag_gradient(y, &a, 1, &g);
+    check_read("with other outputs, recorded", g, (double[]){9, 9, 9, 9});
+    ag_backward(w);
+    assert_int_equal(visits, 1);
+    check_grads("the other output", visited, (double[]){1, 1, 1, 1});
+}
+
+static void other_outputs(void **unused) {
+    (void)unused;
+    on_each_tape(other_outputs_on);
+}
+
 static void zero_sizes_on(ag_tape *t) {
     const double data[3] = {1, 2, 3};
     ag_var v = ag_tensor(t, data, AG_SHAPE(3)), none = ag_slice(v, 0, 3, AG_END, 1), e = ag_tensor(t, NULL, AG_SHAPE(0, 4));
@@ -826,6 +872,7 @@ int main(void) {
         cmocka_unit_test(sweeping),
         cmocka_unit_test(accumulating),
         cmocka_unit_test(accumulating_over_rewinds),
+        cmocka_unit_test(other_outputs),
         cmocka_unit_test(zero_sizes),
         cmocka_unit_test(rank_eight),
         cmocka_unit_test(two_tapes),
