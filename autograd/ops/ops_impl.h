@@ -91,6 +91,8 @@ void ag_row_major(int rank, const int64_t *dim, int64_t *stride);
 int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
 /* Whether x can be an operand; if not, its tape is in error. Numbers are usable. `what` names the operation. */
 bool ag_usable(ag_var x, const char *what);
+/* Its view, or NULL: a number, or its tape is in error. */
+const ag_view *ag_usable_view(ag_var x, const char *what);
 /* "(2, 3)": a shape for messages. */
 typedef struct ag_shape_text { char text[AG_MAX_RANK * 22 + 4]; } ag_shape_text;
 ag_shape_text ag_show_shape(ag_shape shape);

@@ -33,7 +33,10 @@ static ag_shape reduced_shape(ag_shape shape, uint32_t mask, bool keep) {
 
 bool ag_reduce_shape(ag_call *call) {
     const ag_reduction *p = call->params;
-    call->shape = reduced_shape(ag_dims_of(call->in[0].view), p->mask, p->keep);
+    const ag_view *view = call->in[0].view;
+    call->shape.rank = 0;
+    if (!p->keep && p->mask == (1u << view->rank) - 1) return true;
+    call->shape = reduced_shape(ag_dims_of(view), p->mask, p->keep);
     return true;
 }
 
@@ -94,7 +97,12 @@ ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint
 }
 
 ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep) {
-    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
+    const ag_view *view = ag_usable_view(x, operation->name);
+    if (x.tape && !view) return ag_inert(x.tape);
+    if (view && axes.count == 0) {
+        ag_reduction p = {(1u << view->rank) - 1, keep};
+        return ag_apply(operation, &x, 1, &p, sizeof p);
+    }
     uint32_t mask;
     if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
     return ag_reduce_masked(operation, where, x, mask, keep);
@@ -237,8 +245,16 @@ static void result_strides(const ag_call *call, int64_t *stride) {
     }
 }
 
+/* Whether all of a contiguous operand is summed: the kernels do it alone, which is what a small tensor's sum costs. */
+static bool is_total(const ag_call *call, const ag_view *view) { return call->out.view->count == 1 && view->contiguous; }
+
 static bool sum_forward(const ag_call *call) {
     const ag_view *view = call->in[0].view;
+    if (is_total(call, view)) {
+        double sum = ag_kernels_for(call->type)->sum((size_t)view->count, call->in[0].data);
+        ag_store(call->type, call->out.data, 0, sum);
+        return true;
+    }
     int64_t stride[AG_MAX_RANK];
     result_strides(call, stride);
     memset(call->out.data, 0, (size_t)call->out.view->count * ag_type_size(call->type));
@@ -249,6 +265,12 @@ static bool sum_forward(const ag_call *call) {
 static bool sum_adjoint(const ag_call *call) {
     const ag_view *view = call->in_adjoint[0].view;
     void *to = call->in_adjoint[0].data;
+    if (is_total(call, view)) {
+        const ag_kernels *kernels = ag_kernels_for(call->type);
+        double w = ag_load(call->type, call->out_adjoint.data, 0);
+        (call->fresh & 1 ? kernels->fill : kernels->add_value)((size_t)view->count, to, w);
+        return true;
+    }
     int64_t stride[AG_MAX_RANK];
     result_strides(call, stride);
     if (call->fresh & 1) {

@@ -12,7 +12,6 @@ static bool open_arrays(ag_tape *t, ag_arrays *a, uint32_t n) {
     a->in = n <= FEW ? a->few : ag_scratch(t, 2 * (size_t)n * sizeof *a->in);
     if (!a->in) return false;
     a->adjoint = a->in + n;
-    for (uint32_t k = 0; k < 2 * n; k++) a->in[k] = (ag_array){NULL, NULL};
     return true;
 }
 
@@ -21,11 +20,30 @@ static void close_arrays(ag_tape *t, ag_arrays *a) {
 }
 
 static void set_views(const ag_tape *t, ag_arrays *a, const ag_operand *in, uint32_t n) {
-    for (uint32_t k = 0; k < n; k++) a->in[k].view = a->adjoint[k].view = ag_view_at(t, in[k].view);
+    for (uint32_t k = 0; k < n; k++) {
+        const ag_view *view = ag_view_at(t, in[k].view);
+        a->in[k] = a->adjoint[k] = (ag_array){NULL, view};
+    }
 }
 
 static void set_values(const ag_tape *t, ag_arrays *a, const ag_operand *in, uint32_t n) {
     for (uint32_t k = 0; k < n; k++) a->in[k].data = ag_value_at(t, in[k].slot);
+}
+
+/* Sets all but the dims of call->shape: zeroing them is a good part of what a small operation costs. */
+static void begin_call(ag_call *call, ag_tape *t, uint32_t n, const ag_arrays *arrays, const void *params, size_t size) {
+    call->tape = t;
+    call->type = t->type;
+    call->n = (int)n;
+    call->in = arrays->in;
+    call->in_adjoint = arrays->adjoint;
+    call->out = call->out_adjoint = (ag_array){NULL, NULL};
+    call->params = params;
+    call->params_size = size;
+    call->saved = NULL;
+    call->fresh = 0;
+    call->shape.rank = 0;
+    call->saved_size = 0;
 }
 
 /* ---- recording ---- */
@@ -55,7 +73,8 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     for (uint32_t k = 0; k < n; k++) constant &= ag_is_constant_view(t, in[k].view);
     constant |= t->paused > 0;
     set_views(t, arrays, in, n);
-    ag_call call = {.tape = t, .type = t->type, .n = (int)n, .in = arrays->in, .params = params, .params_size = params_size};
+    ag_call call;
+    begin_call(&call, t, n, arrays, params, params_size);
     int64_t count;
     if (!op->shape(&call) || t->status != AG_OK || !check_result(t, op, call.shape, &count)) return ag_inert(t);
     uint32_t view = ag_intern_shape(t, call.shape, constant), offset;
@@ -109,9 +128,10 @@ bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
     set_views(t, &a, node->in, node->n);
     set_values(t, &a, node->in, node->n);
     const ag_view *v = ag_view_at(t, node->view);
-    ag_call call = {.tape = t, .type = t->type, .n = (int)node->n, .in = a.in, .in_adjoint = a.adjoint,
-                    .params = ag_node_params(node), .params_size = node->params_size, .saved = ag_node_saved(node),
-                    .shape = ag_view_shape(v), .saved_size = node->saved_size};
+    ag_call call;
+    begin_call(&call, t, node->n, &a, ag_node_params(node), node->params_size);
+    call.saved = ag_node_saved(node);
+    call.saved_size = node->saved_size;
     for (uint32_t k = 0; k < node->n; k++) {
         if (a.in[k].view->constant) continue;
         bool fresh;

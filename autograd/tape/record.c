@@ -56,6 +56,12 @@ bool ag_usable(ag_var x, const char *what) {
     return !x.tape || (x.tape->status == AG_OK && ag_resolve(x.tape, what, x, &o));
 }
 
+const ag_view *ag_usable_view(ag_var x, const char *what) {
+    ag_operand o;
+    if (!x.tape || x.tape->status != AG_OK || !ag_resolve(x.tape, what, x, &o)) return NULL;
+    return ag_view_at(x.tape, o.view);
+}
+
 bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
 
 /* ---- instructions and scalars ---- */

@@ -63,6 +63,7 @@ static uint32_t add_view(ag_tape *t, const ag_interned *wanted, size_t key_size)
 }
 
 uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stride, bool constant) {
+    if (rank == 0 && t->view_count > VIEW_CONSTANT) return constant ? VIEW_CONSTANT : VIEW_SCALAR;
     ag_interned wanted; /* only what is set below is read: this is on the path of every small tensor */
     wanted.view.rank = rank;
     wanted.view.constant = constant;
