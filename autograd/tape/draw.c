@@ -153,37 +153,52 @@ static const char *operation_name(const ag_tape *t, const ag_instruction_ *i) {
     return node->operation ? node->operation->name : ag_op_table[node->code].name;
 }
 
-enum { KINDS = 160 };
-
-typedef struct ag_kind_count {
+typedef struct ag_kind {
     const char *name;
     bool tensor;
     uint64_t count, slots;
-} ag_kind_count;
+} ag_kind;
 
-static void count_instruction(ag_kind_count *kinds, const ag_tape *t, const ag_instruction_ *i) {
-    bool tensor = ag_op_of(i) == OP_NODE;
-    const char *name = operation_name(t, i);
-    for (int k = 0; k < KINDS; k++) {
-        if (kinds[k].name && (kinds[k].tensor != tensor || strcmp(kinds[k].name, name) != 0)) continue;
-        kinds[k].name = name;
-        kinds[k].tensor = tensor;
-        kinds[k].count++;
-        kinds[k].slots += tensor ? ag_bases(t)[ag_node_at(t, i->a)->base].count : 1;
-        return;
+typedef struct ag_kinds {
+    ag_kind *list;
+    size_t count, capacity;
+} ag_kinds;
+
+/* The entry of a name, made if need be; NULL if memory is refused. */
+static ag_kind *kind_of(ag_tape *t, ag_kinds *k, const char *name, bool tensor) {
+    for (size_t i = 0; i < k->count; i++)
+        if (k->list[i].tensor == tensor && strcmp(k->list[i].name, name) == 0) return &k->list[i];
+    if (k->count == k->capacity) {
+        size_t more = k->capacity ? 2 * k->capacity : 32;
+        ag_kind *list = ag_memory_resize(&t->memory, k->list, k->capacity * sizeof *list, more * sizeof *list);
+        if (!list) return NULL;
+        k->list = list;
+        k->capacity = more;
     }
+    k->list[k->count] = (ag_kind){.name = name, .tensor = tensor};
+    return &k->list[k->count++];
+}
+
+static bool count_instruction(ag_tape *t, ag_kinds *kinds, const ag_instruction_ *i) {
+    bool tensor = ag_op_of(i) == OP_NODE;
+    ag_kind *kind = kind_of(t, kinds, operation_name(t, i), tensor);
+    if (!kind) return ag_out_of_memory(t, "summary", sizeof *kind);
+    kind->count++;
+    kind->slots += tensor ? ag_bases(t)[ag_node_at(t, i->a)->base].count : 1;
+    return true;
 }
 
 void ag_tape_summary(ag_tape *t, FILE *out) {
     if (!t || !t->section_count || !out) return;
-    ag_kind_count kinds[KINDS] = {{0}};
+    ag_kinds kinds = {0};
     for (const ag_instruction_ *i = ag_instructions(t); i < t->head.next; i++)
-        if (ag_op_of(i) != OP_LEAF) count_instruction(kinds, t, i);
+        if (ag_op_of(i) != OP_LEAF && !count_instruction(t, &kinds, i)) break;
     ag_stats s = ag_tape_stats(t);
     fprintf(out, "%-24s %12s %14s\n", "operation", "instructions", "slots");
-    for (int k = 0; k < KINDS && kinds[k].name; k++)
-        fprintf(out, "%-17s %-6s %12llu %14llu\n", kinds[k].name, kinds[k].tensor ? "tensor" : "",
-                (unsigned long long)kinds[k].count, (unsigned long long)kinds[k].slots);
+    for (size_t k = 0; k < kinds.count; k++)
+        fprintf(out, "%-17s %-6s %12llu %14llu\n", kinds.list[k].name, kinds.list[k].tensor ? "tensor" : "",
+                (unsigned long long)kinds.list[k].count, (unsigned long long)kinds.list[k].slots);
+    ag_memory_free(&t->memory, kinds.list, kinds.capacity * sizeof *kinds.list);
     fprintf(out, "%-24s %12llu %14llu\n", "all, with leaves", (unsigned long long)(s.scalar_instructions + s.tensor_instructions),
             (unsigned long long)s.slots);
     fprintf(out, "bytes: %llu instructions, %llu values, %llu adjoints; %llu held\n",
