@@ -1,18 +1,24 @@
 #!/usr/bin/env bash
-# Installs what is missing, then builds and tests: gcc, gcc with address and undefined-behaviour sanitizers, clang.
+# Installs what is missing, then builds and tests: gcc; gcc with address and undefined-behaviour sanitizers; clang; and
+# what uses threads, with the thread sanitizer.
 set -euo pipefail
 source "$(dirname "$0")/../.cmake/setup.sh"
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 failed=()
-for preset in release asan clang; do
-    echo "==== $preset"
-    { cmake --preset "$preset" --log-level=WARNING && cmake --build --preset "$preset" --parallel "$(nproc)" &&
-        ctest --preset "$preset" --parallel "$(nproc)"; } 2>&1 | tee -a "$log" || failed+=("$preset")
-done
+run() { # preset [ctest's and the build's choice: one test program]
+    echo "==== $1"
+    { cmake --preset "$1" --log-level=WARNING &&
+        cmake --build --preset "$1" --parallel "$(nproc)" ${2:+--target "$2"} &&
+        ctest --preset "$1" --parallel "$(nproc)" ${2:+-R "^$2\$"}; } 2>&1 | tee -a "$log" || failed+=("$1")
+}
+run release
+run asan
+run clang
+run tsan test_threads
 
-echo "==== release, asan and clang together"
+echo "==== all together"
 awk '/tests passed, .* failed out of/ { failed += $4; all += $NF }
      END { printf "%d%% tests passed, %d tests failed out of %d\n", all ? 100 * (all - failed) / all : 0, failed, all }' "$log"
 if [ ${#failed[@]} -gt 0 ]; then

@@ -269,7 +269,7 @@ static bool own_function(const ag_call *c) {
     return true;
 }
 
-static void record_own(ag_var v, ag_operation own[OWN], char names[OWN][8]) {
+static void record_own(ag_var v, ag_operation own[OWN], char names[OWN][16]) {
     for (int i = 0; i < OWN; i++) {
         snprintf(names[i], sizeof names[i], "own%d", i);
         own[i] = (ag_operation){.name = names[i], .shape = own_shape, .forward = own_function, .adjoint = own_function};
@@ -291,7 +291,7 @@ static void summary_of_everything(void **unused) {
         }
     }
     ag_operation own[OWN];
-    char names[OWN][8];
+    char names[OWN][16];
     record_structural(t, v);
     record_own(v, own, names);
     check_fine("everything", t);
