@@ -527,6 +527,12 @@ static ag_var overflowing(ag_tape *t, const ag_var *x, int n, void *context) {
     return ag_select(ag_lt(x[0], 3), x[0], ag_mul(ag_exp(ag_mul(x[0], 1e6)), ag_recip(x[0])));
 }
 
+/* An infinite adjoint meets a partial of 0. */
+static ag_var log_of_relu(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t, (void)n, (void)context;
+    return ag_add(x[0], ag_log(ag_relu(x[0])));
+}
+
 static ag_var length_of_point(ag_tape *t, const ag_var *x, int n, void *context) {
     (void)t, (void)n, (void)context;
     return ag_hypot(x[0], ag_mul(x[0], 2));
@@ -569,6 +575,7 @@ static void second_order_at_kinks(void **unused) {
     check_kink("select(x > 0, log x, x - 1)", log_or_line, NULL, 0, 1, 0);
     check_kink("select(x > 0, x^0.5 x^0.5, 0)", root_or_zero, NULL, 0, 0, 0);
     check_kink("select(x < 3, x, exp(1e6 x) / x)", overflowing, NULL, 2, 1, 0);
+    check_kink("x + log relu x", log_of_relu, NULL, 0, 1, 0);
     check_kink("hypot(x, 2 x)", length_of_point, NULL, 0, 0, 0);
 }
 

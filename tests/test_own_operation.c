@@ -414,6 +414,7 @@ static void wrong_ones_are_caught(void **unused) {
         assert_int_equal(r.status, AG_OK);
         assert_int_equal(r.checked, 36);
         if (r.holds != (i == 0)) fail_msg("wrong operation %d: %lld wrong", i, (long long)r.wrong);
+        if (i == 1) assert_true(r.reverse_forward > 0.1 && r.reverse_difference > 0.1 && r.wrong == 6);
         if (i == 2) assert_int_equal(r.worst.element, 4);
         if (i == 3) assert_true(r.worst.element == 2 && isinf(r.worst.error));
         if (i == 5) assert_true(r.reverse_difference < 1e-6 && r.reverse_forward > 1e-4);

@@ -296,6 +296,54 @@ static void nested_marks(void **unused) {
     ag_tape_free(t);
 }
 
+/* A mark is known by more than its place among the marks. */
+static void marks_of_the_same_place(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 2);
+    ag_mark outer = ag_tape_mark(t);
+    (void)ag_mul(x, x);
+    ag_mark inner = ag_tape_mark(t);
+    ag_tape_rewind(t, outer);
+    (void)ag_sin(x);
+    ag_mark other = ag_tape_mark(t);
+    ag_var y = ag_mul(x, 3);
+    ag_tape_rewind(t, inner);
+    assert_int_equal(ag_tape_status(t), AG_ERR_STALE);
+    ag_tape_recover(t);
+    assert_false(ag_is_inert(y));
+    ag_tape_rewind(t, other);
+    assert_true(ag_tape_status(t) == AG_OK && ag_is_inert(y));
+    ag_tape_free(t);
+}
+
+/* What is recorded where something with an adjoint was has none of it. */
+static void adjoints_after_rewinding_on(ag_tape *t) {
+    const double data[3] = {1, 2, 3};
+    ag_var x = ag_input(t, 2), one = ag_num(1);
+    ag_mark mark = ag_tape_mark(t);
+    for (int i = 0; i < 3; i++) {
+        ag_var a = ag_input(t, 3), b = ag_mul(a, x), v = ag_tensor(t, data, AG_SHAPE(3)), w = ag_mul(v, b), e = ag_at(v, 2);
+        ag_var y = ag_add(ag_sum(w), ag_mul(e, a));
+        check_number("before a sweep", ag_grad(a), 0);
+        check_number("before a sweep", ag_grad(b), 0);
+        check_number("before a sweep", ag_grad(e), 0);
+        check_grads("before a sweep", v, (double[]){0, 0, 0});
+        check_grads("before a sweep", w, (double[]){0, 0, 0});
+        ag_sweep(&y, &one, 1, i ? AG_ACCUMULATE : AG_RESET);
+        check_number("x", ag_grad(x), 18 * (i + 1));
+        check_number("a", ag_grad(a), 12 + 3);
+        check_number("b", ag_grad(b), 6);
+        check_grads("v", v, (double[]){6, 6, 9});
+        ag_tape_rewind(t, mark);
+    }
+}
+
+static void adjoints_after_rewinding(void **unused) {
+    (void)unused;
+    on_each_tape(adjoints_after_rewinding_on);
+}
+
 /* Constants after a mark are counted by no instruction before it. */
 static void constants_around_marks(void **unused) {
     (void)unused;
@@ -518,6 +566,12 @@ static void sweeping_on(ag_tape *t) {
     ag_sweep(&turned, &seeds[1], 1, AG_RESET);
     check_grads("from a view", v, (double[]){200, 20, 2});
     assert_non_null(ag_grad_data(v));
+    ag_var p = ag_tensor(t, data, AG_SHAPE(3));
+    ag_backward(ag_sum(ag_mul(p, x)));
+    check_grads("reached", p, (double[]){2, 2, 2});
+    ag_backward(a);
+    check_number("an element of what is not reached any more", ag_grad(ag_at(p, 1)), 0);
+    check_grads("not reached any more", p, (double[]){0, 0, 0});
 }
 
 static void sweeping(void **unused) {
@@ -862,6 +916,8 @@ int main(void) {
         cmocka_unit_test(rewinding),
         cmocka_unit_test(stale_vars),
         cmocka_unit_test(nested_marks),
+        cmocka_unit_test(marks_of_the_same_place),
+        cmocka_unit_test(adjoints_after_rewinding),
         cmocka_unit_test(constants_around_marks),
         cmocka_unit_test(clearing),
         cmocka_unit_test(trimming),

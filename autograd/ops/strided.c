@@ -135,10 +135,11 @@ void ag_strided_copy(ag_type type, int rank, const int64_t *dim, void *dst, cons
 /* ---- shapes ---- */
 
 void ag_row_major(int rank, const int64_t *dim, int64_t *stride) {
-    int64_t next = 1;
+    int64_t s = 1;
+    for (int i = 0; i < rank; i++) s = dim[i] == 0 ? 0 : s; /* of nothing: the other dims' product may overflow */
     for (int i = rank - 1; i >= 0; i--) {
-        stride[i] = next;
-        next *= dim[i] > 1 ? dim[i] : 1;
+        stride[i] = s;
+        s *= s ? dim[i] : 0;
     }
 }
 

@@ -16,17 +16,19 @@ struct ag_interned {
 
 static void set_extent(ag_view *v) {
     v->count = 1;
-    for (int i = 0; i < v->rank; i++) v->count *= v->dim[i];
+    for (int i = 0; i < v->rank; i++)
+        if (v->dim[i] == 0) v->count = 0;
+    for (int i = 0; i < v->rank; i++) v->count *= v->count ? v->dim[i] : 1;
     v->contiguous = true;
+    if (v->count == 0) return;
     int64_t stride = 1;
     for (int i = v->rank - 1; i >= 0; i--) {
-        int64_t reach = v->count ? (v->dim[i] - 1) * v->stride[i] : 0;
+        int64_t reach = (v->dim[i] - 1) * v->stride[i];
         if (reach < 0) v->lo += reach;
         else v->hi += reach;
         v->contiguous &= v->dim[i] == 1 || v->stride[i] == stride;
         stride *= v->dim[i];
     }
-    v->contiguous |= v->count == 0;
 }
 
 static const ag_interned *interned_at(const ag_tape *t, uint32_t id) {
@@ -69,10 +71,12 @@ uint32_t ag_intern(ag_tape *t, int rank, const int64_t *dim, const int64_t *stri
     wanted.view.constant = constant;
     wanted.view.lo = wanted.view.hi = 0;
     int64_t natural = 1; /* an axis of length 1 gets the stride that a row-major tensor would have */
+    bool empty = false;  /* all strides are 0 then */
+    for (int i = 0; i < rank; i++) empty |= dim[i] == 0;
     for (int i = rank - 1; i >= 0; i--) {
         wanted.view.dim[i] = dim[i];
-        wanted.view.stride[i] = dim[i] == 1 ? natural : stride[i];
-        natural = wanted.view.stride[i] * (dim[i] > 1 ? dim[i] : 1);
+        wanted.view.stride[i] = empty ? 0 : dim[i] == 1 ? natural : stride[i];
+        if (!empty) natural = wanted.view.stride[i] * dim[i];
     }
     wanted.key[0] = rank | (constant ? 16 : 0);
     uint64_t mix = (uint64_t)wanted.key[0];
