@@ -57,14 +57,16 @@ static bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v
     return t->status == AG_OK;
 }
 
-static bool check_result(ag_tape *t, const ag_operation *op, ag_shape s, int64_t *count) {
-    *count = 1;
-    bool good = s.rank >= 0 && s.rank <= AG_MAX_RANK;
-    for (int i = 0; good && i < s.rank; i++) good = ag_multiply_sizes(*count, s.dim[i], count);
-    if (!good)
-        ag_fail(t, AG_ERR_SHAPE, "%s: a result of shape %s is not possible: at most %d dims and a product below 2^63",
-                op->name, ag_show_shape(s).text, AG_MAX_RANK);
-    return good;
+/* The view of a result of this shape; VIEW_INERT after an error. */
+static uint32_t result_view(ag_tape *t, const ag_operation *op, const ag_shape *s, bool constant) {
+    if (s->rank == 0) return constant ? VIEW_CONSTANT : VIEW_SCALAR;
+    int64_t count = 1;
+    bool good = s->rank >= 0 && s->rank <= AG_MAX_RANK;
+    for (int i = 0; good && i < s->rank; i++) good = ag_multiply_sizes(count, s->dim[i], &count);
+    if (good) return ag_intern_shape(t, *s, constant);
+    ag_fail(t, AG_ERR_SHAPE, "%s: a result of shape %s is not possible: at most %d dims and a product below 2^63",
+            op->name, ag_show_shape(*s).text, AG_MAX_RANK);
+    return VIEW_INERT;
 }
 
 static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, uint32_t n, const void *params,
@@ -75,9 +77,8 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     set_views(t, arrays, in, n);
     ag_call call;
     begin_call(&call, t, n, arrays, params, params_size);
-    int64_t count;
-    if (!op->shape(&call) || t->status != AG_OK || !check_result(t, op, call.shape, &count)) return ag_inert(t);
-    uint32_t view = ag_intern_shape(t, call.shape, constant), offset;
+    if (!op->shape(&call) || t->status != AG_OK) return ag_inert(t);
+    uint32_t view = result_view(t, op, &call.shape, constant), offset;
     ag_pending p;
     if (view == VIEW_INERT || !ag_reserve_tensor(t, op->name, view, &p)) return ag_inert(t);
     if (!ag_reserve_node(t, op->name, n, params_size, call.saved_size, &offset)) return ag_inert(t);
