@@ -550,7 +550,7 @@ typedef struct ag_operation {
     const char *name;
     /* Checks the operands' shapes; sets shape and saved_size. */
     bool (*shape)(ag_call *call);
-    /* Writes out (and saved). */
+    /* Writes out (and saved). Neither this nor `adjoint` is called for a result without elements. */
     bool (*forward)(const ag_call *call);
     /* Adds to in_adjoint[k], for each with data, what out_adjoint contributes. */
     bool (*adjoint)(const ag_call *call);

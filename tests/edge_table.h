@@ -1,5 +1,5 @@
-/* Values and partials at kinks, poles and ends of domains: what the column `edge` of the table of operations states, and
- * what follows from the formula. */
+/* Values and partials at kinks, poles and ends of domains: what the column `edge` of the table of operations states,
+ * and what follows from the formula. */
 #ifndef EDGE_TABLE_H
 #define EDGE_TABLE_H
 

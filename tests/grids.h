@@ -1,5 +1,5 @@
-/* An elementwise operation on operands of all layouts, broadcast to (rows, columns): its values, sweep, recorded derivatives
- * and tangents against the table's scalar functions, applied element by element. */
+/* An elementwise operation on operands of all layouts, broadcast to (rows, columns): its values, sweep, recorded
+ * derivatives and tangents against the table's scalar functions, applied element by element. */
 #ifndef GRIDS_H
 #define GRIDS_H
 
@@ -72,7 +72,8 @@ static void grid_open(grid *g, uint64_t *state) {
     for (int64_t i = 0; i < n; i++) {
         int64_t at[3];
         double p[3];
-        for (int k = 0; k < 3; k++) at[k] = layout_element(g->kind[k], g->rows, g->columns, i / g->columns, i % g->columns);
+        for (int k = 0; k < 3; k++)
+            at[k] = layout_element(g->kind[k], g->rows, g->columns, i / g->columns, i % g->columns);
         double x = g->x[0][at[0]], y = g->x[1][at[1]], z = g->x[2][at[2]];
         g->value[i] = info->value(x, y, z);
         info->partials(x, y, z, g->value[i], p);

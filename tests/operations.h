@@ -1,4 +1,4 @@
-/* For tests that walk the table of elementwise operations: any of them on vars, inputs inside its domain, and a tape. */
+/* For tests that walk the table of elementwise operations: any of them on vars, inputs in its domain, a tape. */
 #ifndef OPERATIONS_H
 #define OPERATIONS_H
 
@@ -24,7 +24,8 @@ typedef struct op_domain {
 
 static UNUSED_OK op_domain table_domain(int op) {
     op_domain d = {.op = (ag_opcode)op};
-    for (int k = 0; k < 3; k++) d.range[k].lo = ag_op_table[op].range[k].lo, d.range[k].hi = ag_op_table[op].range[k].hi;
+    for (int k = 0; k < 3; k++)
+        d.range[k].lo = ag_op_table[op].range[k].lo, d.range[k].hi = ag_op_table[op].range[k].hi;
     return d;
 }
 

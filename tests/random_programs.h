@@ -1,5 +1,5 @@
-/* Random programs: expressions over scalars and tensors, views, broadcasts, reductions and products, the same for a seed on
- * every tape. Which step comes next never depends on values, and bounds are kept on all of them. */
+/* Random programs: expressions over scalars and tensors, views, broadcasts, reductions and products, the same for a
+ * seed on every tape. Which step comes next never depends on values, and bounds are kept on all of them. */
 #ifndef RANDOM_PROGRAMS_H
 #define RANDOM_PROGRAMS_H
 

@@ -174,7 +174,8 @@ static void written_reports(void **unused) {
     ag_report r = ag_check_gradient(smooth, NULL, x, 3, 0);
     check_written(&r, (const char *[]){"holds", "54", "1e-06", NULL});
     r = ag_check_gradient(cut, NULL, x, 1, 0);
-    check_written(&r, (const char *[]){"WRONG", "36", "6 differ", "reverse", "forward", "differences", "input 0", NULL});
+    check_written(&r,
+                  (const char *[]){"WRONG", "36", "6 differ", "reverse", "forward", "differences", "input 0", NULL});
     r = ag_check_gradient(failing, NULL, x, 1, 0);
     check_written(&r, (const char *[]){"not checked", "shapes do not fit", "mul", "(4, 4)", NULL});
     ag_tape_free(t);
@@ -182,10 +183,8 @@ static void written_reports(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_functions),
-        cmocka_unit_test(wrong_functions),
-        cmocka_unit_test(the_worst_is_named),
-        cmocka_unit_test(what_cannot_be_checked),
+        cmocka_unit_test(right_functions),    cmocka_unit_test(wrong_functions),
+        cmocka_unit_test(the_worst_is_named), cmocka_unit_test(what_cannot_be_checked),
         cmocka_unit_test(written_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,8 +77,9 @@ static void graph(void **unused) {
     ag_tape *t = ag_tape_new(AG_F64);
     ag_var y = record_example(t);
     char *before = drawn(t);
-    check_contains(before, (const char *[]){"digraph", "\"x", "weights", "loss", "\\\"quoted\\\" \\\\ name", "(2, 3)", "(3)", "0.5",
-                                            "1.5, 2.5, 3.5", "exp", "matmul", "sum", "sin", "->", "[4]", NULL});
+    check_contains(before,
+                   (const char *[]){"digraph", "\"x", "weights", "loss", "\\\"quoted\\\" \\\\ name", "(2, 3)", "(3)",
+                                    "0.5", "1.5, 2.5, 3.5", "exp", "matmul", "sum", "sin", "->", "[4]", NULL});
     assert_int_equal(occurrences(before, "adjoint"), 0);
     assert_int_equal(occurrences(before, "{"), occurrences(before, "}"));
     check_graphviz(t);
@@ -241,19 +242,36 @@ static void summary(void **unused) {
     ag_tape_free(t);
 }
 
-static const char *const STRUCTURAL[] = {
-    "sum", "prod", "norm", "logsumexp", "cumsum", "softmax", "log_softmax", "matmul", "cross_entropy", "gather",
-    "scatter_add", "tril", "triu", "solve", "cholesky", "inverse", "det", "logdet", "assemble", NULL};
+static const char *const STRUCTURAL[] = {"sum",         "prod",        "norm",   "logsumexp",     "cumsum",
+                                         "softmax",     "log_softmax", "matmul", "cross_entropy", "gather",
+                                         "scatter_add", "tril",        "triu",   "solve",         "cholesky",
+                                         "inverse",     "det",         "logdet", "assemble",      NULL};
 
 static void record_structural(ag_tape *t, ag_var v) {
     const int64_t labels[2] = {0, 1};
     const ag_axes first = AG_AXES(0);
     ag_var good = ag_add(v, ag_eye(t, 2));
-    const ag_var all[] = {ag_sum(v), ag_prod(v), ag_norm(v), ag_logsumexp(v), ag_cumsum(v, 0), ag_softmax(v, 0),
-                          ag_log_softmax(v, 0), ag_matmul(v, v), ag_cross_entropy(v, labels), ag_gather(v, 0, labels, 2),
-                          ag_scatter_add(v, 0, labels, 2), ag_max_over(v, first, false), ag_min_over(v, first, false),
-                          ag_tril(v, 0), ag_triu(v, 0), ag_solve(good, v), ag_cholesky(good), ag_inverse(good),
-                          ag_det(good), ag_logdet(good), ag_pad(v, 0, 1, 1)};
+    const ag_var all[] = {ag_sum(v),
+                          ag_prod(v),
+                          ag_norm(v),
+                          ag_logsumexp(v),
+                          ag_cumsum(v, 0),
+                          ag_softmax(v, 0),
+                          ag_log_softmax(v, 0),
+                          ag_matmul(v, v),
+                          ag_cross_entropy(v, labels),
+                          ag_gather(v, 0, labels, 2),
+                          ag_scatter_add(v, 0, labels, 2),
+                          ag_max_over(v, first, false),
+                          ag_min_over(v, first, false),
+                          ag_tril(v, 0),
+                          ag_triu(v, 0),
+                          ag_solve(good, v),
+                          ag_cholesky(good),
+                          ag_inverse(good),
+                          ag_det(good),
+                          ag_logdet(good),
+                          ag_pad(v, 0, 1, 1)};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) assert_false(ag_is_inert(all[i]));
 }
 

@@ -326,7 +326,8 @@ static void check_line(const op_domain *d) {
                 check_numbers(name, "orders 1 to 3 by all modes, f32", &got, &want, 1, 2e-3);
             }
             double near = line_derivative(&l, h, order - 1, 0, AG_F64) - line_derivative(&l, -h, order - 1, 0, AG_F64);
-            double far = line_derivative(&l, 2 * h, order - 1, 0, AG_F64) - line_derivative(&l, -2 * h, order - 1, 0, AG_F64);
+            double far =
+                line_derivative(&l, 2 * h, order - 1, 0, AG_F64) - line_derivative(&l, -2 * h, order - 1, 0, AG_F64);
             double differences = (8 * near - far) / (12 * h);
             check_numbers(name, "orders 1 to 3 against differences", &differences, &want, 1, 1e-6);
         }
@@ -431,9 +432,10 @@ static void check_points(const points *c, ag_type type) {
 /* All combinations of special numbers: every route gives what the table's scalar functions give. */
 static void routes_agree_at_edges(void **unused) {
     (void)unused;
-    static const double special[2][20] = {
-        {0, 1, -1, INFINITY, -INFINITY, NAN, 2, -0.0, 0.5, -2.5, 1e300, -1e300, 4e-320, -4e-320, 40, -40, 800, -800, 1e-9, 3},
-        {0, 1, -1, INFINITY, -INFINITY, NAN, 2, -0.0, 0.5, -2.5, 1e37, -1e37, 1e-41, -1e-41, 40, -40, 800, -800, 1e-9, 3}};
+    static const double special[2][20] = {{0,     1,      -1,     INFINITY, -INFINITY, NAN, 2,   -0.0, 0.5,  -2.5,
+                                           1e300, -1e300, 4e-320, -4e-320,  40,        -40, 800, -800, 1e-9, 3},
+                                          {0,    1,     -1,    INFINITY, -INFINITY, NAN, 2,   -0.0, 0.5,  -2.5,
+                                           1e37, -1e37, 1e-41, -1e-41,   40,        -40, 800, -800, 1e-9, 3}};
     static const int many[] = {0, 20, 20, 8};
     static points c;
     for (int op = 0; op < AG_OPCODES; op++) {
@@ -475,9 +477,9 @@ static bool is_as_stated(const edge_row *row, ag_type type) {
     bool good = row->value == ANY || number_error(r, row->value) <= tolerance;
     for (int k = 0; k < info->arity; k++) good &= row->p[k] == ANY || number_error(p[k], row->p[k]) <= tolerance;
     if (good) return true;
-    print_error("%s at (%g, %g, %g), %s, is %g, partials %g %g %g; should be %g, partials %g %g %g\n", info->name, row->x[0],
-                row->x[1], row->x[2], type == AG_F64 ? "f64" : "f32", r, p[0], p[1], p[2], row->value, row->p[0],
-                row->p[1], row->p[2]);
+    print_error("%s at (%g, %g, %g), %s, is %g, partials %g %g %g; should be %g, partials %g %g %g\n", info->name,
+                row->x[0], row->x[1], row->x[2], type == AG_F64 ? "f64" : "f32", r, p[0], p[1], p[2], row->value,
+                row->p[0], row->p[1], row->p[2]);
     return false;
 }
 
@@ -492,12 +494,13 @@ static void signs_of_zeros(void **unused) {
     (void)unused;
     ag_tape *t = fresh_tape(AG_F64);
     const double zeros[8] = {-0.0, -0.0, -0.0, -0.0, -0.0, -0.0, -0.0, -0.0};
-    static const ag_opcode odd[] = {AG_SIGN, AG_FLOOR, AG_CEIL, AG_ROUND, AG_SQRT, AG_CBRT, AG_SIN, AG_TAN, AG_ASIN,
-                                    AG_ATAN, AG_SINH, AG_TANH, AG_ASINH, AG_ATANH, AG_EXPM1, AG_LOG1P, AG_ERF};
+    static const ag_opcode odd[] = {AG_SIGN, AG_FLOOR, AG_CEIL, AG_ROUND, AG_SQRT,  AG_CBRT,  AG_SIN,   AG_TAN, AG_ASIN,
+                                    AG_ATAN, AG_SINH,  AG_TANH, AG_ASINH, AG_ATANH, AG_EXPM1, AG_LOG1P, AG_ERF};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         double tensor[8];
         ag_read(ag_apply1_(odd[i], ag_tensor(t, zeros, AG_SHAPE(8))), tensor);
-        bool good = signbit(ag_value(ag_apply1_(odd[i], ag_input(t, -0.0)))) && signbit(tensor[0]) && signbit(tensor[7]);
+        bool good =
+            signbit(ag_value(ag_apply1_(odd[i], ag_input(t, -0.0)))) && signbit(tensor[0]) && signbit(tensor[7]);
         if (!good) fail_msg("%s(-0) is +0", ag_op_table[odd[i]].name);
     }
     assert_false(signbit(ag_value(ag_abs(ag_input(t, -0.0)))));
@@ -563,12 +566,12 @@ static void second_order_at_kinks(void **unused) {
     (void)unused;
     /* the value is the second derivative here */
     static edge_row rows[] = {
-        {AG_RELU, {0}, 0, {0}},          {AG_ABS, {0}, 0, {0}},           {AG_MAX, {2, 2}, 0, {0.5}},
-        {AG_MIN, {2, 2}, 0, {0.5}},      {AG_CLIP, {1, 1, 3}, 0, {1}},    {AG_CLIP, {3, 1, 3}, 0, {1}},
-        {AG_CLIP, {4, 1, 3}, 0, {0}},    {AG_HYPOT, {0, 0}, 0, {0}},      {AG_LEAKY_RELU, {0, 0.5}, 0, {0.5}},
-        {AG_ELU, {0, 1.5}, 1.5, {1.5}},  {AG_POW, {0, 0}, 0, {0}},        {AG_POW, {0, 1}, 0, {1}},
-        {AG_POW, {0, 2}, 2, {0}},        {AG_POW, {0, 3}, 0, {0}},        {AG_POW, {-2, 3}, -12, {12}},
-        {AG_SIGN, {0}, 0, {0}},          {AG_FLOOR, {1}, 0, {0}},         {AG_SELECT, {0, 2, 3}, 0, {0}},
+        {AG_RELU, {0}, 0, {0}},         {AG_ABS, {0}, 0, {0}},        {AG_MAX, {2, 2}, 0, {0.5}},
+        {AG_MIN, {2, 2}, 0, {0.5}},     {AG_CLIP, {1, 1, 3}, 0, {1}}, {AG_CLIP, {3, 1, 3}, 0, {1}},
+        {AG_CLIP, {4, 1, 3}, 0, {0}},   {AG_HYPOT, {0, 0}, 0, {0}},   {AG_LEAKY_RELU, {0, 0.5}, 0, {0.5}},
+        {AG_ELU, {0, 1.5}, 1.5, {1.5}}, {AG_POW, {0, 0}, 0, {0}},     {AG_POW, {0, 1}, 0, {1}},
+        {AG_POW, {0, 2}, 2, {0}},       {AG_POW, {0, 3}, 0, {0}},     {AG_POW, {-2, 3}, -12, {12}},
+        {AG_SIGN, {0}, 0, {0}},         {AG_FLOOR, {1}, 0, {0}},      {AG_SELECT, {0, 2, 3}, 0, {0}},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         check_kink(ag_op_table[rows[i].op].name, at_kink, &rows[i], rows[i].x[0], rows[i].p[0], rows[i].value);
@@ -635,7 +638,8 @@ static void accuracy_at(double x) {
         {AG_MISH, x, z * tanhl(softplusl(z)), mish_slope(z), steep},
         {AG_GELU, x, z * normall(z), normall(z) + z * density, steep * (1 + fabs(x))},
         {AG_LOG1P, fabs(x), log1pl(fabsl(z)), 1 / (1 + fabsl(z)), 8},
-        {AG_ERFC, fabs(x) / 64, erfcl(fabsl(z) / 64), -1.12837916709551257390L * expl(-z * z / 4096), steep * (1 + fabs(x))},
+        {AG_ERFC, fabs(x) / 64, erfcl(fabsl(z) / 64), -1.12837916709551257390L * expl(-z * z / 4096),
+         steep * (1 + fabs(x))},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         if (fabsl(rows[i].value) < 1e300L && fabsl(rows[i].derivative) < 1e300L) check_accuracy(&rows[i], AG_F64);
@@ -645,8 +649,9 @@ static void accuracy_at(double x) {
 
 static void accurate_at_difficult_points(void **unused) {
     (void)unused;
-    static const double at[] = {0,  0x1p-60, -0x1p-60, 0x1p-30, -0x1p-30, 0x1p-12, -0x1p-12, 0.5, -0.5, 2, -2, 5, -5, 10, -10,
-                                20, -20, 30, -30, 36, -36, 40, -40, 80, -80, 100, -100, 700, -700, 800, -800};
+    static const double at[] = {0,   0x1p-60, -0x1p-60, 0x1p-30, -0x1p-30, 0x1p-12, -0x1p-12, 0.5, -0.5, 2,   -2,
+                                5,   -5,      10,       -10,     20,       -20,     30,       -30, 36,   -36, 40,
+                                -40, 80,      -80,      100,     -100,     700,     -700,     800, -800};
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) accuracy_at(at[i]);
 }
 

@@ -51,7 +51,8 @@ static bool refuse_request(int64_t at, bool for_good, ag_type type, bool no_rese
         check_same(&w, want, "without an error", at);
     } else {
         if (ag_tape_status(t) != AG_ERR_MEMORY)
-            fail_msg("request %lld refused: status %d, \"%s\"", (long long)at, (int)ag_tape_status(t), ag_tape_message(t));
+            fail_msg("request %lld refused: status %d, \"%s\"", (long long)at, (int)ag_tape_status(t),
+                     ag_tape_message(t));
         assert_non_null(strstr(ag_tape_message(t), "memory"));
     }
     b.left = INT64_MAX;
@@ -166,12 +167,9 @@ static void accounts(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_request_refused),
-        cmocka_unit_test(each_request_refused_when_copying),
-        cmocka_unit_test(refused_for_good),
-        cmocka_unit_test(budgets_of_bytes),
-        cmocka_unit_test(the_sentence),
-        cmocka_unit_test(accounts),
+        cmocka_unit_test(each_request_refused), cmocka_unit_test(each_request_refused_when_copying),
+        cmocka_unit_test(refused_for_good),     cmocka_unit_test(budgets_of_bytes),
+        cmocka_unit_test(the_sentence),         cmocka_unit_test(accounts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

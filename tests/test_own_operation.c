@@ -63,8 +63,12 @@ static void axpb_record(const ag_rule *r, ag_var w, ag_var *out) {
     if (r->wanted[1]) out[1] = ag_mul(w, p->b);
 }
 
-static const ag_operation AXPB = {.name = "axpb", .shape = same_shapes, .forward = axpb_forward, .adjoint = axpb_adjoint,
-                                  .tangent = axpb_tangent, .record = axpb_record};
+static const ag_operation AXPB = {.name = "axpb",
+                                  .shape = same_shapes,
+                                  .forward = axpb_forward,
+                                  .adjoint = axpb_adjoint,
+                                  .tangent = axpb_tangent,
+                                  .record = axpb_record};
 
 /* ---- power: x^p by a parameter, which saves its partials ---- */
 
@@ -88,7 +92,8 @@ static bool power_forward(const ag_call *c) {
 static bool power_adjoint(const ag_call *c) {
     const double *saved = c->saved;
     assert_int_equal(((const char *)c->saved)[c->saved_size - 1], 42);
-    for (int64_t i = 0; i < c->out.view->count; i++) add(c, c->in_adjoint[0].data, i, saved[i] * get(c, c->out_adjoint.data, i));
+    for (int64_t i = 0; i < c->out.view->count; i++)
+        add(c, c->in_adjoint[0].data, i, saved[i] * get(c, c->out_adjoint.data, i));
     return true;
 }
 
@@ -103,12 +108,22 @@ static ag_var power_tangent(const ag_rule *r, const ag_var *tangents) {
     return out;
 }
 
-static const ag_operation POWER = {.name = "power", .shape = power_shape, .forward = power_forward, .adjoint = power_adjoint,
-                                   .tangent = power_tangent, .record = power_record};
-static const ag_operation POWER_WITHOUT_TANGENT = {
-    .name = "power_t", .shape = power_shape, .forward = power_forward, .adjoint = power_adjoint, .record = power_record};
-static const ag_operation POWER_WITHOUT_RECORD = {.name = "power_r", .shape = power_shape, .forward = power_forward,
-                                                  .adjoint = power_adjoint, .tangent = power_tangent};
+static const ag_operation POWER = {.name = "power",
+                                   .shape = power_shape,
+                                   .forward = power_forward,
+                                   .adjoint = power_adjoint,
+                                   .tangent = power_tangent,
+                                   .record = power_record};
+static const ag_operation POWER_WITHOUT_TANGENT = {.name = "power_t",
+                                                   .shape = power_shape,
+                                                   .forward = power_forward,
+                                                   .adjoint = power_adjoint,
+                                                   .record = power_record};
+static const ag_operation POWER_WITHOUT_RECORD = {.name = "power_r",
+                                                  .shape = power_shape,
+                                                  .forward = power_forward,
+                                                  .adjoint = power_adjoint,
+                                                  .tangent = power_tangent};
 static const ag_operation POWER_ALONE = {
     .name = "power_alone", .shape = power_shape, .forward = power_forward, .adjoint = power_adjoint};
 
@@ -116,7 +131,7 @@ static const double EXPONENT = 2.5;
 
 static ag_var power(const ag_operation *op, ag_var x) { return ag_apply(op, &x, 1, &EXPONENT, sizeof EXPONENT); }
 
-/* ---- weigh: sum over all operands of their elements by a strided read; any number of operands, a scalar result ---- */
+/* ---- weigh: a weighted sum over the elements of any number of operands, read with their strides ---- */
 
 static double strided(const ag_call *c, ag_array a, int64_t i) {
     int64_t offset = 0;
@@ -135,7 +150,8 @@ static bool weigh_shape(ag_call *c) {
 static bool weigh_forward(const ag_call *c) {
     double sum = 0;
     for (int k = 0; k < c->n; k++)
-        for (int64_t i = 0; i < c->in[k].view->count; i++) sum += (double)(k + 1) * (double)(i + 1) * strided(c, c->in[k], i);
+        for (int64_t i = 0; i < c->in[k].view->count; i++)
+            sum += (double)(k + 1) * (double)(i + 1) * strided(c, c->in[k], i);
     put(c, c->out.data, 0, sum);
     return true;
 }
@@ -166,8 +182,12 @@ static void weigh_record(const ag_rule *r, ag_var w, ag_var *out) {
     }
 }
 
-static const ag_operation WEIGH = {.name = "weigh", .shape = weigh_shape, .forward = weigh_forward, .adjoint = weigh_adjoint,
-                                   .record = weigh_record, .strided = true};
+static const ag_operation WEIGH = {.name = "weigh",
+                                   .shape = weigh_shape,
+                                   .forward = weigh_forward,
+                                   .adjoint = weigh_adjoint,
+                                   .record = weigh_record,
+                                   .strided = true};
 
 /* ---- functions of them ---- */
 
@@ -185,8 +205,8 @@ static ag_var use_power(ag_tape *t, const ag_var *x, int n, void *context) {
 
 static ag_var use_weigh(ag_tape *t, const ag_var *x, int n, void *context) {
     (void)t, (void)n, (void)context;
-    ag_var e = ag_exp(x[0]), all[6] = {ag_transpose(e), ag_flip(e, 1), x[0], ag_index(e, 0, 1), ag_at(e, 2),
-                                       ag_expand(x[1], AG_SHAPE(2, 2))};
+    ag_var e = ag_exp(x[0]), all[6] = {ag_transpose(e),   ag_flip(e, 1), x[0],
+                                       ag_index(e, 0, 1), ag_at(e, 2),   ag_expand(x[1], AG_SHAPE(2, 2))};
     return ag_mul(ag_apply(&WEIGH, all, 6, NULL, 0), ag_apply(&WEIGH, x, 2, NULL, 0));
 }
 
@@ -282,6 +302,21 @@ static void without_record(void **unused) {
     }
 }
 
+/* Forward mode without `tangent`, while the tape is paused: the same numbers, and a constant. */
+static void tangent_while_paused(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = example(t, AG_SHAPE(2, 3)), y = ag_sum(power(&POWER_WITHOUT_TANGENT, x)), one = ag_num(1), d, paused;
+    ag_jvp(&y, 1, &x, &one, 1, &d);
+    ag_pause(t);
+    ag_jvp(&y, 1, &x, &one, 1, &paused);
+    ag_resume(t);
+    check_fine("paused", t);
+    assert_true(ag_value(d) == ag_value(paused));
+    assert_true(ag_is_constant(paused));
+    ag_tape_free(t);
+}
+
 /* ---- errors of their own ---- */
 
 static bool fail_shape(ag_call *c) {
@@ -311,12 +346,14 @@ static void failing_record(const ag_rule *r, ag_var w, ag_var *out) {
 
 static void errors_of_their_own(void **unused) {
     (void)unused;
-    const ag_operation shape = {.name = "mine", .shape = fail_shape, .forward = power_forward, .adjoint = power_adjoint};
+    const ag_operation shape = {
+        .name = "mine", .shape = fail_shape, .forward = power_forward, .adjoint = power_adjoint};
     const ag_operation huge = {.name = "mine", .shape = huge_shape, .forward = power_forward, .adjoint = power_adjoint};
-    const ag_operation negative = {.name = "mine", .shape = negative_shape, .forward = power_forward, .adjoint = power_adjoint};
+    const ag_operation negative = {
+        .name = "mine", .shape = negative_shape, .forward = power_forward, .adjoint = power_adjoint};
     const ag_operation forward = {.name = "mine", .shape = power_shape, .forward = failing, .adjoint = power_adjoint};
-    const ag_operation adjoint = {.name = "mine", .shape = power_shape, .forward = power_forward, .adjoint = failing,
-                                  .record = failing_record};
+    const ag_operation adjoint = {
+        .name = "mine", .shape = power_shape, .forward = power_forward, .adjoint = failing, .record = failing_record};
     const struct {
         const ag_operation *op;
         ag_status status;
@@ -358,7 +395,8 @@ static void errors_of_their_own(void **unused) {
 /* A function that fails without saying so must not leave a result. */
 static void failing_silently(void **unused) {
     (void)unused;
-    const ag_operation silent = {.name = "silent", .shape = silent_shape, .forward = power_forward, .adjoint = power_adjoint};
+    const ag_operation silent = {
+        .name = "silent", .shape = silent_shape, .forward = power_forward, .adjoint = power_adjoint};
     ag_tape *t = ag_tape_new(AG_F64);
     ag_var x = example(t, AG_SHAPE(6)), y = power(&silent, x);
     assert_true(ag_is_inert(y));
@@ -391,12 +429,19 @@ static bool wrong_overwrites(const ag_call *c) { /* forgets that adjoints add up
         put(c, c->in_adjoint[0].data, i, ((const double *)c->saved)[i] * get(c, c->out_adjoint.data, i));
     return true;
 }
-static ag_var wrong_tangent(const ag_rule *r, const ag_var *tangents) { return ag_mul(power_tangent(r, tangents), 1.001); }
+static ag_var wrong_tangent(const ag_rule *r, const ag_var *tangents) {
+    return ag_mul(power_tangent(r, tangents), 1.001);
+}
 
 static ag_var twice_used(ag_tape *t, const ag_var *x, int n, void *context) {
     (void)t, (void)n;
     ag_var e = ag_mul(x[0], 1);
     return ag_add(ag_sin(e), ag_add(power(context, e), ag_cos(e)));
+}
+
+static ag_var once_used(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t, (void)n;
+    return power(context, x[0]);
 }
 
 static void wrong_ones_are_caught(void **unused) {
@@ -414,7 +459,10 @@ static void wrong_ones_are_caught(void **unused) {
         assert_int_equal(r.status, AG_OK);
         assert_int_equal(r.checked, 36);
         if (r.holds != (i == 0)) fail_msg("wrong operation %d: %lld wrong", i, (long long)r.wrong);
-        if (i == 1) assert_true(r.reverse_forward > 0.1 && r.reverse_difference > 0.1 && r.wrong == 6);
+        if (i == 1) {
+            r = ag_check_gradient(once_used, &op, &x, 1, 0); /* of the same size, with the wrong sign */
+            assert_true(r.worst.reverse == -r.worst.forward && r.reverse_forward == r.worst.error && r.wrong == 6);
+        }
         if (i == 2) assert_int_equal(r.worst.element, 4);
         if (i == 3) assert_true(r.worst.element == 2 && isinf(r.worst.error));
         if (i == 5) assert_true(r.reverse_difference < 1e-6 && r.reverse_forward > 1e-4);
@@ -427,6 +475,7 @@ int main(void) {
         cmocka_unit_test(behave_like_built_in_ones),
         cmocka_unit_test(parameters_and_constants),
         cmocka_unit_test(without_record),
+        cmocka_unit_test(tangent_while_paused),
         cmocka_unit_test(errors_of_their_own),
         cmocka_unit_test(failing_silently),
         cmocka_unit_test(wrong_ones_are_caught),

@@ -1,11 +1,11 @@
-/* Views: every view operation, alone and in random chains, against a naive list of where each element comes from: values,
- * adjoints (a view shares them with what it views) and recorded derivatives. */
+/* Views: every view operation, alone and in random chains, against a naive list of where each element comes from:
+ * values, adjoints (a view shares them with what it views) and recorded derivatives. */
 #include "derivatives.h"
 
 enum { MOST = 4096 };
 
-/* A view as a list: element i, row-major, is element at[i] of the base, and element own[i] of the last copy that a reshape
- * had to make, with which it shares adjoints. */
+/* A view as a list: element i, row-major, is element at[i] of the base, and element own[i] of the last copy that a
+ * reshape had to make, with which it shares adjoints. */
 typedef struct model {
     ag_shape shape;
     int64_t count, at[MOST], own[MOST];
@@ -355,13 +355,14 @@ static void random_chains(void **unused) {
     ag_tape_free(tapes[1]);
 }
 
-/* Reshapes of a transposed matrix with axes of length 1 in every place: such an axis neither allows nor forbids a view. */
+/* Reshapes of a transposed matrix with axes of length 1 in every place: these neither allow nor forbid a view. */
 static void reshapes_with_axes_of_length_one(void **unused) {
     (void)unused;
     static pair v;
     ag_tape *t = ag_tape_new(AG_F64);
     const double data[6] = {0, 1, 2, 3, 4, 5};
-    const ag_shape targets[] = {AG_SHAPE(6), AG_SHAPE(2, 3), AG_SHAPE(3, 2), AG_SHAPE(1, 6), AG_SHAPE(3, 1, 2), AG_SHAPE(2, 1, 3, 1)};
+    const ag_shape targets[] = {AG_SHAPE(6),    AG_SHAPE(2, 3),    AG_SHAPE(3, 2),
+                                AG_SHAPE(1, 6), AG_SHAPE(3, 1, 2), AG_SHAPE(2, 1, 3, 1)};
     for (int axis = 0; axis < 3; axis++) {
         for (int again = 0; again < 4; again++) {
             for (size_t i = 0; i < sizeof targets / sizeof *targets; i++) {
@@ -390,7 +391,8 @@ static ag_var elements(ag_var x) { return ag_mul(ag_at(x, 1), ag_sin(ag_mul(ag_a
 static ag_var element_and_whole(ag_var x) { return ag_mul(ag_square(x), ag_at(x, 2)); }
 static ag_var windows(ag_var x) {
     ag_var sum = ag_num(0);
-    for (int i = 0; i < 3; i++) sum = ag_add(sum, ag_mul(ag_slice(x, 0, i, i + 2, 1), ag_expand(ag_at(x, i), AG_SHAPE(2))));
+    for (int i = 0; i < 3; i++)
+        sum = ag_add(sum, ag_mul(ag_slice(x, 0, i, i + 2, 1), ag_expand(ag_at(x, i), AG_SHAPE(2))));
     return sum;
 }
 static ag_var outer_by_views(ag_var x) { return ag_mul(ag_unsqueeze(x, 0), ag_exp(ag_unsqueeze(x, 1))); }
@@ -398,16 +400,14 @@ static ag_var square_matrix(ag_var x) {
     ag_var m = ag_reshape(x, AG_SHAPE(2, 2));
     return ag_add(ag_matmul(m, ag_transpose(m)), ag_mul(ag_diagonal(m), ag_sum(ag_index(m, 1, 0))));
 }
-static ag_var empty_parts(ag_var x) {
-    return ag_add(ag_square(x), ag_sum(ag_slice(x, 0, 4, AG_END, 1)));
-}
+static ag_var empty_parts(ag_var x) { return ag_add(ag_square(x), ag_sum(ag_slice(x, 0, 4, AG_END, 1))); }
 static ag_var deep(ag_var x) {
     ag_var e = ag_sin(x);
     return ag_mul(ag_slice(ag_mul(e, ag_flip(e, 0)), 0, 3, AG_END, -2), ag_at(e, 3));
 }
 
-static view_function *const FUNCTIONS[] = {neighbours, mirrored, elements, element_and_whole, windows,
-                                           outer_by_views, square_matrix, empty_parts, deep};
+static view_function *const FUNCTIONS[] = {
+    neighbours, mirrored, elements, element_and_whole, windows, outer_by_views, square_matrix, empty_parts, deep};
 enum { FUNCTION_COUNT = sizeof FUNCTIONS / sizeof *FUNCTIONS };
 
 static ag_var call_function(ag_tape *t, const ag_var *x, int n, void *context) {
@@ -443,9 +443,15 @@ static void gradients_by_overlapping_views(void **unused) {
         ag_var x = ag_tensor(t, data, AG_SHAPE(4));
         if (i % 2) x = ag_mul(x, 1.5);
         ag_var s = ag_sum(ag_square(FUNCTIONS[i / 2](x))), g[7];
-        const ag_var xs[7] = {ag_slice(x, 0, 1, 3, 1), ag_flip(x, 0), ag_at(x, 2), ag_expand(ag_at(x, 1), AG_SHAPE(3)),
-                              x, ag_slice(x, 0, 0, 0, 1), ag_expand(x, AG_SHAPE(2, 4))};
-        static const int64_t from[7][8] = {{1, 2}, {3, 2, 1, 0}, {2}, {1, 1, 1}, {0, 1, 2, 3}, {0}, {0, 1, 2, 3, 0, 1, 2, 3}};
+        const ag_var xs[7] = {ag_slice(x, 0, 1, 3, 1),
+                              ag_flip(x, 0),
+                              ag_at(x, 2),
+                              ag_expand(ag_at(x, 1), AG_SHAPE(3)),
+                              x,
+                              ag_slice(x, 0, 0, 0, 1),
+                              ag_expand(x, AG_SHAPE(2, 4))};
+        static const int64_t from[7][8] = {
+            {1, 2}, {3, 2, 1, 0}, {2}, {1, 1, 1}, {0, 1, 2, 3}, {0}, {0, 1, 2, 3, 0, 1, 2, 3}};
         ag_backward(s);
         double whole[4], want[8], got[8];
         ag_read_grad(x, whole);
@@ -467,6 +473,32 @@ static void gradients_by_overlapping_views(void **unused) {
         check_values("tangent of views", d, (ag_shape){0}, &sum, 1e-12);
         ag_tape_free(t);
     }
+}
+
+static void views_of_constants_are_constants(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var c = ag_zeros(t, AG_SHAPE(2, 2)), x = ag_tensor(t, NULL, AG_SHAPE(2, 2)), s = ag_constant(t, 1);
+    const ag_var views[] = {ag_reshape(c, AG_SHAPE(4)),
+                            ag_transpose(c),
+                            ag_permute(c, AG_AXES(1, 0)),
+                            ag_flip(c, 0),
+                            ag_slice(c, 0, 0, 1, 1),
+                            ag_index(c, 0, 0),
+                            ag_at(c, 0),
+                            ag_expand(c, AG_SHAPE(3, 2, 2)),
+                            ag_unsqueeze(c, 0),
+                            ag_diagonal(c),
+                            ag_expand(s, AG_SHAPE(2)),
+                            ag_reshape(s, AG_SHAPE(1))};
+    for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
+        assert_true(ag_is_constant(views[i]));
+        assert_true(ag_is_constant(ag_exp(views[i])) && ag_is_constant(ag_contiguous(views[i])));
+    }
+    assert_false(ag_is_constant(ag_transpose(x)) || ag_is_constant(ag_at(x, 0)) ||
+                 ag_is_constant(ag_expand(x, AG_SHAPE(2, 2, 2))));
+    assert_int_equal(ag_tape_stats(t).tensor_instructions + ag_tape_stats(t).scalar_instructions, 0);
+    ag_tape_free(t);
 }
 
 static void views_take_no_instruction(void **unused) {
@@ -495,6 +527,7 @@ int main(void) {
         cmocka_unit_test(reshapes_with_axes_of_length_one),
         cmocka_unit_test(through_several_views),
         cmocka_unit_test(gradients_by_overlapping_views),
+        cmocka_unit_test(views_of_constants_are_constants),
         cmocka_unit_test(views_take_no_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

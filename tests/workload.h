@@ -1,5 +1,5 @@
-/* A bit of everything that a tape can do, as numbers: for tests that refuse memory. It survives any error and says so by
- * the tape's status; without an error its numbers are always the same. */
+/* A bit of everything that a tape can do, as numbers: for tests that refuse memory. It survives any error and says so
+ * by the tape's status; without an error its numbers are always the same. */
 #ifndef WORKLOAD_H
 #define WORKLOAD_H
 

@@ -221,7 +221,7 @@ ag_var ag_concat(const ag_var *xs, int n, int axis) {
     ag_tape *tape = ag_find_tape(xs, n);
     if (tape == NULL) return ag_inert(NULL);
     for (int k = 0; k < n; k++)
-        if (!ag_usable(xs[k], "concat")) return ag_inert(tape);
+        if (!ag_usable_on(tape, xs[k], "concat")) return ag_inert(tape);
     ag_shape shape = ag_shape_of(xs[0]);
     axis = ag_check_axis(tape, "concat", axis, shape);
     draft d;
@@ -272,7 +272,7 @@ ag_var ag_stack(const ag_var *xs, int n, int axis) {
     ag_tape *tape = ag_find_tape(xs, n);
     if (tape == NULL) return ag_inert(NULL);
     for (int k = 0; k < n; k++)
-        if (!ag_usable(xs[k], "stack")) return ag_inert(tape);
+        if (!ag_usable_on(tape, xs[k], "stack")) return ag_inert(tape);
     ag_shape shape = {.rank = 0};
     draft d;
     if (!stack_shape(tape, xs, n, &axis, &shape)) return ag_inert(tape);

@@ -306,7 +306,7 @@ ag_var ag_vdot(ag_var x, ag_var y) {
     if (!same_shape(sx, sy)) {
         ag_tape *tape = x.tape ? x.tape : y.tape;
         ag_fail(tape, AG_ERR_SHAPE, "vdot: shapes %s and %s differ", ag_show_shape(sx).text, ag_show_shape(sy).text);
-        return ag_matmul(x, y); /* inert */
+        return ag_inert(tape);
     }
     ag_shape flat = AG_SHAPE(ag_count(x));
     return ag_matmul(ag_reshape(x, flat), ag_reshape(y, flat));
@@ -321,6 +321,7 @@ ag_var ag_outer(ag_var x, ag_var y) {
         if (!tape) return ag_num(NAN); /* two numbers */
         ag_fail(tape, AG_ERR_SHAPE, "outer: shapes %s and %s are not two vectors", ag_show_shape(sx).text,
                 ag_show_shape(sy).text);
+        return ag_inert(tape);
     }
     return ag_matmul(with_axis(x, 1), with_axis(y, 0));
 }

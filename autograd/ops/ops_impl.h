@@ -91,6 +91,8 @@ void ag_row_major(int rank, const int64_t *dim, int64_t *stride);
 int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
 /* Whether x can be an operand; if not, its tape is in error. Numbers are usable. `what` names the operation. */
 bool ag_usable(ag_var x, const char *what);
+/* The same for one of several operands on tape t. */
+bool ag_usable_on(ag_tape *t, ag_var x, const char *what);
 /* Its view, or NULL: a number, or its tape is in error. */
 const ag_view *ag_usable_view(ag_var x, const char *what);
 /* "(2, 3)": a shape for messages. */
@@ -99,6 +101,9 @@ ag_shape_text ag_show_shape(ag_shape shape);
 ag_shape_text ag_show_view(const ag_view *view);
 /* n * m into *out; false on overflow of int64_t or a negative operand. */
 bool ag_multiply_sizes(int64_t n, int64_t m, int64_t *out);
+/* The number of elements of a shape. False if its rank is not possible, a dim is negative, or the product of the dims
+ * overflows, those that are 0 left out: so neither strides nor the product of some of the dims can. */
+bool ag_shape_count(ag_shape shape, int64_t *count);
 
 /* Memory for the length of one call (work arrays of LAPACK, indices); counts against the tape's budget and fails with
  * AG_ERR_MEMORY and NULL. Freed with ag_scratch_free. */

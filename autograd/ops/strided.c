@@ -171,3 +171,14 @@ bool ag_multiply_sizes(int64_t n, int64_t m, int64_t *out) {
     *out = n * m;
     return true;
 }
+
+bool ag_shape_count(ag_shape shape, int64_t *count) {
+    int64_t reach = 1;
+    bool empty = false, good = shape.rank >= 0 && shape.rank <= AG_MAX_RANK;
+    for (int i = 0; good && i < shape.rank; i++) {
+        empty |= shape.dim[i] == 0;
+        good = ag_multiply_sizes(reach, shape.dim[i] == 0 ? 1 : shape.dim[i], &reach);
+    }
+    *count = empty ? 0 : reach;
+    return good;
+}

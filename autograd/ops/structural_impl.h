@@ -9,17 +9,9 @@ ag_var ag_inert(ag_tape *tape);
 
 /* The number of elements of a shape. False, with the tape in error, if it or a row-major stride overflows. */
 static inline bool ag_checked_count(ag_tape *tape, const char *what, ag_shape shape, int64_t *count) {
-    int64_t reach = 1;
-    *count = 1;
-    for (int i = 0; i < shape.rank; i++) {
-        if (!ag_multiply_sizes(reach, shape.dim[i] > 1 ? shape.dim[i] : 1, &reach)) {
-            ag_fail(tape, AG_ERR_SLOTS, "%s: a result of shape %s has too many elements", what,
-                    ag_show_shape(shape).text);
-            return false;
-        }
-        *count *= shape.dim[i];
-    }
-    return true;
+    if (ag_shape_count(shape, count)) return true;
+    ag_fail(tape, AG_ERR_SLOTS, "%s: a result of shape %s has too many elements", what, ag_show_shape(shape).text);
+    return false;
 }
 
 /* The product of dims from..to-1. */

@@ -7,10 +7,8 @@
 
 /* The number of elements of a shape from outside; -1 after an error. */
 static int64_t checked_count(ag_tape *t, const char *what, ag_shape s) {
-    int64_t count = 1;
-    bool good = s.rank >= 0 && s.rank <= AG_MAX_RANK;
-    for (int i = 0; good && i < s.rank; i++) good = ag_multiply_sizes(count, s.dim[i], &count);
-    if (good) return count;
+    int64_t count;
+    if (ag_shape_count(s, &count)) return count;
     ag_fail(t, AG_ERR_SHAPE, "%s: %s is not a shape: at most %d dims, none negative, and a product below 2^63", what,
             ag_show_shape(s).text, AG_MAX_RANK);
     return -1;

@@ -60,10 +60,8 @@ static bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v
 /* The view of a result of this shape; VIEW_INERT after an error. */
 static uint32_t result_view(ag_tape *t, const ag_operation *op, const ag_shape *s, bool constant) {
     if (s->rank == 0) return constant ? VIEW_CONSTANT : VIEW_SCALAR;
-    int64_t count = 1;
-    bool good = s->rank >= 0 && s->rank <= AG_MAX_RANK;
-    for (int i = 0; good && i < s->rank; i++) good = ag_multiply_sizes(count, s->dim[i], &count);
-    if (good) return ag_intern_shape(t, *s, constant);
+    int64_t count;
+    if (ag_shape_count(*s, &count)) return ag_intern_shape(t, *s, constant);
     ag_fail(t, AG_ERR_SHAPE, "%s: a result of shape %s is not possible: at most %d dims and a product below 2^63",
             op->name, ag_show_shape(*s).text, AG_MAX_RANK);
     return VIEW_INERT;
@@ -92,7 +90,8 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     call.params = ag_node_params(node);
     call.saved = ag_node_saved(node);
     call.out = (ag_array){ag_value_at(t, p.slot), ag_view_at(t, view)};
-    if (!op->forward(&call) || t->status != AG_OK) return ag_inert(t);
+    /* of an empty result there is nothing to compute, though its other dims may be huge */
+    if (call.out.view->count > 0 && (!op->forward(&call) || t->status != AG_OK)) return ag_inert(t);
     return ag_commit_tensor(t, p, constant ? NOTHING : offset, view);
 }
 
@@ -124,6 +123,7 @@ static bool is_alone(const ag_tape *t, const ag_node *node, uint32_t k) {
 
 bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
     const ag_operation *op = node->operation;
+    if (ag_view_at(t, node->view)->count == 0) return true;
     ag_arrays a;
     if (!open_arrays(t, &a, node->n)) return false;
     set_views(t, &a, node->in, node->n);

@@ -13,7 +13,7 @@ typedef struct ag_checker {
     ag_shape *shape;
     double **at;         /* values of the inputs, row-major */
     double *outputs;     /* work: values of the result */
-    int64_t m;           /* elements of the result */
+    int64_t m;           /* elements of the result; -1 before it is known */
     ag_report *report;
 } ag_checker;
 
@@ -22,7 +22,14 @@ static ag_var record(ag_checker *c) {
     ag_tape_clear(c->t);
     for (int i = 0; i < c->n; i++)
         c->x[i] = c->shape[i].rank ? ag_tensor(c->t, c->at[i], c->shape[i]) : ag_input(c->t, *c->at[i]);
-    return c->f(c->t, c->x, c->n, c->context);
+    ag_var y = c->f(c->t, c->x, c->n, c->context);
+    int64_t count = ag_count(y);
+    if (y.tape && y.tape != c->t) ag_fail(c->t, AG_ERR_TAPE, "check_gradient: the function's result is on another tape");
+    else if (ag_is_inert(y)) ag_fail(c->t, AG_ERR_STALE, "check_gradient: the function's result is inert or stale");
+    else if (c->m >= 0 && count != c->m)
+        ag_fail(c->t, AG_ERR_SHAPE, "check_gradient: the function's result had %lld elements, now it has %lld",
+                (long long)c->m, (long long)count);
+    return y;
 }
 
 static bool failed(ag_checker *c) {
@@ -44,9 +51,10 @@ static bool values_at(ag_checker *c, int i, int64_t e, double h, double *out) {
     double old = c->at[i][e];
     c->at[i][e] = old + h;
     ag_var y = record(c);
-    if (ag_count(y) == c->m) ag_read(y, out);
     c->at[i][e] = old;
-    return !failed(c);
+    if (failed(c)) return false;
+    ag_read(y, out);
+    return true;
 }
 
 /* Central differences with steps h, h/2, h/4, ..., extrapolated (Ridders 1982): d[o] for every output, keeping for each the
@@ -167,7 +175,8 @@ ag_report ag_check_gradient(ag_function f, void *context, const ag_var *inputs, 
     ag_report report = {.tolerance = tolerance > 0 ? tolerance : type == AG_F64 ? 1e-6 : 2e-2};
     ag_options options = {.type = type};
     if (from) options = (ag_options){type, from->memory.permit, from->memory.context, from->memory.no_reserve};
-    ag_checker c = {.f = f, .context = context, .n = n, .report = &report, .t = ag_tape_new_with(&options)};
+    ag_checker c = {.f = f, .context = context, .n = n, .m = -1, .report = &report, .t = ag_tape_new_with(&options)};
+    if (n < 0) ag_fail(c.t, AG_ERR_VALUE, "check_gradient: %d inputs", n);
     for (int i = 0; i < n; i++)
         if (ag_is_inert(inputs[i])) ag_fail(c.t, AG_ERR_STALE, "check_gradient: input %d is inert or stale", i);
     void *block = failed(&c) ? NULL : copy_inputs(&c, inputs);

@@ -39,7 +39,7 @@ typedef struct ag_drawing {
 static void put_escaped(FILE *out, const char *text) {
     for (; *text; text++) {
         if (*text == '"' || *text == '\\') fputc('\\', out);
-        if ((unsigned char)*text >= 32) fputc(*text, out);
+        fputc((unsigned char)*text < 32 ? ' ' : *text, out);
     }
 }
 

@@ -189,9 +189,8 @@ static uint32_t broadcast_view(ag_tape *t, ag_opcode op, const ag_operand *in, i
             else fits &= v->dim[i] == 1 || v->dim[i] == dim[i];
         }
     }
-    int64_t count = 1;
-    for (int i = 0; i < s.rank; i++) fits &= ag_multiply_sizes(count, s.dim[i], &count);
-    if (fits) return ag_intern_shape(t, s, constant);
+    int64_t count;
+    if (fits && ag_shape_count(s, &count)) return ag_intern_shape(t, s, constant);
     char shapes[400] = "";
     for (int k = 0; k < n; k++) {
         strncat(shapes, k == 0 ? "" : k + 1 < n ? ", " : " and ", sizeof shapes - strlen(shapes) - 1);

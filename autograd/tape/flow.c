@@ -29,6 +29,7 @@ static bool scalar_depends(const ag_flow *f, const ag_instruction_ *i) {
 }
 
 static bool node_depends(const ag_flow *f, const ag_node *node) {
+    if (ag_view_at(f->t, node->view)->count == 0) return false;
     for (uint32_t k = 0; k < node->n; k++)
         if (!ag_is_constant_view(f->t, node->in[k].view) && ag_flow_depends(f, node->in[k])) return true;
     return false;

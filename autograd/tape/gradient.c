@@ -115,6 +115,11 @@ static void derive(const char *what, const ag_var *from, const ag_var *seeds, in
     if (!t) t = ag_tape_of(xs, nx);
     for (int i = 0; i < nt; i++) out[i] = ag_inert(t);
     if (!t || t->status != AG_OK) return;
+    if (ny < 0 || nx < 0) {
+        ag_fail(t, AG_ERR_VALUE, "%s: %d outputs by %d inputs", what, ny, nx);
+        for (int i = 0; i < nt; i++) out[i] = ag_inert(t);
+        return;
+    }
     ag_operand *y = ag_scratch(t, ((size_t)ny + (size_t)nx) * sizeof *y + 1);
     if (!y) return;
     ag_operand *x = y + ny;

@@ -51,10 +51,12 @@ bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
     return true;
 }
 
-bool ag_usable(ag_var x, const char *what) {
+bool ag_usable_on(ag_tape *t, ag_var x, const char *what) {
     ag_operand o;
-    return !x.tape || (x.tape->status == AG_OK && ag_resolve(x.tape, what, x, &o));
+    return !x.tape || (t->status == AG_OK && ag_resolve(t, what, x, &o));
 }
+
+bool ag_usable(ag_var x, const char *what) { return ag_usable_on(x.tape, x, what); }
 
 const ag_view *ag_usable_view(ag_var x, const char *what) {
     ag_operand o;
@@ -227,6 +229,7 @@ ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) 
         t->node_top = node + (uint32_t)(ag_node_size(n) / 8);
         ag_push_instruction(t, OP_NODE, node, p.slot, p.old_top);
     }
+    if (p.count == 0) ag_store(t->type, ag_value_at(t, p.slot), 0, 0); /* the slot that it has all the same */
     t->head.top = p.slot + (p.count ? p.count : 1);
     ag_set_limit(t);
     return ag_var_of(t, p.slot, view);

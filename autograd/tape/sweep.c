@@ -91,7 +91,8 @@ static void zero_slots(ag_tape *t, uint32_t from, uint32_t to) {
 static void reset_adjoints(ag_tape *t) {
     uint32_t from = 0;
     t->epoch++;
-    for (ag_base *b = ag_bases(t); b < ag_bases(t) + t->base_count; b++) {
+    for (uint32_t k = 0; k < t->base_count; k++) {
+        ag_base *b = &ag_bases(t)[k];
         if (b->scalars) {
             b->epoch = t->epoch;
             continue;
@@ -105,7 +106,8 @@ static void reset_adjoints(ag_tape *t) {
 /* The same for what instructions compute; what is new since the last sweep starts at 0 too. */
 static void reset_results(ag_tape *t) {
     uint32_t old = t->epoch++, new_from = t->swept_top;
-    for (ag_base *b = ag_bases(t); b < ag_bases(t) + t->base_count; b++) {
+    for (uint32_t k = 0; k < t->base_count; k++) {
+        ag_base *b = &ag_bases(t)[k];
         bool leaf = ag_op_of(&ag_instructions(t)[b->instruction]) == OP_LEAF && b->start < new_from;
         bool was_set = b->epoch == old;
         b->epoch = leaf && was_set ? t->epoch : t->epoch - 1;

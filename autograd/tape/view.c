@@ -203,18 +203,14 @@ static bool reshaped_strides(const ag_view *v, ag_shape to, int64_t *stride) {
 /* The shape with its -1 replaced; false after an error. */
 static bool complete_shape(ag_tape *t, const ag_view *v, ag_shape *shape) {
     ag_shape asked = *shape;
-    int64_t count = 1;
-    int unknown = -1;
-    bool good = shape->rank >= 0 && shape->rank <= AG_MAX_RANK;
-    for (int i = 0; good && i < shape->rank; i++) {
-        if (shape->dim[i] == -1 && unknown < 0) unknown = i;
-        else good = ag_multiply_sizes(count, shape->dim[i], &count);
+    int64_t count;
+    for (int i = 0; i < shape->rank && i < AG_MAX_RANK; i++) {
+        if (asked.dim[i] != -1) continue;
+        shape->dim[i] = 1; /* a second -1 stays, and is no length */
+        if (ag_shape_count(*shape, &count) && count > 0) shape->dim[i] = v->count / count;
+        break;
     }
-    if (good && unknown >= 0) {
-        good = count > 0 && v->count % count == 0;
-        if (good) count *= shape->dim[unknown] = v->count / count;
-    }
-    if (good && count == v->count) return true;
+    if (ag_shape_count(*shape, &count) && count == v->count) return true;
     ag_fail(t, AG_ERR_SHAPE, "reshape: shape %s of %lld elements does not fit %s", ag_show_view(v).text,
             (long long)v->count, ag_show_shape(asked).text);
     return false;
@@ -345,14 +341,12 @@ ag_var ag_expand(ag_var x, ag_shape shape) {
     const ag_view *v;
     ag_var result;
     if (!open_view("expand", x, &o, &v, &result)) return result;
-    int64_t stride[AG_MAX_RANK] = {0}, count = 1;
-    int lead = shape.rank - v->rank;
-    bool fits = lead >= 0 && shape.rank <= AG_MAX_RANK;
-    for (int i = 0; fits && i < shape.rank; i++) {
-        fits = ag_multiply_sizes(count, shape.dim[i], &count);
-        if (i < lead) continue;
+    int64_t stride[AG_MAX_RANK] = {0}, count;
+    bool fits = ag_shape_count(shape, &count) && shape.rank >= v->rank;
+    int lead = fits ? shape.rank - v->rank : 0;
+    for (int i = lead; fits && i < shape.rank; i++) {
         if (v->dim[i - lead] == shape.dim[i]) stride[i] = v->stride[i - lead];
-        else fits &= v->dim[i - lead] == 1;
+        else fits = v->dim[i - lead] == 1;
     }
     if (!fits) {
         ag_fail(x.tape, AG_ERR_SHAPE, "expand: shape %s cannot be broadcast to %s", ag_show_view(v).text,

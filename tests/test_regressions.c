@@ -1,0 +1,171 @@
+/* What the fuzzer (fuzz_api.c) found, one test each. Some fail only under the sanitizers. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <autograd/autograd.h>
+
+#include <limits.h>
+
+#define HUGE_DIM (INT64_C(1) << 40)
+
+static void check_status(ag_tape *t, ag_status status) {
+    if (ag_tape_status(t) != status) fail_msg("status %d (%s), not %d", (int)ag_tape_status(t), ag_tape_message(t), (int)status);
+    ag_tape_recover(t);
+}
+
+/* Out of bounds: the arrays of operands were laid out by the sum of the two counts. */
+static void derivatives_of_a_negative_number_of_vars(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x[3] = {ag_input(t, 2), ag_input(t, 3), ag_input(t, 4)}, y = ag_mul(x[0], x[1]), one = ag_num(1);
+    ag_var out[3] = {y, y, y};
+    ag_vjp(&y, &one, -1, x, 3, out);
+    assert_true(ag_is_inert(out[0]) && ag_is_inert(out[2]));
+    check_status(t, AG_ERR_VALUE);
+    ag_jvp(&y, 1, x, x, -3, out);
+    check_status(t, AG_ERR_VALUE);
+    ag_jvp(&y, INT_MIN, x, x, 3, out);
+    check_status(t, AG_ERR_VALUE);
+    ag_gradient(y, x, -1000, out);
+    check_status(t, AG_ERR_VALUE);
+    ag_tape_free(t);
+}
+
+static ag_var sum_of_first(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)context;
+    return n > 0 ? ag_sum(x[0]) : ag_constant(t, 1);
+}
+
+/* Out of bounds, likewise. */
+static void check_of_a_negative_number_of_inputs(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 2);
+    ag_report r = ag_check_gradient(sum_of_first, NULL, &x, -1, 0);
+    assert_int_equal(r.status, AG_ERR_VALUE);
+    assert_false(r.holds);
+    ag_tape_free(t);
+}
+
+typedef struct fickle {
+    int calls;
+    ag_var other;
+} fickle;
+
+static ag_var fickle_function(ag_tape *t, const ag_var *x, int n, void *context) {
+    fickle *f = context;
+    (void)t, (void)n;
+    if (f->other.tape) return f->other;
+    return f->calls++ < 2 ? x[0] : ag_concat((ag_var[]){x[0], x[0], x[0]}, 3, 0);
+}
+
+/* Out of bounds: a function whose result grows from call to call, or that is of another tape. */
+static void check_of_a_function_that_changes(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_tensor(t, (double[]){1, 2}, AG_SHAPE(2));
+    fickle f = {0, {NULL, 0}};
+    assert_int_equal(ag_check_gradient(fickle_function, &f, &x, 1, 0).status, AG_ERR_SHAPE);
+    f.other = x;
+    assert_int_equal(ag_check_gradient(fickle_function, &f, &x, 1, 0).status, AG_ERR_TAPE);
+    ag_tape_free(t);
+}
+
+/* Out of bounds: after the error, an operand on the other tape was given a ninth axis. */
+static void outer_of_eight_dims_of_another_tape(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64), *other = ag_tape_new(AG_F64);
+    ag_var x = ag_tensor(t, NULL, AG_SHAPE(2)), y = ag_tensor(other, NULL, AG_SHAPE(1, 1, 1, 1, 1, 1, 1, 1));
+    assert_true(ag_is_inert(ag_outer(x, y)));
+    check_status(t, AG_ERR_SHAPE);
+    check_status(other, AG_OK);
+    assert_true(ag_is_inert(ag_vdot(x, y)));
+    check_status(t, AG_ERR_SHAPE);
+    ag_tape_free(t);
+    ag_tape_free(other);
+}
+
+/* Overflow of the difference of ranks. */
+static void expanding_to_an_impossible_rank(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_tensor(t, NULL, AG_SHAPE(2, 3));
+    const int ranks[] = {INT_MIN, -1, 9, INT_MAX};
+    for (int i = 0; i < 4; i++) {
+        assert_true(ag_is_inert(ag_expand(x, (ag_shape){.rank = ranks[i]})));
+        check_status(t, AG_ERR_SHAPE);
+        assert_true(ag_is_inert(ag_reshape(x, (ag_shape){.rank = ranks[i]})));
+        check_status(t, AG_ERR_SHAPE);
+    }
+    ag_tape_free(t);
+}
+
+/* An inert result and no error, where an operand's own tape was in error. */
+static void parts_of_another_tape_in_error(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64), *other = ag_tape_new(AG_F64);
+    ag_var parts[2] = {ag_tensor(t, NULL, AG_SHAPE(2)), ag_tensor(other, NULL, AG_SHAPE(2))};
+    ag_fail(other, AG_ERR_VALUE, "something else");
+    assert_true(ag_is_inert(ag_concat(parts, 2, 0)));
+    check_status(t, AG_ERR_TAPE);
+    assert_true(ag_is_inert(ag_stack(parts, 2, 0)));
+    check_status(t, AG_ERR_TAPE);
+    ag_tape_free(t);
+    ag_tape_free(other);
+}
+
+/* Overflow of the product of some of the dims, and loops over the others: for ever. */
+static void empty_tensors_of_huge_shapes(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const int64_t big = INT64_C(1) << 62;
+    ag_var x = ag_tensor(t, NULL, AG_SHAPE(0, 3));
+    assert_true(ag_is_inert(ag_zeros(t, AG_SHAPE(0, big, big))));
+    check_status(t, AG_ERR_SHAPE);
+    assert_true(ag_is_inert(ag_reshape(x, AG_SHAPE(big, 0, big))));
+    check_status(t, AG_ERR_SHAPE);
+    assert_true(ag_is_inert(ag_expand(x, AG_SHAPE(big, big, 0, 3))));
+    check_status(t, AG_ERR_SHAPE);
+    ag_var e = ag_tensor(t, NULL, AG_SHAPE(HUGE_DIM, 0, 2));
+    ag_var y[] = {ag_softmax(e, 1), ag_log_softmax(e, 2), ag_cumsum(e, 0), ag_tile(e, 1, 3), ag_tril(e, 0),
+                  ag_matmul(e, ag_ones(t, AG_SHAPE(2, 3))), ag_exp(ag_permute(e, AG_AXES(2, 0, 1)))};
+    for (size_t i = 0; i < sizeof y / sizeof *y; i++) {
+        check_status(t, AG_OK);
+        assert_int_equal(ag_count(y[i]), 0);
+        ag_backward(ag_sum(y[i]));
+        ag_var s = ag_sum(y[i]), g;
+        ag_gradient(s, &e, 1, &g);
+        assert_int_equal(ag_count(g), 0);
+    }
+    check_status(t, AG_OK);
+    ag_tape_free(t);
+}
+
+/* Arithmetic on a null pointer: there was no tensor yet. */
+static void sweep_without_tensors(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 3), y = ag_mul(x, x), one = ag_num(1);
+    ag_backward(y);
+    ag_sweep(&y, &one, 1, AG_ACCUMULATE);
+    assert_true(ag_grad(x) == 12);
+    ag_tape_free(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(derivatives_of_a_negative_number_of_vars),
+        cmocka_unit_test(check_of_a_negative_number_of_inputs),
+        cmocka_unit_test(check_of_a_function_that_changes),
+        cmocka_unit_test(outer_of_eight_dims_of_another_tape),
+        cmocka_unit_test(expanding_to_an_impossible_rank),
+        cmocka_unit_test(parts_of_another_tape_in_error),
+        cmocka_unit_test(empty_tensors_of_huge_shapes),
+        cmocka_unit_test(sweep_without_tensors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
