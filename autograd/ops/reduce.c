@@ -262,6 +262,21 @@ static bool sum_forward(const ag_call *call) {
     return true;
 }
 
+/* Whether the mask is of axes 0, 1, ... and no others. */
+static bool leading_axes(uint32_t mask, int rank) { return (mask & (mask + 1)) == 0 && mask < (1u << rank) - 1; }
+
+/* Fills `total` bytes with copies of `size` bytes, doubling what is there up to a size that stays in cache. */
+static void repeat(void *to, const void *from, size_t size, size_t total) {
+    if (total == 0) return;
+    memcpy(to, from, size);
+    for (size_t done = size, most = size > 16384 ? size : 16384 / size * size; done < total;) {
+        size_t more = done < most ? done : most;
+        if (more > total - done) more = total - done;
+        memcpy((char *)to + done, to, more);
+        done += more;
+    }
+}
+
 static bool sum_adjoint(const ag_call *call) {
     const ag_view *view = call->in_adjoint[0].view;
     void *to = call->in_adjoint[0].data;
@@ -269,6 +284,12 @@ static bool sum_adjoint(const ag_call *call) {
         const ag_kernels *kernels = ag_kernels_for(call->type);
         double w = ag_load(call->type, call->out_adjoint.data, 0);
         (call->fresh & 1 ? kernels->fill : kernels->add_value)((size_t)view->count, to, w);
+        return true;
+    }
+    const ag_reduction *p = call->params;
+    if (call->fresh & 1 && view->contiguous && leading_axes(p->mask, view->rank)) {
+        repeat(to, call->out_adjoint.data, (size_t)call->out.view->count * ag_type_size(call->type),
+               (size_t)view->count * ag_type_size(call->type));
         return true;
     }
     int64_t stride[AG_MAX_RANK];
