@@ -13,7 +13,8 @@
 #define HUGE_DIM (INT64_C(1) << 40)
 
 static void check_status(ag_tape *t, ag_status status) {
-    if (ag_tape_status(t) != status) fail_msg("status %d (%s), not %d", (int)ag_tape_status(t), ag_tape_message(t), (int)status);
+    if (ag_tape_status(t) != status)
+        fail_msg("status %d (%s), not %d", (int)ag_tape_status(t), ag_tape_message(t), (int)status);
     ag_tape_recover(t);
 }
 
@@ -131,8 +132,13 @@ static void empty_tensors_of_huge_shapes(void **unused) {
     assert_true(ag_is_inert(ag_expand(x, AG_SHAPE(big, big, 0, 3))));
     check_status(t, AG_ERR_SHAPE);
     ag_var e = ag_tensor(t, NULL, AG_SHAPE(HUGE_DIM, 0, 2));
-    ag_var y[] = {ag_softmax(e, 1), ag_log_softmax(e, 2), ag_cumsum(e, 0), ag_tile(e, 1, 3), ag_tril(e, 0),
-                  ag_matmul(e, ag_ones(t, AG_SHAPE(2, 3))), ag_exp(ag_permute(e, AG_AXES(2, 0, 1)))};
+    ag_var y[] = {ag_softmax(e, 1),
+                  ag_log_softmax(e, 2),
+                  ag_cumsum(e, 0),
+                  ag_tile(e, 1, 3),
+                  ag_tril(e, 0),
+                  ag_matmul(e, ag_ones(t, AG_SHAPE(2, 3))),
+                  ag_exp(ag_permute(e, AG_AXES(2, 0, 1)))};
     for (size_t i = 0; i < sizeof y / sizeof *y; i++) {
         check_status(t, AG_OK);
         assert_int_equal(ag_count(y[i]), 0);

@@ -8,7 +8,15 @@
 
 /* ---- the table of elementwise operations ---- */
 
-enum { AG_COMMUTES = 1, AG_FLAT = 2, AG_LINEAR_X = 4, AG_LINEAR_Y = 8, AG_LINEAR_Z = 16, AG_LINEAR_XY = 32, AG_LINEAR_YZ = 64 };
+enum {
+    AG_COMMUTES = 1,
+    AG_FLAT = 2,
+    AG_LINEAR_X = 4,
+    AG_LINEAR_Y = 8,
+    AG_LINEAR_Z = 16,
+    AG_LINEAR_XY = 32,
+    AG_LINEAR_YZ = 64
+};
 
 typedef struct ag_op_info {
     const char *enumerator, *name, *form, *edge;
@@ -37,7 +45,8 @@ double ag_special_polygamma(double n, double x); /* n = 0, 1, ... 150; NaN other
 typedef void ag_value_kernel(size_t n, void *r, const void *x, const void *y, const void *z);
 /* acc[i] += chain(w[i], p(x[i], y[i], z[i], r[i])), p the partial by one operand: for adjoints w is the result's
  * adjoint and acc the operand's; for tangents w is the operand's tangent and acc the result's. acc overlaps nothing. */
-typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x, const void *y, const void *z, const void *r);
+typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x, const void *y, const void *z,
+                               const void *r);
 
 typedef struct ag_kernels {
     const char *isa;
@@ -48,16 +57,17 @@ typedef struct ag_kernels {
     double (*dot)(size_t n, const void *x, const void *y);
     double (*max)(size_t n, const void *x); /* NaN if any is NaN; -inf for n = 0 */
     double (*min)(size_t n, const void *x);
-    void (*add_to)(size_t n, void *acc, const void *x);               /* acc += x */
-    void (*add_scaled)(size_t n, void *acc, double a, const void *x); /* acc += a x */
-    void (*add_value)(size_t n, void *acc, double a);                 /* acc += a */
-    void (*scale)(size_t n, void *r, double a, const void *x);        /* r = a x */
+    void (*add_to)(size_t n, void *acc, const void *x);                /* acc += x */
+    void (*add_scaled)(size_t n, void *acc, double a, const void *x);  /* acc += a x */
+    void (*add_value)(size_t n, void *acc, double a);                  /* acc += a */
+    void (*scale)(size_t n, void *r, double a, const void *x);         /* r = a x */
     double (*exp_shifted)(size_t n, void *r, const void *x, double m); /* r = exp(x - m); returns its sum */
-    void (*fill)(size_t n, void *r, double a);                        /* r = a */
+    void (*fill)(size_t n, void *r, double a);                         /* r = a */
     /* acc[j] += sum of x[i * stride + j] over i < rows, for j < n */
     void (*add_rows)(size_t n, void *acc, size_t rows, int64_t stride, const void *x);
     /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
-    void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride, bool add);
+    void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride,
+                      bool add);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */
@@ -96,7 +106,9 @@ bool ag_usable_on(ag_tape *t, ag_var x, const char *what);
 /* Its view, or NULL: a number, or its tape is in error. */
 const ag_view *ag_usable_view(ag_var x, const char *what);
 /* "(2, 3)": a shape for messages. */
-typedef struct ag_shape_text { char text[AG_MAX_RANK * 22 + 4]; } ag_shape_text;
+typedef struct ag_shape_text {
+    char text[AG_MAX_RANK * 22 + 4];
+} ag_shape_text;
 ag_shape_text ag_show_shape(ag_shape shape);
 ag_shape_text ag_show_view(const ag_view *view);
 /* n * m into *out; false on overflow of int64_t or a negative operand. */

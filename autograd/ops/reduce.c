@@ -246,7 +246,9 @@ static void result_strides(const ag_call *call, int64_t *stride) {
 }
 
 /* Whether all of a contiguous operand is summed: the kernels do it alone, which is what a small tensor's sum costs. */
-static bool is_total(const ag_call *call, const ag_view *view) { return call->out.view->count == 1 && view->contiguous; }
+static bool is_total(const ag_call *call, const ag_view *view) {
+    return call->out.view->count == 1 && view->contiguous;
+}
 
 static bool sum_forward(const ag_call *call) {
     const ag_view *view = call->in[0].view;

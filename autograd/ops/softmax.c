@@ -221,7 +221,8 @@ static bool softmax_adjoint_block(const ag_block *b) {
 static bool softmax_adjoint(const ag_call *call) {
     const ag_reduction *over = call->params;
     const ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, over->mask);
-    if (e.inner != 1 || e.count > AG_SHORT_ROW) return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
+    if (e.inner != 1 || e.count > AG_SHORT_ROW)
+        return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
     void *to = call->in_adjoint[0].data, *p = call->out.data, *w = call->out_adjoint.data;
     if (call->type == AG_F64) softmax_adjoint_rows_f64(e.outer, e.count, to, p, w, call->fresh & 1);
     else softmax_adjoint_rows_f32(e.outer, e.count, to, p, w, call->fresh & 1);

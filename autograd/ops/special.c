@@ -12,8 +12,8 @@ static const double pi = 3.14159265358979323846;
 /* Even Bernoulli numbers B_2, B_4, ... (24.2). */
 enum { BERNOULLI = 12 };
 static const long double bernoulli[BERNOULLI] = {
-    1.0L / 6,     -1.0L / 30,      1.0L / 42,         -1.0L / 30,         5.0L / 66,         -691.0L / 2730,
-    7.0L / 6,     -3617.0L / 510,  43867.0L / 798,    -174611.0L / 330,   854513.0L / 138,   -236364091.0L / 2730,
+    1.0L / 6, -1.0L / 30,     1.0L / 42,      -1.0L / 30,       5.0L / 66,       -691.0L / 2730,
+    7.0L / 6, -3617.0L / 510, 43867.0L / 798, -174611.0L / 330, 854513.0L / 138, -236364091.0L / 2730,
 };
 
 /* Where Gamma has its poles. Every number from 2^52 on is an integer, so this includes all large negative ones. */
@@ -34,7 +34,7 @@ static double digamma_positive(double x) {
 }
 
 double ag_special_digamma(double x) {
-    if (is_pole(x)) return NAN; /* and at -inf */
+    if (is_pole(x)) return NAN;                                               /* and at -inf */
     if (x < 0) return digamma_positive(1 - x) - pi / tan(pi * (x - rint(x))); /* 5.5.4 */
     return digamma_positive(x);
 }

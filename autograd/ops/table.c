@@ -7,10 +7,12 @@
 #include "numeric_impl.h"
 #include "scalar_functions.inc"
 
-#define R(low, high) {low, high}
+#define R(low, high)                                                                                                   \
+    { low, high }
 #define AG_ROW_(NAME, form_, n, traits_, edge_, id)                                                                    \
     .enumerator = "AG_" #NAME, .name = #id, .form = form_, .edge = edge_, .arity = n, .traits = traits_,               \
-    .value = value_##id, .partials = partials_##id, .value_f32 = ag_value_f32_##id, .partials_f32 = ag_partials_f32_##id
+    .value = value_##id, .partials = partials_##id, .value_f32 = ag_value_f32_##id,                                    \
+    .partials_f32 = ag_partials_f32_##id
 const ag_op_info ag_op_table[AG_OPCODES] = {
 #define AG_OP1(NAME, name, form, value, dx, rx, traits, edge)                                                          \
     [AG_##NAME] = {AG_ROW_(NAME, form, 1, traits, edge, name), .range = {rx}},

@@ -141,9 +141,7 @@ bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most)
     return need <= most && grow_by_copying(memory, range, need);
 }
 
-void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) {
-    trim_by_copying(memory, range, used);
-}
+void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) { trim_by_copying(memory, range, used); }
 
 void ag_range_free(ag_memory *memory, ag_range *range) {
     ag_memory_free(memory, range->base, range->size);

@@ -191,10 +191,12 @@ static const ag_view *input_of(ag_var x, const char *what, ag_operand *o) {
     const ag_view *v = ag_view_at(t, o->view);
     const ag_base *base = ag_base_of(t, o->slot);
     uint32_t first;
-    const ag_instruction_ *i = ag_instructions(t) + (base ? base->instruction : ag_find_instruction(t, o->slot, &first));
+    const ag_instruction_ *i =
+        ag_instructions(t) + (base ? base->instruction : ag_find_instruction(t, o->slot, &first));
     bool computed = base ? ag_op_of(i) == OP_NODE : ag_op_of(i) < OP_NODE && first == o->slot;
     if (v->contiguous && !computed) return v;
-    ag_fail(t, AG_ERR_VALUE, "%s: a var of shape %s is not an input or constant in one piece", what, ag_show_view(v).text);
+    ag_fail(t, AG_ERR_VALUE, "%s: a var of shape %s is not an input or constant in one piece", what,
+            ag_show_view(v).text);
     return NULL;
 }
 

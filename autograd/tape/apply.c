@@ -31,7 +31,8 @@ static void set_values(const ag_tape *t, ag_arrays *a, const ag_operand *in, uin
 }
 
 /* Sets all but the dims of call->shape: zeroing them is a good part of what a small operation costs. */
-static void begin_call(ag_call *call, ag_tape *t, uint32_t n, const ag_arrays *arrays, const void *params, size_t size) {
+static void begin_call(ag_call *call, ag_tape *t, uint32_t n, const ag_arrays *arrays, const void *params,
+                       size_t size) {
     call->tape = t;
     call->type = t->type;
     call->n = (int)n;
@@ -117,7 +118,8 @@ static bool is_alone(const ag_tape *t, const ag_node *node, uint32_t k) {
     if (node->n > FEW) return false;
     const ag_base *base = ag_base_of(t, node->in[k].slot);
     for (uint32_t j = 0; j < node->n; j++)
-        if (j != k && !ag_is_constant_view(t, node->in[j].view) && ag_base_of(t, node->in[j].slot) == base) return false;
+        if (j != k && !ag_is_constant_view(t, node->in[j].view) && ag_base_of(t, node->in[j].slot) == base)
+            return false;
     return true;
 }
 

@@ -7,13 +7,13 @@ typedef struct ag_checker {
     ag_function f;
     void *context;
     int n;
-    ag_tape *t;          /* of the check */
-    ag_var *x;           /* inputs on it */
-    int64_t *count;      /* elements of each */
+    ag_tape *t;     /* of the check */
+    ag_var *x;      /* inputs on it */
+    int64_t *count; /* elements of each */
     ag_shape *shape;
-    double **at;         /* values of the inputs, row-major */
-    double *outputs;     /* work: values of the result */
-    int64_t m;           /* elements of the result; -1 before it is known */
+    double **at;     /* values of the inputs, row-major */
+    double *outputs; /* work: values of the result */
+    int64_t m;       /* elements of the result; -1 before it is known */
     ag_report *report;
 } ag_checker;
 
@@ -24,7 +24,8 @@ static ag_var record(ag_checker *c) {
         c->x[i] = c->shape[i].rank ? ag_tensor(c->t, c->at[i], c->shape[i]) : ag_input(c->t, *c->at[i]);
     ag_var y = c->f(c->t, c->x, c->n, c->context);
     int64_t count = ag_count(y);
-    if (y.tape && y.tape != c->t) ag_fail(c->t, AG_ERR_TAPE, "check_gradient: the function's result is on another tape");
+    if (y.tape && y.tape != c->t)
+        ag_fail(c->t, AG_ERR_TAPE, "check_gradient: the function's result is on another tape");
     else if (ag_is_inert(y)) ag_fail(c->t, AG_ERR_STALE, "check_gradient: the function's result is inert or stale");
     else if (c->m >= 0 && count != c->m)
         ag_fail(c->t, AG_ERR_SHAPE, "check_gradient: the function's result had %lld elements, now it has %lld",
@@ -128,8 +129,12 @@ static void compare_all(ag_checker *c, const double *rows, int64_t all, double *
         for (int64_t e = 0; e < c->count[i]; e++, at++) {
             if (!forward_column(c, i, e, forward) || !differences(c, i, e, difference, rest)) return;
             for (int64_t o = 0; o < c->m; o++)
-                compare(c, (ag_check_entry){.input = i, .element = e, .output = o, .reverse = rows[o * all + at],
-                                            .forward = forward[o], .difference = difference[o]});
+                compare(c, (ag_check_entry){.input = i,
+                                            .element = e,
+                                            .output = o,
+                                            .reverse = rows[o * all + at],
+                                            .forward = forward[o],
+                                            .difference = difference[o]});
         }
     }
 }
@@ -198,7 +203,8 @@ void ag_report_write(const ag_report *r, FILE *out) {
     fprintf(out, "  greatest error: reverse - forward %.3g, reverse - differences %.3g\n", r->reverse_forward,
             r->reverse_difference);
     if (r->checked)
-        fprintf(out, "  worst: output %lld by input %d, element %lld: reverse %.10g, forward %.10g, differences %.10g\n",
+        fprintf(out,
+                "  worst: output %lld by input %d, element %lld: reverse %.10g, forward %.10g, differences %.10g\n",
                 (long long)r->worst.output, r->worst.input, (long long)r->worst.element, r->worst.reverse,
                 r->worst.forward, r->worst.difference);
 }

@@ -199,8 +199,8 @@ void ag_tape_summary(ag_tape *t, FILE *out) {
         fprintf(out, "%-17s %-6s %12llu %14llu\n", kinds.list[k].name, kinds.list[k].tensor ? "tensor" : "",
                 (unsigned long long)kinds.list[k].count, (unsigned long long)kinds.list[k].slots);
     ag_memory_free(&t->memory, kinds.list, kinds.capacity * sizeof *kinds.list);
-    fprintf(out, "%-24s %12llu %14llu\n", "all, with leaves", (unsigned long long)(s.scalar_instructions + s.tensor_instructions),
-            (unsigned long long)s.slots);
+    fprintf(out, "%-24s %12llu %14llu\n", "all, with leaves",
+            (unsigned long long)(s.scalar_instructions + s.tensor_instructions), (unsigned long long)s.slots);
     fprintf(out, "bytes: %llu instructions, %llu values, %llu adjoints; %llu held\n",
             (unsigned long long)s.instruction_bytes, (unsigned long long)s.value_bytes,
             (unsigned long long)s.adjoint_bytes, (unsigned long long)s.held_bytes);

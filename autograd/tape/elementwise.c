@@ -131,7 +131,8 @@ static void open_blocks(const ag_tape *t, ag_blocks *b, const ag_operand *in, in
     for (int k = 0; k < n; k++) {
         open_cursor(&b->cursor[k], ag_view_at(t, in[k].view), to);
         b->data[k] = ag_value_at(t, in[k].slot);
-        if (b->cursor[k].access == SINGLE) fill(t->type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
+        if (b->cursor[k].access == SINGLE)
+            fill(t->type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
         b->now[k] = &b->space[k];
     }
 }

@@ -87,8 +87,7 @@ void ag_flow_close(ag_flow *f) {
 static void push_piece(ag_flow *f, uint32_t key, ag_operand where, ag_var var) {
     if (f->count + 1 >= f->capacity) {
         uint32_t capacity = f->capacity ? 2 * f->capacity : 64;
-        ag_piece *p =
-            ag_memory_resize(&f->t->memory, f->pieces, f->capacity * sizeof *p, capacity * sizeof *p);
+        ag_piece *p = ag_memory_resize(&f->t->memory, f->pieces, f->capacity * sizeof *p, capacity * sizeof *p);
         if (!p) {
             ag_out_of_memory(f->t, "gradient", capacity * sizeof *p);
             return;
@@ -163,8 +162,8 @@ static ag_var settle(ag_flow *f, uint32_t start) {
     ag_shape shape = ag_view_shape(ag_view_at(t, base.view));
     uint32_t p = f->first[base.start - f->lo];
     bool ready = n == 1 && p && is_whole(t, &base, f->pieces[p].where);
-    ag_var all = ready ? ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where))
-                       : assemble_base(f, &base, n);
+    ag_var all =
+        ready ? ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where)) : assemble_base(f, &base, n);
     all = ag_reshape(all, shape);
     uint32_t keys = base.scalars ? base.count : 1;
     for (uint32_t s = base.start; s < base.start + keys && s < f->hi; s++) f->first[s - f->lo] = 0;

@@ -24,8 +24,13 @@ static bool open_rule(ag_flow *f, const ag_step_info *s, ag_rule_space *r) {
         r->in[k] = ag_var_of(t, s->in[k].slot, s->in[k].view);
         r->wanted[k] = !ag_is_constant_view(t, s->in[k].view) && ag_flow_depends(f, s->in[k]);
     }
-    r->rule = (ag_rule){.tape = t, .n = (int)s->n, .in = r->in, .out = ag_var_of(t, s->result.slot, s->result.view),
-                        .wanted = r->wanted, .params = s->params, .params_size = s->params_size};
+    r->rule = (ag_rule){.tape = t,
+                        .n = (int)s->n,
+                        .in = r->in,
+                        .out = ag_var_of(t, s->result.slot, s->result.view),
+                        .wanted = r->wanted,
+                        .params = s->params,
+                        .params_size = s->params_size};
     return true;
 }
 

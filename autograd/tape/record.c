@@ -23,7 +23,8 @@ static bool is_current(const ag_tape *t, ag_var v) {
 }
 
 bool ag_locate(ag_var v, ag_operand *out) {
-    if (!v.tape || (ag_view_bits(v) & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v)) return false;
+    if (!v.tape || (ag_view_bits(v) & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v))
+        return false;
     *out = (ag_operand){AG_SLOT_(v), ag_view_bits(v) & VIEW_MASK};
     return true;
 }
@@ -76,7 +77,8 @@ static void push_value(ag_tape *t, double value) { ag_store(t->type, t->values.b
 
 bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     if (!ag_make_room(t, "constant", 1, 1)) return false;
-    if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD) ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
+    if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD)
+        ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
     t->head.next[-1].head += ONE_CONSTANT;
     *slot = t->head.top;
     push_value(t, value);
@@ -218,8 +220,12 @@ bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *
 
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) {
     uint32_t base = t->base_count++;
-    ag_bases(t)[base] = (ag_base){.start = p.slot, .count = p.count, .instruction = ag_instruction_count(t),
-                                  .view = view, .epoch = t->epoch - 1, .scalars = view <= VIEW_CONSTANT};
+    ag_bases(t)[base] = (ag_base){.start = p.slot,
+                                  .count = p.count,
+                                  .instruction = ag_instruction_count(t),
+                                  .view = view,
+                                  .epoch = t->epoch - 1,
+                                  .scalars = view <= VIEW_CONSTANT};
     memcpy(ag_value_at(t, p.slot - 1), &base, sizeof base);
     if (node == NOTHING) {
         ag_push_instruction(t, OP_LEAF, base, p.slot, p.old_top);

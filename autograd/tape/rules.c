@@ -19,11 +19,12 @@ static ag_var partial(ag_opcode op, int k, ag_var x, ag_var y, ag_var z, ag_var 
 #define K(c) ag_num(c)
     switch (op) {
 #define AG_OP1(NAME, name, form, value, dx, ...)                                                                       \
-    case AG_##NAME: return dx;
-#define AG_OP2(NAME, name, form, value, dx, dy, ...)                                                                   \
-    case AG_##NAME: return k == 0 ? (dx) : (dy);
-#define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                               \
-    case AG_##NAME: return k == 0 ? (dx) : k == 1 ? (dy) : (dz);
+    case AG_##NAME: return dx;                                                                                         \
+        #define AG_OP2(NAME, name, form, value, dx, dy, ...)                                                           \
+    case AG_##NAME: return k == 0 ? (dx) : (dy);                                                                       \
+        #define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                       \
+    case AG_##NAME:                                                                                                    \
+        return k == 0 ? (dx) : k == 1 ? (dy) : (dz);
 #include "../ops/elementwise.def"
 #undef AG_OP1
 #undef AG_OP2
@@ -97,15 +98,21 @@ static bool vjp_forward(const ag_call *c) {
     size_t size = ag_type_size(c->type), out_size = (size_t)c->in[0].view->count * size;
     ag_array adjoints[AG_MAX_RANK * 2] = {{NULL, NULL}};
     if (c->n - 1 > AG_MAX_RANK * 2) {
-        ag_fail(c->tape, AG_ERR_UNSUPPORTED, "%s: without `record`, an operation of %d operands has no recorded derivative",
-                op->name, c->n - 1);
+        ag_fail(c->tape, AG_ERR_UNSUPPORTED,
+                "%s: without `record`, an operation of %d operands has no recorded derivative", op->name, c->n - 1);
         return false;
     }
     for (int k = 0; k < c->n - 1; k++) adjoints[k].view = c->in[1 + k].view;
     adjoints[p->k].data = c->out.data;
     memset(c->out.data, 0, (size_t)c->out.view->count * size);
-    ag_call call = {.tape = c->tape, .type = c->type, .n = c->n - 1, .in = c->in + 1, .in_adjoint = adjoints,
-                    .out_adjoint = c->in[0], .params = p + 1, .params_size = p->params_size};
+    ag_call call = {.tape = c->tape,
+                    .type = c->type,
+                    .n = c->n - 1,
+                    .in = c->in + 1,
+                    .in_adjoint = adjoints,
+                    .out_adjoint = c->in[0],
+                    .params = p + 1,
+                    .params_size = p->params_size};
     if (!op->shape(&call)) return false;
     char *work = ag_scratch(c->tape, ag_pad8(out_size) + call.saved_size);
     if (!work) return false;

@@ -139,9 +139,14 @@ ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view) {
 static bool push_section(ag_tape *t, uint32_t stamp) {
     uint64_t need = (t->section_count + (uint64_t)1) * sizeof(ag_section);
     if (!grow(t, "mark", &t->sections, need, MOST_SLOTS * sizeof(ag_section))) return false;
-    ag_sections(t)[t->section_count++] = (ag_section){
-        .id = ++t->next_mark, .start = t->head.top, .stamp = stamp, .instructions = ag_instruction_count(t),
-        .nodes = t->node_top, .bases = t->base_count, .names = t->label_count, .checkpoints = t->checkpoint_count};
+    ag_sections(t)[t->section_count++] = (ag_section){.id = ++t->next_mark,
+                                                      .start = t->head.top,
+                                                      .stamp = stamp,
+                                                      .instructions = ag_instruction_count(t),
+                                                      .nodes = t->node_top,
+                                                      .bases = t->base_count,
+                                                      .names = t->label_count,
+                                                      .checkpoints = t->checkpoint_count};
     use_stamp(t, stamp);
     return true;
 }
@@ -153,7 +158,8 @@ ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};
     const ag_section *last = &ag_sections(t)[t->section_count - 1];
     if (t->section_count > 1 && last->start == t->head.top && last->instructions + 1 == ag_instruction_count(t))
-        return (ag_mark){last->id, t->section_count - 1}; /* nothing is new: a loop that marks and rewinds does not grow */
+        return (ag_mark){last->id,
+                         t->section_count - 1}; /* nothing is new: a loop that marks and rewinds does not grow */
     if (!ag_make_room(t, "mark", 0, 1)) return (ag_mark){0, UINT32_MAX};
     if (!push_section(t, stamp_after_rewind(t->head.stamp))) return (ag_mark){0, UINT32_MAX};
     push_position(t);
@@ -231,8 +237,8 @@ ag_tape *ag_tape_new(ag_type type) { return ag_tape_new_with(&(ag_options){.type
 void ag_tape_free(ag_tape *t) {
     if (is_nil(t)) return;
     ag_close_views(t);
-    ag_range *ranges[] = {&t->values, &t->adjoints, &t->instructions, &t->nodes, &t->bases,
-                          &t->sections, &t->labels, &t->texts, &t->views, &t->checkpoints};
+    ag_range *ranges[] = {&t->values,   &t->adjoints, &t->instructions, &t->nodes, &t->bases,
+                          &t->sections, &t->labels,   &t->texts,        &t->views, &t->checkpoints};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) ag_range_free(&t->memory, ranges[i]);
     ag_memory memory = t->memory;
     ag_memory_free(&memory, t, sizeof *t);
@@ -269,8 +275,8 @@ ag_stats ag_tape_stats(ag_tape *t) {
         s.tensor_instructions += op == OP_NODE;
     }
     s.slots = t->head.top;
-    s.instruction_bytes = ag_instruction_count(t) * sizeof(ag_instruction_) + (size_t)t->node_top * 8 +
-                          t->base_count * sizeof(ag_base);
+    s.instruction_bytes =
+        ag_instruction_count(t) * sizeof(ag_instruction_) + (size_t)t->node_top * 8 + t->base_count * sizeof(ag_base);
     s.value_bytes = s.slots * ag_type_size(t->type);
     s.adjoint_bytes = t->swept_top * ag_type_size(t->type);
     s.held_bytes = t->memory.held;

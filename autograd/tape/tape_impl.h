@@ -94,7 +94,7 @@ struct ag_tape {
     ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
     uint32_t node_top; /* in 8 bytes */
     uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
-    ag_interned *interned; /* views by shape and strides */
+    ag_interned *interned;               /* views by shape and strides */
     uint32_t recent_views[RECENT_VIEWS]; /* of some, by a cheaper hash: tried first */
     uint64_t next_mark;
     uint32_t epoch;     /* of the last sweep */
@@ -113,7 +113,9 @@ static inline int ag_scalar_operands(const ag_instruction_ *i, uint32_t slot[3],
 }
 
 /* ---- tape.c ---- */
-static inline ag_instruction_ *ag_instructions(const ag_tape *t) { return (ag_instruction_ *)(void *)t->instructions.base; }
+static inline ag_instruction_ *ag_instructions(const ag_tape *t) {
+    return (ag_instruction_ *)(void *)t->instructions.base;
+}
 static inline uint32_t ag_instruction_count(const ag_tape *t) { return (uint32_t)(t->head.next - ag_instructions(t)); }
 static inline ag_base *ag_bases(const ag_tape *t) { return (ag_base *)(void *)t->bases.base; }
 static inline ag_section *ag_sections(const ag_tape *t) { return (ag_section *)(void *)t->sections.base; }

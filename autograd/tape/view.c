@@ -8,7 +8,7 @@
 #include <uthash.h>
 
 struct ag_interned {
-    ag_view view; /* first: `views` points here */
+    ag_view view;                     /* first: `views` points here */
     int64_t key[1 + 2 * AG_MAX_RANK]; /* rank and constant, dims, strides */
     uint32_t id;
     UT_hash_handle hh;
@@ -286,7 +286,8 @@ static ag_var slice(const char *what, ag_var x, int axis, int64_t start, int64_t
     axis = ag_check_axis(x.tape, what, axis, ag_view_shape(v));
     if (axis < 0) return ag_inert(x.tape);
     if (step == 0 || step < -INT64_MAX) {
-        ag_fail(x.tape, AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis, ag_show_view(v).text);
+        ag_fail(x.tape, AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis,
+                ag_show_view(v).text);
         return ag_inert(x.tape);
     }
     ag_view w = *v;
@@ -324,8 +325,8 @@ ag_var ag_at(ag_var x, int64_t i) {
     ag_var result;
     if (!open_view("at", x, &o, &v, &result)) return result;
     if (i < 0 || i >= v->count) {
-        ag_fail(x.tape, AG_ERR_VALUE, "at: element %lld of shape %s, which has %lld", (long long)i, ag_show_view(v).text,
-                (long long)v->count);
+        ag_fail(x.tape, AG_ERR_VALUE, "at: element %lld of shape %s, which has %lld", (long long)i,
+                ag_show_view(v).text, (long long)v->count);
         return ag_inert(x.tape);
     }
     int64_t offset = 0;
