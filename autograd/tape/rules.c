@@ -14,17 +14,18 @@
 #undef AG_OP2
 #undef AG_OP3
 
+/* The formatter would take the lines behind these macros for parts of them. */
+/* clang-format off */
 static ag_var partial(ag_opcode op, int k, ag_var x, ag_var y, ag_var z, ag_var r) {
 #define F(name) v_##name
 #define K(c) ag_num(c)
     switch (op) {
 #define AG_OP1(NAME, name, form, value, dx, ...)                                                                       \
-    case AG_##NAME: return dx;                                                                                         \
-        #define AG_OP2(NAME, name, form, value, dx, dy, ...)                                                           \
-    case AG_##NAME: return k == 0 ? (dx) : (dy);                                                                       \
-        #define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                       \
-    case AG_##NAME:                                                                                                    \
-        return k == 0 ? (dx) : k == 1 ? (dy) : (dz);
+    case AG_##NAME: return dx;
+#define AG_OP2(NAME, name, form, value, dx, dy, ...)                                                                   \
+    case AG_##NAME: return k == 0 ? (dx) : (dy);
+#define AG_OP3(NAME, name, form, value, dx, dy, dz, ...)                                                               \
+    case AG_##NAME: return k == 0 ? (dx) : k == 1 ? (dy) : (dz);
 #include "../ops/elementwise.def"
 #undef AG_OP1
 #undef AG_OP2
@@ -36,6 +37,8 @@ static ag_var partial(ag_opcode op, int k, ag_var x, ag_var y, ag_var z, ag_var 
     (void)y, (void)z, (void)r;
     return ag_num(0);
 }
+
+/* clang-format on */
 
 /* chain(w, p), without an instruction where w or p is a plain number that makes it w, -w, p or 0. */
 static ag_var chain(ag_var w, ag_var p) {
