@@ -167,7 +167,12 @@ ag_shape_text ag_show_view(const ag_view *view) {
 }
 
 bool ag_multiply_sizes(int64_t n, int64_t m, int64_t *out) {
-    if (n < 0 || m < 0 || (n > 0 && m > INT64_MAX / n)) return false;
+    if (n < 0 || m < 0) return false;
+    if ((n | m) >> 31 == 0) { /* without the division */
+        *out = n * m;
+        return true;
+    }
+    if (n > 0 && m > INT64_MAX / n) return false;
     *out = n * m;
     return true;
 }

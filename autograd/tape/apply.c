@@ -21,8 +21,8 @@ static void close_arrays(ag_tape *t, ag_arrays *a) {
 
 static void set_views(const ag_tape *t, ag_arrays *a, const ag_operand *in, uint32_t n) {
     for (uint32_t k = 0; k < n; k++) {
-        const ag_view *view = ag_view_at(t, in[k].view);
-        a->in[k] = a->adjoint[k] = (ag_array){NULL, view};
+        a->in[k].view = a->adjoint[k].view = ag_view_at(t, in[k].view);
+        a->in[k].data = a->adjoint[k].data = NULL;
     }
 }
 
@@ -38,7 +38,8 @@ static void begin_call(ag_call *call, ag_tape *t, uint32_t n, const ag_arrays *a
     call->n = (int)n;
     call->in = arrays->in;
     call->in_adjoint = arrays->adjoint;
-    call->out = call->out_adjoint = (ag_array){NULL, NULL};
+    call->out.data = call->out_adjoint.data = NULL;
+    call->out.view = call->out_adjoint.view = NULL;
     call->params = params;
     call->params_size = size;
     call->saved = NULL;
