@@ -1,4 +1,4 @@
-/* What the fuzzer (fuzz_api.c) found, one test each. Some fail only under the sanitizers. */
+/* What was found by fuzzing (fuzz_api.c) and by use, one test each. Some fail only under the sanitizers. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 #include <autograd/autograd.h>
 
 #include <limits.h>
+#include <math.h>
 
 #define HUGE_DIM (INT64_C(1) << 40)
 
@@ -162,6 +163,59 @@ static void sweep_without_tensors(void **unused) {
     ag_tape_free(t);
 }
 
+/* inf - inf: x y was subtracted from max(x, 0). */
+static void cross_entropy_of_infinite_logits(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const double x[4] = {HUGE_VAL, HUGE_VAL, -HUGE_VAL, -HUGE_VAL}, y[4] = {1, 0, 0, 1};
+    const double loss[4] = {0, HUGE_VAL, 0, HUGE_VAL}, slope[4] = {0, 1, 0, -1};
+    ag_var logits = ag_tensor(t, x, AG_SHAPE(4)), all = ag_bce_logits(logits, ag_constant_tensor(t, y, AG_SHAPE(4)));
+    ag_backward(ag_sum(all));
+    for (int i = 0; i < 4; i++) {
+        assert_true(ag_value(ag_at(all, i)) == loss[i] && ag_grad(ag_at(logits, i)) == slope[i]);
+        assert_true(ag_value(ag_bce_logits(ag_input(t, x[i]), y[i])) == loss[i]);
+    }
+    ag_tape_free(t);
+}
+
+/* A mark in every turn of a loop grew the tape in every turn. */
+static void marking_in_a_loop(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 3);
+    uint64_t bytes = 0;
+    for (int i = 0; i < 1000; i++) {
+        ag_mark mark = ag_tape_mark(t);
+        (void)ag_sin(x);
+        ag_tape_rewind(t, mark);
+        if (i == 0) bytes = ag_tape_stats(t).instruction_bytes;
+        assert_int_equal(ag_tape_stats(t).instruction_bytes, bytes);
+    }
+    check_status(t, AG_OK);
+    ag_tape_free(t);
+}
+
+/* A name given between two marks of one place went with the first of them. */
+static void naming_between_marks(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_input(t, 3);
+    (void)ag_tape_mark(t);
+    ag_name(x, "two\nlines");
+    ag_mark mark = ag_tape_mark(t);
+    (void)ag_sin(x);
+    ag_tape_rewind(t, mark);
+    char text[4096] = "";
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    assert_true(ag_dot(t, out));
+    rewind(out);
+    text[fread(text, 1, sizeof text - 1, out)] = '\0';
+    fclose(out);
+    assert_non_null(strstr(text, "two lines")); /* and its line break did not join the words */
+    ag_tape_free(t);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(derivatives_of_a_negative_number_of_vars),
@@ -172,6 +226,9 @@ int main(void) {
         cmocka_unit_test(parts_of_another_tape_in_error),
         cmocka_unit_test(empty_tensors_of_huge_shapes),
         cmocka_unit_test(sweep_without_tensors),
+        cmocka_unit_test(cross_entropy_of_infinite_logits),
+        cmocka_unit_test(marking_in_a_loop),
+        cmocka_unit_test(naming_between_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

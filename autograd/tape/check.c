@@ -11,9 +11,8 @@ typedef struct ag_checker {
     ag_var *x;      /* inputs on it */
     int64_t *count; /* elements of each */
     ag_shape *shape;
-    double **at;     /* values of the inputs, row-major */
-    double *outputs; /* work: values of the result */
-    int64_t m;       /* elements of the result; -1 before it is known */
+    double **at; /* values of the inputs, row-major */
+    int64_t m;   /* elements of the result; -1 before it is known */
     ag_report *report;
 } ag_checker;
 

@@ -157,7 +157,8 @@ static void push_position(ag_tape *t) { ag_push_instruction(t, OP_LEAF, NOTHING,
 ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};
     const ag_section *last = &ag_sections(t)[t->section_count - 1];
-    if (t->section_count > 1 && last->start == t->head.top && last->instructions + 1 == ag_instruction_count(t))
+    if (t->section_count > 1 && last->start == t->head.top && last->instructions + 1 == ag_instruction_count(t) &&
+        last->names == t->label_count)
         return (ag_mark){last->id,
                          t->section_count - 1}; /* nothing is new: a loop that marks and rewinds does not grow */
     if (!ag_make_room(t, "mark", 0, 1)) return (ag_mark){0, UINT32_MAX};
