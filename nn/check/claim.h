@@ -5,6 +5,7 @@
 #include <autograd/autograd.h>
 
 /* A named length that a wrong factor may come from: n examples, K classes. */
+struct nn_diagnosis;
 typedef struct nn_named_size {
     const char *name;
     int64_t size;
@@ -19,19 +20,24 @@ typedef struct nn_claim {
     /* For claims made of printed numbers: what one unit of each number's last printed digit is worth, 0 for a number
      * without a decimal point. NULL otherwise. */
     const double *unit;
+    double tolerance; /* of every entry; 0: the rule below */
 
     /* What a diagnosis may use beyond the two arrays; each may be absent. The base is in both alike, as W is in W - eta
-     * G; then the diagnosis is about what is left without it. The term is what one term of the function gives to `right`.
-     * Both have the shape of `right`. */
-    const double *base, *term;
-    const char *base_name, *term_name;
+     * G: what the whole does not explain may be explained by what is left without it. It has the shape of `right`. */
+    const double *base;
+    const char *base_name;
     const nn_named_size *sizes;
     int size_count;
+    /* Looks for mistakes that only the caller can see, NN_MISSING_FACTOR to NN_MISSING_TERM; fills in the diagnosis.
+     * Called after NN_FACTOR, also if the shapes differ. */
+    bool (*search)(void *context, struct nn_diagnosis *diagnosis);
+    void *context;
 } nn_claim;
 
 /* How claimed and right compare. An entry is right if it differs
- *   from printed digits: by at most one unit of the last (people cut off as often as they round);
- *   otherwise:           by at most 1e-9 max(1, |right|).
+ *   where a tolerance is given: by at most that;
+ *   from printed digits:        by at most one unit of the last (people cut off as often as they round);
+ *   otherwise:                  by at most 1e-9 max(1, |right|).
  * NaN is never right, and neither is another shape. */
 typedef struct nn_comparison {
     bool holds;
@@ -53,9 +59,11 @@ nn_comparison nn_claim_compare(const nn_claim *claim);
     X(NN_ENTRIES, "entries")           /* at most a third of several entries are wrong */                              \
     X(NN_SIGN, "sign")                 /* all of it is negated */                                                      \
     X(NN_TRANSPOSE, "transpose")                                                                                       \
-    X(NN_LOG_BASE, "log-base")         /* another logarithm was taken */                                               \
-    X(NN_FACTOR, "factor")             /* one factor for all entries, or for all that one term gives */                \
-    X(NN_MISSING_TERM, "missing-term") /* what one term gives is not there */                                          \
+    X(NN_LOG_BASE, "log-base")             /* another logarithm was taken */                                           \
+    X(NN_FACTOR, "factor")                 /* one factor for all entries, or for all that one term gives */            \
+    X(NN_MISSING_FACTOR, "missing-factor") /* another value, entry by entry */                                         \
+    X(NN_OTHER_VARIABLE, "other-variable") /* the derivative by something else */                                      \
+    X(NN_MISSING_TERM, "missing-term")     /* what one term gives is not there */                                      \
     X(NN_SHAPE, "shape")                                                                                               \
     X(NN_UNKNOWN, "unknown")
 typedef enum nn_diagnosis_kind {

@@ -11,6 +11,14 @@ bool nn_shape_equal(ag_shape a, ag_shape b);
 double nn_claim_tolerance(const nn_claim *claim, int64_t i);
 bool nn_claim_entry_holds(const nn_claim *claim, int64_t i);
 
+/* How far claimed element i may be from `target` in a diagnosis: printed rounding, among numbers of that size, goes
+ * through. */
+double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size);
+
+/* A factor that means something, near c, that fits: its value and how to call it, "1/4, which is 1/n". */
+bool nn_known_factor(const nn_claim *claim, double c, bool (*fits)(const void *context, double c), const void *context,
+                     double *known, char *words, size_t size);
+
 /* Appends to a text in a buffer of `size` bytes; what does not fit is cut off. */
 void nn_text_add(char *text, size_t size, const char *format, ...) AG_FORMAT_(3, 4);
 void nn_shape_text(ag_shape shape, char *text, size_t size); /* "a number", "a vector of length 3", "2 x 3" */

@@ -13,28 +13,29 @@ static double base_at(const nn_claim *claim, int64_t i) { return claim->base == 
 static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
 static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
 
+double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size) {
+    double slack = fmax(NN_TOLERANCE * fmax(1, fabs(target)), claim->tolerance);
+    return claim->unit == NULL ? slack : fmax(fmax(slack, nn_claim_tolerance(claim, i)), 0.01 * size);
+}
+
 /* Is claimed element i `target`, or was it before it was rounded (or computed from rounded numbers)? `size` is that
  * of the numbers it is among. */
 static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
-    double slack = NN_TOLERANCE * fmax(1, fabs(target));
-    if (claim->unit != NULL) slack = fmax(nn_claim_tolerance(claim, i), 0.01 * size);
-    return fabs(claimed_at(claim, i) - target) <= slack;
+    return fabs(claimed_at(claim, i) - target) <= nn_claim_slack(claim, i, target, size);
 }
 
-/* The whole of `right`, or what one term gives to it. */
-typedef enum part { WHOLE, TERM } part;
-
-static double part_at(const nn_claim *claim, part p, int64_t i) {
-    return p == WHOLE ? right_at(claim, i) : claim->term[i];
-}
-
-/* Is claimed what `right` would be if a part of it had the factor c? */
-static bool fits_factor(const nn_claim *claim, part p, double c) {
+static double greatest_right(const nn_claim *claim) {
     double size = 0;
-    int64_t n = total(claim);
-    for (int64_t i = 0; i < n; i++) size = fmax(size, fabs(right_at(claim, i) + (c - 1) * part_at(claim, p, i)));
-    for (int64_t i = 0; i < n; i++)
-        if (!fits(claim, i, right_at(claim, i) + (c - 1) * part_at(claim, p, i), size)) return false;
+    for (int64_t i = 0; i < total(claim); i++) size = fmax(size, fabs(right_at(claim, i)));
+    return size;
+}
+
+/* Is claimed c times `right`? */
+static bool fits_factor(const void *context, double c) {
+    const nn_claim *claim = context;
+    double size = fabs(c) * greatest_right(claim);
+    for (int64_t i = 0; i < total(claim); i++)
+        if (!fits(claim, i, c * right_at(claim, i), size)) return false;
     return true;
 }
 
@@ -59,7 +60,8 @@ static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
            right = claim->right[i];
     int digits = 6;
     if (unit > 0) digits = right == 0 ? 3 : (int)fmin(fmax(3, floor(log10(fabs(right))) + 1 - round(log10(unit))), 15);
-    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", 15, claim->claimed[i], digits, right);
+    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", unit > 0 ? 15 : 6, claim->claimed[i] + 0.0,
+                digits, right + 0.0); /* + 0: not -0 */
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------------- */
@@ -133,8 +135,7 @@ static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
     if (right.rank != 2 || claimed.rank != 2 || claimed.dim[0] != right.dim[1] || claimed.dim[1] != right.dim[0])
         return false;
     int64_t m = right.dim[0], n = right.dim[1];
-    double size = 0;
-    for (int64_t i = 0; i < total(claim); i++) size = fmax(size, fabs(right_at(claim, i)));
+    double size = greatest_right(claim);
     for (int64_t start = 0; start < total(claim); start += m * n)
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++)
@@ -158,7 +159,7 @@ static bool find_shape(const nn_claim *claim, nn_diagnosis *d) {
 /* ---- factors --------------------------------------------------------------------------------------------------- */
 
 static bool find_sign(const nn_claim *claim, nn_diagnosis *d) {
-    if (!fits_factor(claim, WHOLE, -1)) return false;
+    if (!fits_factor(claim, -1)) return false;
     say_subject(claim, d);
     nn_text_add(d->detail, sizeof d->detail, "the negative of the right one");
     return true;
@@ -175,7 +176,7 @@ static bool find_log_base(const nn_claim *claim, nn_diagnosis *d) {
         {0.693147180559945309417, "times ln 2: the natural logarithm was taken, right is the base-2 one"},
     };
     for (int i = 0; i < COUNT(bases); i++) {
-        if (!fits_factor(claim, WHOLE, bases[i].factor)) continue;
+        if (!fits_factor(claim, bases[i].factor)) continue;
         d->factor = bases[i].factor;
         say_subject(claim, d);
         nn_text_add(d->detail, sizeof d->detail, "the right one %s", bases[i].words);
@@ -184,67 +185,71 @@ static bool find_log_base(const nn_claim *claim, nn_diagnosis *d) {
     return false;
 }
 
-/* A factor that means something, near c: a named length n or 1/n, or a small fraction, simplest first. A single printed
- * number is near some fraction anyway, so for that only whole numbers and their inverses count. */
-static bool find_known_factor(const nn_claim *claim, part p, double c, double *known, char *words, size_t size) {
-    bool single = claim->unit != NULL && total(claim) == 1;
+/* ", which is 1/n": the named lengths that a factor is, or is one over. */
+static void say_sizes(const nn_claim *claim, double c, char *words, size_t size) {
     for (int i = 0; i < claim->size_count; i++) {
-        double n = (double)claim->sizes[i].size, candidates[] = {n, -n, 1 / n, -1 / n};
-        for (int j = 0; n > 1 && j < COUNT(candidates); j++) {
-            if (fabs(candidates[j] - c) > 0.05 * fabs(c) || !fits_factor(claim, p, candidates[j])) continue;
-            *known = candidates[j];
-            snprintf(words, size, "%s%s%s (%s = %g)", *known < 0 ? "-" : "", j >= 2 ? "1/" : "", claim->sizes[i].name,
-                     claim->sizes[i].name, n);
-            return true;
-        }
+        double n = (double)claim->sizes[i].size;
+        bool inverse = fabs(c) == 1 / n;
+        if (n < 2 || (fabs(c) != n && !inverse)) continue;
+        nn_text_add(words, size, ", which is %s%s%s", c < 0 ? "-" : "", inverse ? "1/" : "", claim->sizes[i].name);
+        return;
     }
+}
+
+static bool is_near(double candidate, double c) { return fabs(candidate - c) <= 0.05 * fabs(c); }
+
+/* Small fractions first, simplest first; then a named length n or 1/n. A single printed number is near some fraction
+ * anyway, so for that only whole numbers and their inverses count. */
+bool nn_known_factor(const nn_claim *claim, double c, bool (*fits_it)(const void *context, double c),
+                     const void *context, double *known, char *words, size_t size) {
+    bool single = claim->unit != NULL && total(claim) == 1;
+    *words = '\0';
     for (int sum = 2; sum <= 18; sum++)
         for (int q = 1; q < sum && q <= 9; q++) {
             int numerator = sum - q;
-            double candidate = copysign((double)numerator / q, c);
-            if (numerator > 9 || candidate == 1 || (single && numerator > 1 && q > 1)) continue;
-            if (fabs(candidate - c) > 0.05 * fabs(c) || !fits_factor(claim, p, candidate)) continue;
-            *known = candidate;
-            snprintf(words, size, q > 1 ? "%s%d/%d" : "%s%d", c < 0 ? "-" : "", numerator, q);
+            *known = copysign((double)numerator / q, c);
+            if (numerator > 9 || *known == 1 || (single && numerator > 1 && q > 1)) continue;
+            if (!is_near(*known, c) || !fits_it(context, *known)) continue;
+            nn_text_add(words, size, q > 1 ? "%s%d/%d" : "%s%d", c < 0 ? "-" : "", numerator, q);
+            say_sizes(claim, *known, words, size);
+            return true;
+        }
+    for (int i = 0; i < claim->size_count; i++)
+        for (int inverse = 0; inverse < 2; inverse++) {
+            double n = (double)claim->sizes[i].size;
+            *known = copysign(inverse ? 1 / n : n, c);
+            if (n < 2 || !is_near(*known, c) || !fits_it(context, *known)) continue;
+            nn_text_add(words, size, "%s%s%g", c < 0 ? "-" : "", inverse ? "1/" : "", n);
+            say_sizes(claim, *known, words, size);
             return true;
         }
     return false;
 }
 
-/* One factor for all of a part of `right`: its value and how to call it. */
-static bool find_factor_of(const nn_claim *claim, part p, double *factor, char *words, size_t size) {
+static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
+    char words[200];
+    bool literal = claim->unit != NULL;
     int64_t greatest = 0;
     for (int64_t i = 1; i < total(claim); i++)
-        if (fabs(part_at(claim, p, i)) > fabs(part_at(claim, p, greatest))) greatest = i;
-    double c = 1 + (claimed_at(claim, greatest) - right_at(claim, greatest)) / part_at(claim, p, greatest);
+        if (fabs(right_at(claim, i)) > fabs(right_at(claim, greatest))) greatest = i;
+    double c = total(claim) == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
     if (!isfinite(c)) return false;
-    if (find_known_factor(claim, p, c, factor, words, size)) return true;
-    bool literal = claim->unit != NULL;
-    if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))
-        return false;
-    *factor = c;
-    snprintf(words, size, "%.*g", literal ? 3 : 6, c);
-    return fits_factor(claim, p, c);
-}
-
-static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
-    char words[64];
-    if (find_factor_of(claim, WHOLE, &d->factor, words, sizeof words)) {
-        say_subject(claim, d);
-        nn_text_add(d->detail, sizeof d->detail, "%s times the right one", words);
-        return true;
+    if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {
+        if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))
+            return false;
+        d->factor = c;
+        snprintf(words, sizeof words, "%.*g", literal ? 3 : 6, c);
+        if (!fits_factor(claim, c)) return false;
     }
-    if (claim->term == NULL || fits_factor(claim, TERM, 0) ||
-        !find_factor_of(claim, TERM, &d->factor, words, sizeof words))
-        return false;
-    nn_text_add(d->detail, sizeof d->detail, "the part of %s has the factor %s", claim->term_name, words);
+    size_t number = strcspn(words, ",");
+    say_subject(claim, d);
+    nn_text_add(d->detail, sizeof d->detail, "%.*s times the right one%s", (int)number, words, words + number);
     return true;
 }
 
-static bool find_missing_term(const nn_claim *claim, nn_diagnosis *d) {
-    if (claim->term == NULL || !fits_factor(claim, TERM, 0)) return false;
-    nn_text_add(d->detail, sizeof d->detail, "the part of %s is missing", claim->term_name);
-    return true;
+/* What the caller finds. */
+static bool find_elsewhere(const nn_claim *claim, nn_diagnosis *d) {
+    return claim->search != NULL && claim->base == NULL && claim->search(claim->context, d);
 }
 
 /* ---- all of them ----------------------------------------------------------------------------------------------- */
@@ -259,34 +264,46 @@ static bool find_unknown(const nn_claim *claim, nn_diagnosis *d) {
     return true;
 }
 
+typedef struct finder {
+    nn_diagnosis_kind kind; /* NN_NOTHING_WRONG: the finder says */
+    bool any_shape;         /* works on shapes that differ */
+    bool (*find)(const nn_claim *claim, nn_diagnosis *diagnosis);
+} finder;
+
+/* The first of them that explains everything. */
+static bool find_first(const finder *finders, int count, const nn_claim *claim, nn_diagnosis *d) {
+    bool same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    for (int i = 0; i < count; i++) {
+        memset(d, 0, sizeof *d);
+        d->kind = finders[i].kind;
+        if ((same_shape || finders[i].any_shape) && finders[i].find(claim, d)) return true;
+    }
+    memset(d, 0, sizeof *d);
+    return false;
+}
+
 nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
-    static const struct {
-        nn_diagnosis_kind kind;
-        bool any_shape; /* works on shapes that differ */
-        bool (*find)(const nn_claim *claim, nn_diagnosis *diagnosis);
-    } finders[] = {
+    static const finder mistakes[] = {
         {NN_POWER_OF_TEN, false, find_power_of_ten},
         {NN_ENTRIES, false, find_entries},
         {NN_SIGN, false, find_sign},
         {NN_TRANSPOSE, true, find_transpose},
         {NN_LOG_BASE, false, find_log_base},
         {NN_FACTOR, false, find_factor},
-        {NN_MISSING_TERM, false, find_missing_term},
+        {NN_NOTHING_WRONG, true, find_elsewhere},
+    };
+    static const finder rest[] = {
         {NN_SHAPE, true, find_shape},
         {NN_UNKNOWN, true, find_unknown},
     };
     nn_diagnosis d;
     memset(&d, 0, sizeof d);
     if (nn_claim_compare(claim).holds) return d;
-    bool same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
-    nn_claim c = *claim;
-    if (!same_shape) c.base = NULL; /* it has only the right one's shape */
-    for (int i = 0; i < COUNT(finders); i++) {
-        memset(&d, 0, sizeof d);
-        if ((same_shape || finders[i].any_shape) && finders[i].find(&c, &d)) {
-            d.kind = finders[i].kind;
-            return d;
-        }
-    }
-    return d; /* not reached: find_unknown explains everything */
+    nn_claim whole = *claim;
+    whole.base = NULL;
+    bool part = claim->base != NULL && nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    if (find_first(mistakes, COUNT(mistakes), &whole, &d) || (part && find_first(mistakes, COUNT(mistakes), claim, &d)))
+        return d;
+    find_first(rest, COUNT(rest), &whole, &d);
+    return d;
 }

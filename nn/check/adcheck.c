@@ -1,0 +1,185 @@
+/* adcheck FILE...: is this derivation right, and if not, what is wrong with it? */
+#include "nn/check/report.h"
+#include "nn/memory.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: adcheck [OPTION]... FILE...\n"
+    "Checks the claims of hand-written derivations and says what is wrong with those that do not hold.\n"
+    "A FILE of - is the standard input.\n"
+    "\n"
+    "  --json           print JSON\n"
+    "  --dot FILE       write the graph of the last file's computation for Graphviz\n"
+    "  --draws N        test laws at N draws of their quantified names (200)\n"
+    "  --seed S         take other draws\n"
+    "  --time SECONDS   give up on a file after that (60)\n"
+    "  --memory MB      use at most that for a file's computation (1024)\n"
+    "  --help, --version\n"
+    "\n"
+    "A derivation, one statement a line:\n"
+    "  x = [1, 3, 0]                       a name\n"
+    "  t ~ normal()                        a name of which a claim must hold whatever it is\n"
+    "  check \"sigma'\": grad(sigmoid(t), t) == sigmoid(t) * (1 - sigmoid(t))\n"
+    "  show grad(sum(x ^ 2), x)\n"
+    "The manual adcheck(1) has the whole language.\n"
+    "\n"
+    "Exit status: 0 every check holds; 1 some check is wrong; 2 a file could not be read or understood.\n";
+
+typedef struct command {
+    ac_options options;
+    bool json;
+    const char *dot;
+    const char **files;
+    int file_count;
+} command;
+
+/* ---- the command line ------------------------------------------------------------------------------------------- */
+
+static bool complain(const char *problem, const char *argument) {
+    fprintf(stderr, "adcheck: %s%s%s\nTry 'adcheck --help'.\n", problem, argument != NULL ? ": " : "",
+            argument != NULL ? argument : "");
+    return false;
+}
+
+static bool read_count(const char *text, double least, double most, double *number) {
+    char *end;
+    *number = strtod(text, &end);
+    return *text != '\0' && *end == '\0' && *number >= least && *number <= most;
+}
+
+/* An option with a value; *used counts the arguments that it took. */
+static bool read_option(command *c, const char *name, const char *value, int *used) {
+    static const char *const names[] = {"--draws", "--seed", "--time", "--memory", "--dot"};
+    static const double least[] = {1, 0, 1e-3, 1}, most[] = {AC_MAX_DRAWS, 9e15, 1e6, 1e6};
+    double number = 0;
+    int i = 0, count = (int)(sizeof names / sizeof names[0]);
+    while (i < count && strcmp(name, names[i]) != 0) i++;
+    if (i == count) return complain("unknown option", name);
+    if (value == NULL) return complain("an option without its value", name);
+    *used = 2;
+    if (i < 4 && !read_count(value, least[i], most[i], &number)) return complain("not a number in range", value);
+    if (i == 0) c->options.draws = (int)number;
+    if (i == 1) c->options.seed = (uint64_t)number;
+    if (i == 2) c->options.limits.seconds = number;
+    if (i == 3) c->options.limits.bytes = (size_t)(number * 1048576);
+    if (i == 4) c->dot = value;
+    return true;
+}
+
+static bool read_arguments(command *c, int count, char **arguments) {
+    bool options = true;
+    for (int i = 1, used; i < count; i += used) {
+        const char *a = arguments[i];
+        used = 1;
+        if (options && strcmp(a, "--") == 0) options = false;
+        else if (options && strcmp(a, "--json") == 0) c->json = true;
+        else if (options && a[0] == '-' && a[1] != '\0') {
+            if (!read_option(c, a, arguments[i + 1], &used)) return false;
+        } else c->files[c->file_count++] = a;
+    }
+    return c->file_count > 0 || complain("no file", NULL);
+}
+
+/* ---- files ------------------------------------------------------------------------------------------------------ */
+
+typedef struct contents {
+    char *text;
+    size_t size;
+    const char *why; /* it could not be read; NULL: it could */
+} contents;
+
+/* One byte more than a file may have is enough to know that there is more. */
+static contents read_all(FILE *in) {
+    contents c = {NULL, 0, NULL};
+    size_t capacity = 0;
+    while (c.size <= AC_MAX_BYTES) {
+        if (c.size == capacity) {
+            size_t more = capacity > 0 ? 2 * capacity : 1 << 16;
+            char *text = nn_allocate(more, 1);
+            if (text != NULL && c.size > 0) memcpy(text, c.text, c.size);
+            nn_release(c.text);
+            c.text = text;
+            capacity = more;
+            if (text == NULL) {
+                c.why = "out of memory";
+                return c;
+            }
+        }
+        size_t got = fread(c.text + c.size, 1, capacity - c.size, in);
+        c.size += got;
+        if (got == 0) break;
+    }
+    if (ferror(in)) c.why = strerror(errno);
+    return c;
+}
+
+static contents read_file(const char *name) {
+    bool standard = strcmp(name, "-") == 0;
+    FILE *in = standard ? stdin : fopen(name, "rb");
+    if (in == NULL) return (contents){NULL, 0, strerror(errno)};
+    contents c = read_all(in);
+    if (!standard) fclose(in);
+    return c;
+}
+
+static bool write_dot(const command *c, const char *name, const contents *text) {
+    FILE *out = fopen(c->dot, "w");
+    bool fine = out != NULL && ac_draw(name, text->text, text->size, &c->options, out);
+    if (out != NULL && fclose(out) != 0) fine = false;
+    if (!fine) fprintf(stderr, "adcheck: %s: the graph could not be written\n", c->dot);
+    return fine;
+}
+
+static int check_files(const command *c, const ac_sink *const *sinks, int sink_count) {
+    int status = 0;
+    for (int i = 0; i < c->file_count; i++) {
+        const char *name = strcmp(c->files[i], "-") == 0 ? "<stdin>" : c->files[i];
+        contents text = read_file(c->files[i]);
+        int now = text.why != NULL ? ac_check_unreadable(name, text.why, sinks, sink_count)
+                                   : ac_check_text(name, text.text, text.size, &c->options, sinks, sink_count);
+        if (now > status) status = now;
+        if (c->dot != NULL && i + 1 == c->file_count && (now == 2 || !write_dot(c, name, &text))) status = 2;
+        nn_release(text.text);
+    }
+    return status;
+}
+
+static int run(const command *c) {
+    ac_json_report json;
+    ac_text_report text;
+    const char *no_colour = getenv("NO_COLOR");
+    bool colour = isatty(STDOUT_FILENO) && (no_colour == NULL || *no_colour == '\0');
+    int status;
+    if (c->json) {
+        ac_json_open(&json, stdout);
+        const ac_sink *const sinks[] = {&json.sink};
+        status = check_files(c, sinks, 1);
+        ac_json_close(&json);
+    } else {
+        ac_text_open(&text, stdout, stderr, colour);
+        const ac_sink *const sinks[] = {&text.sink};
+        status = check_files(c, sinks, 1);
+        ac_text_close(&text);
+    }
+    if (fflush(stdout) == 0 && !ferror(stdout)) return status;
+    fprintf(stderr, "adcheck: writing failed: %s\n", strerror(errno));
+    return 2;
+}
+
+int main(int count, char **arguments) {
+    command c = {.files = nn_allocate((size_t)count, sizeof *c.files)};
+    int status = 2;
+    for (int i = 1; i < count; i++) {
+        if (strcmp(arguments[i], "--help") == 0) return fputs(usage, stdout) < 0;
+        if (strcmp(arguments[i], "--version") == 0) return puts("adcheck " AG_VERSION) < 0;
+        if (strcmp(arguments[i], "--") == 0) break;
+    }
+    if (count < 2) fputs(usage, stderr);
+    else if (c.files == NULL) fputs("adcheck: out of memory\n", stderr);
+    else if (read_arguments(&c, count, arguments)) status = run(&c);
+    nn_release(c.files);
+    return status;
+}

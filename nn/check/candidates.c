@@ -1,0 +1,359 @@
+/* Mistakes that only the file's other names and terms explain. Each candidate is tried at the first draw, and what fits
+ * there at all others. */
+#include "nn/check/check_impl.h"
+#include "nn/check/functions.h"
+#include "nn/memory.h"
+
+#include <math.h>
+
+enum { MOST = 400, MOST_DEPTH = 40 };
+
+/* How a factor of lower rank meets a matrix. */
+typedef enum spread { WHOLE, DOWN_THE_ROWS, ALONG_THE_ROWS } spread;
+
+typedef struct candidate {
+    const ac_symbol *name; /* a named value, or the name that was differentiated by */
+    const ac_node *step;   /* or: a function of one operand, whose local derivative it is */
+    const ac_node *term;   /* or: a term */
+    ac_span span;          /* of the term as written */
+} candidate;
+
+typedef struct search {
+    ac_trial *t;
+    nn_diagnosis *d;
+    const ac_node *derivative; /* the one on the left side; NULL: none, or several */
+    candidate list[MOST];
+    int count;
+    double *value, *more; /* work space: right_count or claimed_count each, whichever is more */
+    char words[160];
+} search;
+
+static bool add(search *s, candidate c) {
+    if (s->count < MOST) s->list[s->count++] = c;
+    return true;
+}
+
+static bool same_shape(const ac_trial *t) { return nn_shape_equal(t->claim.right_shape, t->claim.claimed_shape); }
+
+/* Does `f` hold at every draw? What it records is forgotten. */
+static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c, int draw), const candidate *c) {
+    ac_evaluator *e = s->t->e;
+    bool fits = true;
+    for (int draw = 0; draw < s->t->claim.draws && fits; draw++) {
+        ag_mark mark = ag_tape_mark(e->tape);
+        fits = ac_go_to_draw(s->t, draw) && f(s, c, draw) && !e->error->set;
+        if (e->error->set) {
+            fits = false;
+            ac_forgive(e); /* most do not even have the right shape */
+        }
+        ag_tape_rewind(e->tape, mark);
+        if (e->error->set) return false;
+    }
+    return fits;
+}
+
+/* ---- missing-factor --------------------------------------------------------------------------------------------- */
+
+/* Steps whose operand can be recorded by itself: not within functions or equations, which have locals. */
+static void find_steps(search *s, const ac_node *node) {
+    bool power = node->kind == AC_POWER && node->operands[1]->kind == AC_NUMBER;
+    bool call = node->kind == AC_CALL && node->function->elementwise != NULL;
+    if (power || call || (node->kind == AC_APPLY && node->operand_count == 1)) add(s, (candidate){.step = node});
+    if (node->kind == AC_SOLVE) return;
+    for (int i = 0; i < node->operand_count; i++)
+        if (node->operands[i] != NULL) find_steps(s, node->operands[i]);
+}
+
+/* The names that the claim rests on, its own included. */
+static void find_names(search *s) {
+    ac_evaluator *e = s->t->e;
+    for (int i = e->file->symbol_count - 1; i >= 0; i--)
+        if (e->needed[i] == e->stamp) add(s, (candidate){.name = e->file->symbols[i]});
+}
+
+/* d step / d operand, entry by entry. */
+static ag_var local_derivative(search *s, const ac_node *step) {
+    ac_evaluator *e = s->t->e;
+    ag_var x = ac_own(e, ag_detach(ac_evaluate(e, step->operands[0], s->t->statement->frame_size))), d = x;
+    ac_symbol local = {.kind = AC_LOCAL, .name = "", .index = 0};
+    ac_node name = {.kind = AC_NAME, .span = step->span, .symbol = &local}, copy = *step;
+    ac_node *operands[2] = {&name, step->operand_count > 1 ? step->operands[1] : NULL};
+    if (!ac_set_local(e, x)) return x;
+    copy.operands = operands;
+    ag_var y = ac_evaluate(e, &copy, 1);
+    if (e->error->set) return x;
+    if (!nn_shape_equal(ag_shape_of(x), ag_shape_of(y)) || ag_is_constant(y)) {
+        ac_fail(e->error, step->span, "not a step from entry to entry");
+        return x;
+    }
+    ag_gradient(ag_sum(y), &x, 1, &d);
+    return d;
+}
+
+static double factor_at(const search *s, spread how, ag_shape shape, int64_t i) {
+    int64_t columns = s->t->claim.right_shape.dim[1];
+    if (shape.rank == 0) return *s->value;
+    return s->value[how == WHOLE ? i : how == DOWN_THE_ROWS ? i / columns : i % columns];
+}
+
+/* claimed * q = right, and not for want of precision: without q it would not do. */
+static bool fits_with(const search *s, spread how, ag_shape shape, int draw) {
+    const nn_claim *c = &s->t->claim;
+    int64_t n = s->t->right_count;
+    double size = 0;
+    bool needed = false;
+    for (int64_t i = draw * n; i < (draw + 1) * n; i++) size = fmax(size, fabs(c->right[i]));
+    for (int64_t k = 0; k < n; k++) {
+        int64_t i = draw * n + k;
+        double q = factor_at(s, how, shape, k), slack = nn_claim_slack(c, i, c->right[i], size);
+        if (!(fabs(c->claimed[i] * q - c->right[i]) <= slack * fmax(1, fabs(q)))) return false;
+        needed = needed || !(fabs(c->claimed[i] - c->right[i]) <= slack);
+    }
+    return needed || draw > 0;
+}
+
+static bool try_factor(search *s, const candidate *c, spread how, int draw) {
+    ac_evaluator *e = s->t->e;
+    ag_shape right = s->t->claim.right_shape;
+    ag_var q = c->name != NULL ? e->values[c->name->index] : local_derivative(s, c->step);
+    ag_shape shape = ag_shape_of(q);
+    if (e->error->set) return false;
+    bool fits = how == WHOLE
+                    ? shape.rank == 0 || nn_shape_equal(shape, right)
+                    : right.rank == 2 && shape.rank == 1 && shape.dim[0] == right.dim[how == DOWN_THE_ROWS ? 0 : 1];
+    if (!fits) return false;
+    ag_read(q, s->value);
+    return ac_is_fine(e, s->t->statement->span) && fits_with(s, how, shape, draw);
+}
+static bool try_whole(search *s, const candidate *c, int draw) { return try_factor(s, c, WHOLE, draw); }
+static bool try_rows(search *s, const candidate *c, int draw) { return try_factor(s, c, DOWN_THE_ROWS, draw); }
+static bool try_columns(search *s, const candidate *c, int draw) { return try_factor(s, c, ALONG_THE_ROWS, draw); }
+
+/* "sigmoid'(z)", "the derivative of z^2". */
+static void say_factor(search *s, const candidate *c) {
+    char text[120];
+    const ac_source *source = &s->t->e->file->source;
+    if (c->name != NULL) snprintf(s->words, sizeof s->words, "%s", c->name->name);
+    else if (c->step->kind == AC_POWER)
+        snprintf(s->words, sizeof s->words, "the derivative of %s",
+                 ac_text_of(source, c->step->span, text, sizeof text));
+    else
+        snprintf(s->words, sizeof s->words, "%s'(%s)",
+                 c->step->kind == AC_CALL ? c->step->function->name : c->step->symbol->name,
+                 ac_text_of(source, c->step->operands[0]->span, text, sizeof text));
+}
+
+static bool find_missing_factor(search *s) {
+    static bool (*const tries[])(search *, const candidate *, int) = {try_whole, try_rows, try_columns};
+    static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
+    s->count = 0;
+    find_names(s);
+    int names = s->count;
+    for (int i = 0; i < names; i++)
+        if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body);
+    find_steps(s, s->t->left);
+    if (!same_shape(s->t)) return false;
+    for (int i = 0; i < s->count; i++)
+        for (int j = 0; j < 3; j++) {
+            if (!at_every_draw(s, tries[j], &s->list[i])) continue;
+            say_factor(s, &s->list[i]);
+            s->d->kind = NN_MISSING_FACTOR;
+            snprintf(s->d->detail, sizeof s->d->detail, "a factor is missing: claimed times %s%s is the right one",
+                     s->words, how[j]);
+            return true;
+        }
+    return false;
+}
+
+/* ---- other-variable --------------------------------------------------------------------------------------------- */
+
+/* The left side with a variant of its derivative, into s->value; false if it has another shape than what is claimed. */
+static bool record_variant(search *s, ac_variant variant) {
+    ac_evaluator *e = s->t->e;
+    variant.derivative = s->derivative;
+    e->variant = variant;
+    ag_var x = ac_evaluate(e, s->t->left, s->t->statement->frame_size);
+    memset(&e->variant, 0, sizeof e->variant);
+    if (e->error->set || !nn_shape_equal(ag_shape_of(x), s->t->claim.claimed_shape)) return false;
+    ag_read(x, s->value);
+    return ac_is_fine(e, s->t->statement->span);
+}
+
+/* Is claimed s->value, which is not all 0? */
+static bool fits_variant(const search *s, int draw) {
+    const nn_claim *c = &s->t->claim;
+    int64_t n = s->t->claimed_count;
+    double size = 0;
+    for (int64_t i = 0; i < n; i++) size = fmax(size, fabs(s->value[i]));
+    for (int64_t i = 0; i < n; i++) {
+        double slack = c->unit == NULL ? 1e-9 * fmax(1, fabs(s->value[i])) : fmax(c->unit[i], 0.01 * size);
+        if (!(fabs(c->claimed[draw * n + i] - s->value[i]) <= fmax(slack, c->tolerance))) return false;
+    }
+    return size > 0;
+}
+
+static bool try_other(search *s, const candidate *c, int draw) {
+    return record_variant(s, (ac_variant){.other = s->t->e->file->symbols[c->name->index]}) && fits_variant(s, draw);
+}
+
+static const ac_symbol *variable_of(const ac_node *derivative) {
+    const ac_node *x = derivative->operands[1];
+    while (x->kind == AC_INDEX) x = x->operands[0];
+    return x->symbol;
+}
+
+static bool find_other_variable(search *s) {
+    char text[AC_MAX_NAME + 1];
+    s->count = 0;
+    find_names(s);
+    for (int i = s->count - 1; i >= 0; i--) { /* leaves first: people differentiate by these */
+        const candidate *c = &s->list[i];
+        if (c->name == variable_of(s->derivative) && s->derivative->operands[1]->kind == AC_NAME) continue;
+        if (!at_every_draw(s, try_other, c)) continue;
+        s->d->kind = NN_OTHER_VARIABLE;
+        snprintf(s->d->detail, sizeof s->d->detail, "it is the derivative by %s, not by %s", c->name->name,
+                 ac_text_of(&s->t->e->file->source, s->derivative->operands[1]->span, text, sizeof text));
+        return true;
+    }
+    return false;
+}
+
+/* ---- missing-term ----------------------------------------------------------------------------------------------- */
+
+/* Where an expression stands within f: below these operations, which are linear in it. */
+typedef struct above {
+    const struct above *outer;
+    ac_node *parent; /* NULL: a change of sign */
+    int operand;
+} above;
+
+/* -inner. */
+static ac_node *negated(search *s, ac_node *inner) {
+    ac_node minus = {.kind = AC_NEGATE, .span = inner->span, .operand_count = 1, .operands = &inner};
+    return ac_copy_with(s->t->e->file->arena, &minus, 0, inner);
+}
+
+static void add_term(search *s, ac_node *summand, const above *c) {
+    ac_node *term = summand;
+    for (; c != NULL && term != NULL; c = c->outer)
+        term = c->parent == NULL ? negated(s, term) : ac_copy_with(s->t->e->file->arena, c->parent, c->operand, term);
+    if (term != NULL) add(s, (candidate){.term = term, .span = summand->span});
+}
+
+static bool is_linear_call(const ac_node *node, int operand) {
+    static const char *const names[] = {"sum", "mean", "trace", "transpose", "diag", "dot", "outer"};
+    if (node->kind != AC_CALL || node->function->elementwise != NULL) return false;
+    for (int i = 0; i < 7; i++)
+        if (strcmp(node->function->name, names[i]) == 0) return i >= 5 || operand == 0;
+    return false;
+}
+
+static bool is_linear(const ac_node *node, int operand) {
+    switch (node->kind) {
+    case AC_NEGATE:
+    case AC_TRANSPOSE:
+    case AC_MULTIPLY:
+    case AC_MATMUL: return true;
+    case AC_DIVIDE:
+    case AC_INDEX: return operand == 0;
+    default: return is_linear_call(node, operand);
+    }
+}
+
+/* Summands of f, and theirs, however deep; names are looked into, but for the one that is differentiated by. */
+static void find_terms(search *s, ac_node *node, const above *c, int depth) {
+    if (depth > MOST_DEPTH || s->count == MOST) return;
+    if (node->kind == AC_NAME && node->symbol->kind == AC_VALUE && node->symbol != variable_of(s->derivative) &&
+        node->symbol->frame_size == 0)
+        find_terms(s, node->symbol->body, c, depth + 1);
+    for (int i = 0; i < node->operand_count; i++) {
+        ac_node *inner = node->operands[i];
+        above below = {c, node, i}, minus = {c, NULL, 0};
+        bool sum = node->kind == AC_ADD || node->kind == AC_SUBTRACT;
+        if (inner == NULL || (!sum && !is_linear(node, i))) continue;
+        const above *inside = !sum ? &below : node->kind == AC_SUBTRACT && i == 1 ? &minus : c;
+        if (sum) add_term(s, inner, inside);
+        find_terms(s, inner, inside, depth + 1);
+    }
+}
+
+static bool try_missing(search *s, const candidate *c, int draw) {
+    return record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s, draw);
+}
+
+/* ---- a factor of one term --------------------------------------------------------------------------------------- */
+
+/* s->more: the left side without the term; s->value: with it c times. */
+static bool fits_share(const void *context, double c) {
+    const search *s = context;
+    const nn_claim *claim = &s->t->claim;
+    for (int64_t i = 0; i < s->t->right_count; i++) s->value[i] = s->more[i] + c * (claim->right[i] - s->more[i]);
+    return fits_variant(s, 0);
+}
+
+/* The share of the term that is in what is claimed, if it is a known number; by the first draw. */
+static bool find_share(search *s, const candidate *c, int draw) {
+    const nn_claim *claim = &s->t->claim;
+    int64_t greatest = 0;
+    if (draw > 0 || !record_variant(s, (ac_variant){.term = c->term, .share = 1})) return draw > 0;
+    memcpy(s->more, s->value, (size_t)s->t->right_count * sizeof *s->more);
+    for (int64_t i = 0; i < s->t->right_count; i++)
+        if (fabs(claim->right[i] - s->more[i]) > fabs(claim->right[greatest] - s->more[greatest])) greatest = i;
+    double share = (claim->claimed[greatest] - s->more[greatest]) / (claim->right[greatest] - s->more[greatest]);
+    return isfinite(share) && share != 0 &&
+           nn_known_factor(claim, share, fits_share, s, &s->d->factor, s->words, sizeof s->words);
+}
+
+static bool try_share(search *s, const candidate *c, int draw) {
+    return record_variant(s, (ac_variant){.term = c->term, .share = 1 - s->d->factor}) && fits_variant(s, draw);
+}
+
+static bool find_term(search *s) {
+    char text[120];
+    const ac_source *source = &s->t->e->file->source;
+    s->count = 0;
+    find_terms(s, s->derivative->operands[0], NULL, 0);
+    for (int i = 0; i < s->count; i++) {
+        if (!at_every_draw(s, try_missing, &s->list[i])) continue;
+        s->d->kind = NN_MISSING_TERM;
+        snprintf(s->d->detail, sizeof s->d->detail, "the derivative of the term %s is missing",
+                 ac_text_of(source, s->list[i].span, text, sizeof text));
+        return true;
+    }
+    for (int i = 0; i < s->count; i++) {
+        if (!at_every_draw(s, find_share, &s->list[i]) || !at_every_draw(s, try_share, &s->list[i])) continue;
+        ac_text_of(source, s->list[i].span, text, sizeof text);
+        s->d->kind = NN_FACTOR;
+        if (s->d->factor == -1)
+            snprintf(s->d->detail, sizeof s->d->detail, "what the term %s gives has the wrong sign", text);
+        else snprintf(s->d->detail, sizeof s->d->detail, "what the term %s gives has the factor %s", text, s->words);
+        return true;
+    }
+    s->d->factor = 0;
+    return false;
+}
+
+bool ac_search(void *trial, nn_diagnosis *diagnosis) {
+    ac_trial *t = trial;
+    const ac_node *derivatives[2];
+    bool found = false;
+    search *s = nn_allocate(1, sizeof *s);
+    int64_t count = t->right_count > t->claimed_count ? t->right_count : t->claimed_count;
+    double *space = nn_allocate((size_t)count, 2 * sizeof *space);
+    if (s == NULL || space == NULL) ac_fail(t->e->error, t->statement->span, "out of memory");
+    else {
+        s->t = t;
+        s->d = diagnosis;
+        s->value = space;
+        s->more = space + count;
+        int derivative_count = ac_find_derivatives(t->left, derivatives, 2);
+        found = find_missing_factor(s);
+        if (!found && derivative_count == 1 && !t->e->error->set) {
+            s->derivative = derivatives[0];
+            found = find_other_variable(s) || (same_shape(t) && find_term(s));
+        }
+    }
+    nn_release(space);
+    nn_release(s);
+    return found;
+}

@@ -1,0 +1,39 @@
+/* What the parts of checking share. */
+#ifndef NN_CHECK_CHECK_IMPL_H
+#define NN_CHECK_CHECK_IMPL_H
+
+#include "nn/check/check.h"
+#include "nn/check/claim_impl.h"
+
+/* A check under way. */
+typedef struct ac_trial {
+    ac_evaluator *e;
+    const ac_statement *statement;
+    const ac_node *left; /* its left side, with the definitions of names of derivatives in their place */
+    nn_claim claim;
+    double *right, *claimed, *base;     /* of all draws; owned */
+    int64_t right_count, claimed_count; /* of one draw */
+    bool literal;
+    char base_name[96];
+    ac_finding *finding;
+} ac_trial;
+
+/* Goes to a draw: quantified names are recorded. */
+bool ac_go_to_draw(ac_trial *trial, int draw);
+
+/* Asks both witnesses about every derivative on the left side, at a draw. */
+void ac_ask_witnesses(ac_trial *trial, int draw);
+
+/* missing-factor, other-variable, missing-term, and a factor of one term: the mistakes that only the file's other names
+ * and terms explain. For nn_claim.search. */
+bool ac_search(void *trial, nn_diagnosis *diagnosis);
+
+/* Copies a node with another operand; NULL if there is no memory. */
+ac_node *ac_copy_with(ac_arena *arena, const ac_node *parent, int operand, ac_node *inner);
+/* An expression in which names that are derivatives, or made of some, are replaced by what defines them. */
+const ac_node *ac_inline(ac_arena *arena, const ac_node *node);
+
+/* The derivatives on the left side that are not within others; up to `most` of them. */
+int ac_find_derivatives(const ac_node *node, const ac_node **found, int most);
+
+#endif

@@ -1,0 +1,449 @@
+#include "nn/check/evaluate.h"
+
+#include "nn/check/functions.h"
+#include "nn/check/solve.h"
+#include "nn/memory.h"
+#include "nn/random.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <time.h>
+
+double ac_clock(void) {
+    struct timespec t;
+    timespec_get(&t, TIME_UTC);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Asked by the tape before it takes memory. */
+static bool permit(void *context, size_t bytes) {
+    const ac_evaluator *e = context;
+    size_t held = e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
+    return bytes <= e->limits.bytes && held <= e->limits.bytes - bytes && ac_clock() <= e->deadline;
+}
+
+bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed, ac_limits limits) {
+    size_t count = (size_t)file->symbol_count;
+    memset(e, 0, sizeof *e);
+    e->file = file;
+    e->error = error;
+    e->seed = seed;
+    e->limits.bytes = limits.bytes > 0 ? limits.bytes : (size_t)1 << 30;
+    e->limits.seconds = limits.seconds > 0 ? limits.seconds : 60;
+    e->deadline = ac_clock() + e->limits.seconds;
+    e->values = nn_allocate(count, sizeof *e->values);
+    e->recorded = nn_allocate(count, sizeof *e->recorded);
+    e->needed = nn_allocate(count, sizeof *e->needed);
+    e->order = nn_allocate(count, sizeof *e->order);
+    e->lasting = e->generation = 1;
+    e->tape = ag_tape_new_with(&(ag_options){.type = AG_F64, .permit = permit, .context = e});
+    if (e->values != NULL && e->recorded != NULL && e->needed != NULL && e->order != NULL) return true;
+    return ac_fail(error, (ac_span){0, 0}, "out of memory");
+}
+
+void ac_evaluator_close(ac_evaluator *e) {
+    ag_tape_free(e->tape);
+    nn_release(e->values);
+    nn_release(e->recorded);
+    nn_release(e->needed);
+    nn_release(e->order);
+    nn_release(e->locals);
+    memset(e, 0, sizeof *e);
+}
+
+bool ac_is_fine(ac_evaluator *e, ac_span span) {
+    if (e->error->set) return false;
+    if (ac_clock() > e->deadline)
+        return ac_fail(e->error, span, "checking takes longer than the limit of %g s", e->limits.seconds);
+    ag_status status = ag_tape_status(e->tape);
+    if (status == AG_OK) return true;
+    if (status == AG_ERR_MEMORY || status == AG_ERR_SLOTS)
+        return ac_fail(e->error, span, "this needs more memory than the limit of %zu MB", e->limits.bytes >> 20);
+    return ac_fail(e->error, span, "%s", ag_tape_message(e->tape));
+}
+
+void ac_forgive(ac_evaluator *e) {
+    if (ac_clock() > e->deadline) return;
+    e->error->set = false;
+    ag_tape_recover(e->tape);
+}
+
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+ag_var ac_own(ac_evaluator *e, ag_var x) {
+    if (ag_is_inert(x)) return x;
+    if (!ag_is_constant(x)) return ag_mul(x, 1.0);
+    ag_shape shape = ag_shape_of(x);
+    if (shape.rank == 0) return ag_input(e->tape, ag_value(x));
+    double *data = nn_allocate((size_t)ag_count(x), sizeof *data);
+    if (data == NULL) ag_fail(e->tape, AG_ERR_MEMORY, "out of memory");
+    else ag_read(x, data);
+    ag_var copy = ag_tensor(e->tape, data, shape);
+    nn_release(data);
+    return copy;
+}
+
+/* Is the result of the expression surely a new var? */
+static bool is_new(const ac_node *node) {
+    return (node->kind >= AC_ADD && node->kind <= AC_POWER) || node->kind == AC_NEGATE ||
+           (node->kind == AC_CALL && node->function->elementwise != NULL);
+}
+
+static ag_var input_of(ac_evaluator *e, const ac_node *node) {
+    if (node->kind == AC_NUMBER) return ag_input(e->tape, *node->values);
+    return ag_tensor(e->tape, node->values, node->shape);
+}
+
+static ag_var define_value(ac_evaluator *e, const ac_node *body) {
+    if (body->kind == AC_NUMBER || body->kind == AC_ARRAY) return input_of(e, body);
+    ag_var x = ac_record(e, body);
+    return is_new(body) && !ag_is_constant(x) ? x : ac_own(e, x);
+}
+
+/* A stream of its own for each name and draw. */
+static nn_random random_of(const ac_evaluator *e, const ac_symbol *s) {
+    nn_random random = {e->seed};
+    random.state = nn_random_bits(&random) + (uint64_t)s->index;
+    random.state = nn_random_bits(&random) + (uint64_t)e->draw;
+    return random;
+}
+
+/* Numbers that say how large a quantified name is, or where it lies. */
+static bool read_parameters(ac_evaluator *e, const ac_symbol *s, double limit[2], ag_shape *shape) {
+    ag_var values[4];
+    ac_node node = {.kind = AC_CALL, .span = s->span, .operands = s->parameters};
+    ac_call call = {e->tape, e->error, &node, values, s->parameter_count};
+    int limits = s->distribution == AC_UNIFORM ? 2 : 0;
+    shape->rank = s->parameter_count - limits;
+    double count = 1;
+    for (int i = 0; i < s->parameter_count; i++) {
+        values[i] = ac_record(e, s->parameters[i]);
+        if (e->error->set) return false;
+        if (i < limits && ag_shape_of(values[i]).rank != 0)
+            return ac_fail(e->error, s->parameters[i]->span, "a limit of uniform is not a number");
+        if (i < limits) limit[i] = ag_value(values[i]);
+        else if (!ac_whole(&call, i, "a length", 1, AC_MAX_NUMBERS, &shape->dim[i - limits])) return false;
+        if (i >= limits) count *= (double)shape->dim[i - limits];
+    }
+    if (limits > 0 && !(limit[0] <= limit[1] && isfinite(limit[1] - limit[0])))
+        return ac_fail(e->error, s->span, "uniform from %g to %g is empty", limit[0], limit[1]);
+    return count <= AC_MAX_NUMBERS || ac_fail(e->error, s->span, "'%s' has %.0f numbers, more than the limit of %d",
+                                              s->name, count, AC_MAX_NUMBERS);
+}
+
+static void fill(nn_random *random, const ac_symbol *s, const double limit[2], double *x, int64_t count) {
+    switch (s->distribution) {
+    case AC_NORMAL: nn_fill_normal(random, x, count, 1); break;
+    case AC_UNIFORM:
+        for (int64_t i = 0; i < count; i++) x[i] = nn_random_uniform(random, limit[0], limit[1]);
+        break;
+    case AC_POSITIVE: nn_fill_positive(random, x, count); break;
+    case AC_ONEHOT: nn_fill_one_hot(random, x, 1, count); break;
+    case AC_SIMPLEX: nn_fill_simplex(random, x, 1, count); break;
+    }
+}
+
+static ag_var draw_value(ac_evaluator *e, const ac_symbol *s) {
+    double limit[2] = {0, 0};
+    ag_shape shape = {0, {0}};
+    if (!read_parameters(e, s, limit, &shape)) return ag_num(NAN);
+    int64_t count = shape.rank == 0 ? 1 : shape.dim[0] * (shape.rank > 1 ? shape.dim[1] : 1);
+    nn_random random = random_of(e, s);
+    double *x = nn_allocate((size_t)count, sizeof *x);
+    if (x == NULL) ag_fail(e->tape, AG_ERR_MEMORY, "out of memory");
+    else fill(&random, s, limit, x, count);
+    ag_var value = shape.rank == 0 ? ag_input(e->tape, x == NULL ? 0 : *x) : ag_tensor(e->tape, x, shape);
+    nn_release(x);
+    return value;
+}
+
+static bool is_recorded(const ac_evaluator *e, const ac_symbol *s) {
+    return e->recorded[s->index] == (s->random ? e->passing : e->lasting);
+}
+
+static bool record_symbol(ac_evaluator *e, ac_symbol *s) {
+    int base = e->base, top = e->top;
+    e->base = top;
+    e->top = top + s->frame_size;
+    ag_var x = s->kind == AC_QUANTIFIED ? draw_value(e, s) : define_value(e, s->body);
+    e->base = base;
+    e->top = top;
+    if (!ac_is_fine(e, s->span)) return false;
+    if (e->named) ag_name(x, s->name);
+    e->values[s->index] = x;
+    e->recorded[s->index] = s->random ? e->passing : e->lasting;
+    return true;
+}
+
+static int by_index(const void *a, const void *b) {
+    int i = (*(ac_symbol *const *)a)->index, j = (*(ac_symbol *const *)b)->index;
+    return (i > j) - (i < j);
+}
+
+/* The symbols that these need, and they themselves, in order of definition; into e->order. */
+static int collect(ac_evaluator *e, ac_symbol *const *uses, int count) {
+    int found = 0;
+    e->stamp++;
+    for (int next = -1; next < found; next++) {
+        ac_symbol *const *more = next < 0 ? uses : e->order[next]->uses;
+        int more_count = next < 0 ? count : e->order[next]->use_count;
+        for (int i = 0; i < more_count; i++) {
+            if (e->needed[more[i]->index] == e->stamp) continue;
+            e->needed[more[i]->index] = e->stamp;
+            e->order[found++] = more[i];
+        }
+    }
+    qsort(e->order, (size_t)found, sizeof(ac_symbol *), by_index);
+    return found;
+}
+
+bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all) {
+    int found = collect(e, uses, count);
+    for (int i = 0; i < found; i++)
+        if (!is_recorded(e, e->order[i]) && (all || !e->order[i]->random) && !record_symbol(e, e->order[i]))
+            return false;
+    return ac_is_fine(e, (ac_span){0, 0});
+}
+
+void ac_start_draw(ac_evaluator *e, int draw) {
+    e->draw = draw;
+    e->passing = ++e->generation;
+}
+
+void ac_forget(ac_evaluator *e) {
+    ag_tape_clear(e->tape);
+    ag_tape_trim(e->tape);
+    e->lasting = ++e->generation;
+    e->passing = ++e->generation;
+}
+
+/* ---- expressions ------------------------------------------------------------------------------------------------ */
+
+ag_var ac_evaluate(ac_evaluator *e, const ac_node *node, int frame_size) {
+    int base = e->base, top = e->top;
+    e->base = top;
+    e->top = top + frame_size;
+    ag_var x = ac_record(e, node);
+    e->base = base;
+    e->top = top;
+    return x;
+}
+
+/* Names that depend on `name` are recorded again, with it standing for `value`, and restored in the end. */
+ag_var ac_record_with(ac_evaluator *e, const ac_node *node, ac_symbol *const *uses, int use_count, int frame_size,
+                      ac_symbol *name, ag_var value) {
+    int found = collect(e, uses, use_count), changed = 0;
+    ag_var *old = nn_allocate((size_t)found, sizeof *old);
+    uint64_t *recorded = nn_allocate((size_t)found, sizeof *recorded);
+    ac_symbol **order = nn_allocate((size_t)found, sizeof *order);
+    ag_var result = ag_num(NAN);
+    if (old == NULL || recorded == NULL || order == NULL) ac_fail(e->error, node->span, "out of memory");
+    for (int i = 0; i < found && !e->error->set; i++) {
+        ac_symbol *s = e->order[i];
+        bool depends = s == name;
+        for (int j = 0; j < s->use_count && !depends; j++) depends = e->recorded[s->uses[j]->index] == UINT64_MAX;
+        if (!depends) continue;
+        old[changed] = e->values[s->index];
+        recorded[changed] = e->recorded[s->index];
+        order[changed++] = s;
+        e->recorded[s->index] = UINT64_MAX;
+    }
+    for (int i = 0; i < changed && !e->error->set; i++) {
+        if (order[i] == name) e->values[name->index] = value;
+        else record_symbol(e, order[i]);
+    }
+    if (!e->error->set) result = ac_evaluate(e, node, frame_size);
+    for (int i = 0; i < changed; i++) {
+        e->values[order[i]->index] = old[i];
+        e->recorded[order[i]->index] = recorded[i];
+    }
+    nn_release(old);
+    nn_release(recorded);
+    nn_release(order);
+    return result;
+}
+
+static bool grow_locals(ac_evaluator *e) {
+    if (e->top <= e->local_capacity) return true;
+    int capacity = 2 * e->top + 64;
+    ag_var *locals = nn_allocate((size_t)capacity, sizeof *locals);
+    if (locals == NULL) return ac_fail(e->error, (ac_span){0, 0}, "out of memory");
+    if (e->local_capacity > 0) memcpy(locals, e->locals, (size_t)e->local_capacity * sizeof *locals);
+    nn_release(e->locals);
+    e->locals = locals;
+    e->local_capacity = capacity;
+    return true;
+}
+
+bool ac_set_local(ac_evaluator *e, ag_var x) {
+    e->top++;
+    bool fine = grow_locals(e);
+    e->top--;
+    if (fine) e->locals[e->top] = x;
+    return fine;
+}
+
+static ag_var record_name(ac_evaluator *e, const ac_node *node) {
+    const ac_symbol *s = node->symbol;
+    return s->kind == AC_LOCAL ? e->locals[e->base + s->index] : e->values[s->index];
+}
+
+static ag_var record_number(ac_evaluator *e, const ac_node *node) {
+    if (node->kind == AC_NUMBER) return ag_constant(e->tape, *node->values);
+    return ag_constant_tensor(e->tape, node->values, node->shape);
+}
+
+/* Numbers become a vector, vectors the rows of a matrix. */
+static ag_var record_list(ac_evaluator *e, const ac_node *node) {
+    int count = node->operand_count;
+    ag_var *items = nn_allocate((size_t)count, sizeof *items), list = ag_num(NAN);
+    char first[80], other[80];
+    if (items == NULL) ac_fail(e->error, node->span, "out of memory");
+    for (int i = 0; i < count && !e->error->set; i++) {
+        items[i] = ac_record(e, node->operands[i]);
+        ag_shape shape = ag_shape_of(items[i]), want = ag_shape_of(items[0]);
+        if (e->error->set) break;
+        if (shape.rank > 1) ac_fail(e->error, node->operands[i]->span, "a matrix within brackets");
+        else if (shape.rank != want.rank || (shape.rank == 1 && shape.dim[0] != want.dim[0]))
+            ac_fail(e->error, node->operands[i]->span, "entry %d is %s, entry 1 is %s", i + 1,
+                    ac_shape_words(shape, other, sizeof other), ac_shape_words(want, first, sizeof first));
+    }
+    if (!e->error->set) list = ag_stack(items, count, 0);
+    nn_release(items);
+    return list;
+}
+
+/* One position of an index along `axis`, which goes. */
+static ag_var take_position(ac_evaluator *e, const ac_node *node, int operand, ag_var x, int axis) {
+    ac_call call = {e->tape, e->error, node, (ag_var[3]){x, x, x}, 3};
+    ag_var position = ac_record(e, node->operands[operand]);
+    int64_t i;
+    call.x = (ag_var[3]){position, position, position};
+    if (e->error->set || !ac_whole(&call, operand, "the position", 1, ag_shape_of(x).dim[axis], &i)) return x;
+    return ag_index(x, axis, i - 1);
+}
+
+static ag_var record_index(ac_evaluator *e, const ac_node *node) {
+    ag_var x = ac_record(e, node->operands[0]);
+    if (e->error->set) return x;
+    int rank = ag_shape_of(x).rank, positions = node->operand_count - 1;
+    char shape[80];
+    if (rank != positions) {
+        ac_fail(e->error, node->span, "%d position%s in %s", positions, positions == 1 ? "" : "s",
+                ac_shape_words(ag_shape_of(x), shape, sizeof shape));
+        if (rank == 2) ac_hint(e->error, "write [i, :] for a row, [:, j] for a column");
+        return x;
+    }
+    for (int axis = positions - 1; axis >= 0 && !e->error->set; axis--)
+        if (node->operands[axis + 1] != NULL) x = take_position(e, node, axis + 1, x, axis);
+    return x;
+}
+
+enum { FEW = 4 };
+
+static ag_var record_call(ac_evaluator *e, const ac_node *node) {
+    ag_var x[FEW] = {{0}};
+    ac_call call = {e->tape, e->error, node, x, node->operand_count};
+    for (int i = 0; i < node->operand_count; i++) {
+        x[i] = ac_record(e, node->operands[i]);
+        if (e->error->set) return x[i];
+    }
+    if (node->kind == AC_CALL) return ac_function_apply(&call);
+    if (node->kind == AC_MATMUL) return ac_matmul(&call);
+    if (node->kind == AC_NEGATE) return ag_neg(x[0]);
+    if (node->kind == AC_TRANSPOSE) return ac_transpose(x[0]);
+    return ac_binary(&call);
+}
+
+static ag_var record_apply(ac_evaluator *e, const ac_node *node) {
+    const ac_symbol *f = node->symbol;
+    int base = e->base, top = e->top;
+    e->top = top + f->frame_size;
+    ag_var x = ag_num(NAN);
+    for (int i = 0; i < node->operand_count && grow_locals(e); i++) {
+        x = ac_record(e, node->operands[i]);
+        if (e->error->set) break;
+        e->locals[top + i] = f->nesting > 0 ? ac_own(e, x) : x;
+    }
+    e->base = top;
+    if (!e->error->set) x = ac_record(e, f->body);
+    e->base = base;
+    e->top = top;
+    return x;
+}
+
+/* ---- derivatives ------------------------------------------------------------------------------------------------ */
+
+static bool check_ranks(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x) {
+    static const struct {
+        const char *name;
+        int y_least, y_most, x_most;
+        const char *wanted_y;
+    } rules[] = {{"grad", 0, 0, 2, "a number"}, {"jac", 1, 1, 1, "a vector"}, {"hess", 0, 0, 1, "a number"}};
+    int rule = (int)node->kind - AC_GRAD, rank = ag_shape_of(y).rank;
+    char shape[80];
+    if (rank < rules[rule].y_least || rank > rules[rule].y_most) {
+        ac_fail(e->error, node->operands[0]->span, "%s is taken of %s, not of %s", rules[rule].name,
+                rules[rule].wanted_y, ac_shape_words(ag_shape_of(y), shape, sizeof shape));
+        if (node->kind == AC_GRAD && rank == 1)
+            ac_hint(e->error, "jac is taken of a vector; sum(...) of it is a number");
+        return false;
+    }
+    return ag_shape_of(x).rank <= rules[rule].x_most ||
+           ac_fail(e->error, node->operands[1]->span, "%s is taken by a number or vector, not by %s", rules[rule].name,
+                   ac_shape_words(ag_shape_of(x), shape, sizeof shape));
+}
+
+/* The Jacobian's rows times columns stay below the limit of a value. */
+static bool check_size(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x) {
+    double rows = (double)ag_count(node->kind == AC_HESS ? x : y), count = rows * (double)ag_count(x);
+    return count <= AC_MAX_NUMBERS ||
+           ac_fail(e->error, node->span, "a derivative of %.0f numbers, more than the limit of %d", count,
+                   AC_MAX_NUMBERS);
+}
+
+ag_var ac_derivative(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x) {
+    ag_var d = x;
+    if (!ac_is_fine(e, node->span) || !check_ranks(e, node, y, x) || !check_size(e, node, y, x)) return x;
+    if (ag_is_constant(y)) y = ag_add(y, ag_mul(0.0, ag_input(e->tape, 0))); /* of which the derivative is 0 */
+    if (node->kind == AC_JAC) return ag_jacobian(y, x);
+    if (node->kind == AC_HESS) return ag_hessian(y, x);
+    ag_gradient(y, &x, 1, &d);
+    return d;
+}
+
+static ag_var record_derivative(ac_evaluator *e, const ac_node *node) {
+    const ac_variant *variant = node == e->variant.derivative ? &e->variant : NULL;
+    ag_var x =
+        variant != NULL && variant->other != NULL ? e->values[variant->other->index] : ac_record(e, node->operands[1]);
+    ag_var y = e->error->set ? x : ac_record(e, node->operands[0]);
+    if (e->error->set) return x;
+    ag_var d = ac_derivative(e, node, y, x);
+    if (variant == NULL || variant->term == NULL || e->error->set) return d;
+    ag_var term = ac_record(e, variant->term);
+    if (e->error->set) return d;
+    return ag_sub(d, ag_mul(variant->share, ac_derivative(e, node, term, x)));
+}
+
+ag_var ac_record(ac_evaluator *e, const ac_node *node) {
+    ag_var x = ag_num(NAN);
+    if (!ac_is_fine(e, node->span) || !grow_locals(e)) return x;
+    if (++e->depth > AC_MAX_CALL_DEPTH)
+        ac_fail(e->error, node->span, "functions within functions more than %d deep", AC_MAX_CALL_DEPTH);
+    else switch (node->kind) {
+        case AC_NUMBER:
+        case AC_ARRAY: x = record_number(e, node); break;
+        case AC_LIST: x = record_list(e, node); break;
+        case AC_NAME: x = record_name(e, node); break;
+        case AC_INDEX: x = record_index(e, node); break;
+        case AC_APPLY: x = record_apply(e, node); break;
+        case AC_GRAD:
+        case AC_JAC:
+        case AC_HESS: x = record_derivative(e, node); break;
+        case AC_SOLVE: x = ac_solve(e, node); break;
+        default: x = record_call(e, node);
+        }
+    e->depth--;
+    (void)ac_is_fine(e, node->span);
+    return x;
+}

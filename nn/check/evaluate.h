@@ -1,0 +1,82 @@
+/* Expressions recorded on a tape. */
+#ifndef NN_CHECK_EVALUATE_H
+#define NN_CHECK_EVALUATE_H
+
+#include "nn/check/syntax.h"
+
+typedef struct ac_limits {
+    size_t bytes;   /* of the tape; 0: 1 GiB */
+    double seconds; /* for one file; 0: 60 */
+} ac_limits;
+
+/* An expression in place of another, for "what if this had been differentiated": see candidates.c. */
+typedef struct ac_variant {
+    const ac_node *derivative; /* this one; NULL: none. It becomes the derivative ... */
+    ac_symbol *other;          /* by another name, */
+    const ac_node *term;       /* or of its function less `share` times this term of it */
+    double share;
+} ac_variant;
+
+/* What is known of a tape's contents: the values of the file's names. Names that depend on no quantified one are recorded
+ * first and stay; the others are recorded anew for each draw. */
+typedef struct ac_evaluator {
+    const ac_file *file;
+    ag_tape *tape;
+    ac_error *error;
+    uint64_t seed;
+    int draw;
+    ag_var *values;            /* of the file's symbols, by index: */
+    uint64_t *recorded;        /* valid if this is the generation of what it belongs to */
+    uint64_t lasting, passing; /* the generations of names that stay, and of those of a draw */
+    uint64_t generation;       /* the last one given out */
+    uint32_t *needed;          /* work space: which symbols are needed, their stamps */
+    uint32_t stamp;
+    ac_symbol **order; /* work space: those symbols */
+    ag_var *locals;
+    int local_capacity, base, top, depth;
+    ac_variant variant;
+    bool named; /* give vars their names, for drawings */
+    ac_limits limits;
+    double deadline;
+    size_t bytes; /* that the tape holds */
+} ac_evaluator;
+
+/* Makes a tape for a file. False if there is no memory. */
+bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed, ac_limits limits);
+void ac_evaluator_close(ac_evaluator *e);
+
+/* Records what names need, in order of definition, and what these need, unless it is recorded: only names that stay, or
+ * all. */
+bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all);
+/* Starts a draw: forgets the values of quantified names and of what depends on them. */
+void ac_start_draw(ac_evaluator *e, int draw);
+/* Forgets everything recorded. */
+void ac_forget(ac_evaluator *e);
+
+/* Records an expression whose names are prepared; an inert var after an error. */
+ag_var ac_evaluate(ac_evaluator *e, const ac_node *node, int frame_size);
+/* The same within an expression: its locals are those of that. */
+ag_var ac_record(ac_evaluator *e, const ac_node *node);
+
+/* Records an expression with a name standing for another var; what depends on the name is recorded anew. */
+ag_var ac_record_with(ac_evaluator *e, const ac_node *node, ac_symbol *const *uses, int use_count, int frame_size,
+                      ac_symbol *name, ag_var value);
+
+/* The derivative that a node asks for, of y by x. */
+ag_var ac_derivative(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x);
+
+/* A var that derivatives can be taken by, and that is not another name's too: then only paths through this name count. */
+ag_var ac_own(ac_evaluator *e, ag_var x);
+
+/* Sets the first local of the expression that is evaluated next. */
+bool ac_set_local(ac_evaluator *e, ag_var x);
+
+/* For what may fail without harm: forgets an error, unless time is up. */
+void ac_forgive(ac_evaluator *e);
+
+/* False, with an error at the span, if the tape failed or time is up. */
+bool ac_is_fine(ac_evaluator *e, ac_span span);
+
+double ac_clock(void); /* seconds */
+
+#endif

@@ -1,0 +1,171 @@
+/* The language of derivations, as a tree: what adcheck reads. */
+#ifndef NN_CHECK_SYNTAX_H
+#define NN_CHECK_SYNTAX_H
+
+#include <autograd/autograd.h>
+
+/* What a file may be at most; beyond it there is a message. */
+enum {
+    AC_MAX_BYTES = 64 << 20, /* of one file */
+    AC_MAX_STATEMENTS = 100000,
+    AC_MAX_DEPTH = 500,       /* of one expression: brackets, signs, operations in a row */
+    AC_MAX_CALL_DEPTH = 3000, /* of expressions within functions within functions */
+    AC_MAX_NUMBERS = 1 << 22, /* of one value */
+    AC_MAX_NAME = 200,        /* bytes */
+    AC_MAX_NESTING = 127      /* of derivatives; solve() is exact up to it */
+};
+
+/* ---- text ------------------------------------------------------------------------------------------------------- */
+
+/* A part of the source, in bytes. */
+typedef struct ac_span {
+    uint32_t start, end;
+} ac_span;
+
+/* The first thing that could not be understood or done. */
+typedef struct ac_error {
+    bool set;
+    ac_span span;
+    char message[480];
+    char hint[160]; /* what was meant, perhaps; or "" */
+} ac_error;
+
+typedef struct ac_source {
+    const char *name; /* of the file, for messages */
+    const char *text; /* ends with '\0' behind `size` bytes */
+    size_t size;
+} ac_source;
+
+/* Line and column (in characters) from 1. */
+typedef struct ac_place {
+    int64_t line, column;
+} ac_place;
+ac_place ac_place_of(const ac_source *source, uint32_t offset);
+
+/* The first error stays. Always false. */
+bool ac_fail(ac_error *error, ac_span span, const char *format, ...) AG_FORMAT_(3, 4);
+void ac_hint(ac_error *error, const char *format, ...) AG_FORMAT_(2, 3);
+
+/* ---- names ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ac_node ac_node;
+typedef struct ac_function ac_function;
+typedef struct ac_symbol ac_symbol;
+
+typedef enum ac_symbol_kind {
+    AC_VALUE,      /* NAME = EXPR */
+    AC_QUANTIFIED, /* NAME ~ DIST */
+    AC_DEFINED,    /* NAME(ARG, ...) = EXPR */
+    AC_LOCAL       /* an argument of a function, or what an equation is solved for */
+} ac_symbol_kind;
+
+typedef enum ac_distribution { AC_NORMAL, AC_UNIFORM, AC_POSITIVE, AC_ONEHOT, AC_SIMPLEX } ac_distribution;
+
+struct ac_symbol {
+    ac_symbol_kind kind;
+    const char *name;
+    ac_span span;     /* where it was defined */
+    int index;        /* of a local: in the frame of its function; else: in the file, in order of definition */
+    bool random;      /* depends on a quantified name */
+    int nesting;      /* derivatives within derivatives in what defines it */
+    int frame_size;   /* locals in what defines it */
+    ac_node *body;    /* AC_VALUE, AC_DEFINED */
+    ac_symbol **uses; /* global values in what defines it, those in the functions it calls included */
+    int use_count;
+    int used_in; /* the last statement that does, from 1 */
+    /* AC_DEFINED: */
+    ac_symbol **arguments;
+    int argument_count;
+    /* AC_QUANTIFIED: */
+    ac_distribution distribution;
+    ac_node **parameters;
+    int parameter_count;
+};
+
+/* ---- expressions ------------------------------------------------------------------------------------------------ */
+
+typedef enum ac_kind {
+    AC_NUMBER,
+    AC_ARRAY, /* a vector or matrix of numbers */
+    AC_LIST,  /* a vector or matrix of expressions, or a matrix of rows */
+    AC_NAME,
+    AC_NEGATE,    /* operand 0 */
+    AC_TRANSPOSE, /* operand 0 */
+    AC_ADD,       /* operands 0 and 1, as the next five */
+    AC_SUBTRACT,
+    AC_MULTIPLY,
+    AC_DIVIDE,
+    AC_MATMUL,
+    AC_POWER,
+    AC_INDEX, /* operand 0 at operand 1 (and operand 2); NULL for ':' */
+    AC_CALL,  /* a built-in function */
+    AC_APPLY, /* a function of the file */
+    AC_GRAD,  /* of operand 0 by operand 1, as the next two */
+    AC_JAC,
+    AC_HESS,
+    AC_SOLVE /* operand 0 == operand 1, `symbol` from operand 2 */
+} ac_kind;
+
+struct ac_node {
+    ac_kind kind;
+    ac_span span;
+    int depth;   /* of the tree below */
+    int nesting; /* derivatives within derivatives */
+    int operand_count;
+    ac_node **operands;
+    ac_symbol *symbol;           /* AC_NAME, AC_APPLY, AC_SOLVE */
+    const ac_function *function; /* AC_CALL */
+    /* AC_NUMBER, AC_ARRAY: values, and what one unit of the last printed digit is worth (literal.h) */
+    ag_shape shape;
+    const double *values, *units;
+};
+
+static inline bool ac_is_derivative(const ac_node *node) { return node->kind >= AC_GRAD && node->kind <= AC_HESS; }
+/* Only numbers and signs: as printed. */
+bool ac_is_literal(const ac_node *node);
+
+/* ---- files ------------------------------------------------------------------------------------------------------ */
+
+typedef enum ac_statement_kind { AC_DEFINE, AC_CHECK, AC_SHOW } ac_statement_kind;
+
+typedef struct ac_statement {
+    ac_statement_kind kind;
+    ac_span span;
+    int64_t line;          /* where it starts */
+    ac_symbol *symbol;     /* AC_DEFINE, of any kind */
+    const char *label;     /* AC_CHECK: as written, or what is claimed, as text */
+    ac_node *left, *right; /* AC_CHECK; AC_SHOW: left */
+    ac_node *within;       /* or NULL */
+    ac_symbol **uses;      /* as those of a symbol */
+    int use_count;
+    int frame_size;
+    bool random;
+} ac_statement;
+
+typedef struct ac_arena ac_arena;
+
+/* A file that was read. Everything lives in its arena. */
+typedef struct ac_file {
+    ac_source source;
+    ac_arena *arena;
+    ac_statement **statements;
+    int statement_count;
+    ac_symbol **symbols; /* global ones, in order of definition */
+    int symbol_count;
+    int nesting;    /* of derivatives within derivatives, at most */
+    ac_error error; /* not set: understood */
+} ac_file;
+
+/* Reads a file. Never NULL unless there is no memory at all; see error. The text is copied. */
+ac_file *ac_parse(const char *name, const char *text, size_t size);
+void ac_file_free(ac_file *file);
+
+/* The text of an expression, on one line, in a buffer that cuts it off; returns `text`. */
+char *ac_text_of(const ac_source *source, ac_span span, char *text, size_t size);
+
+/* Memory that is freed as one; NULL if there is none. */
+ac_arena *ac_arena_new(void);
+void *ac_arena_take(ac_arena *arena, size_t count, size_t size); /* zeroed */
+void ac_arena_free(ac_arena *arena);
+
+#endif

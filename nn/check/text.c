@@ -1,0 +1,206 @@
+/* The report as text. */
+#include "nn/check/check_impl.h"
+#include "nn/check/report.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+enum { SHOWN_ROWS = 6, SHOWN_COLUMNS = 8, DIGITS = 6, INDENT = 13, LABEL_WIDTH = 44 };
+
+static const char *const plain[] = {"", "", "", ""};
+static const char *const coloured[] = {"\x1b[0m", "\x1b[32m", "\x1b[1;31m", "\x1b[1m"};
+enum { OFF, GREEN, RED, BOLD };
+
+static const char *style(const ac_text_report *r, int which) { return (r->colour ? coloured : plain)[which]; }
+
+const char *ac_number_text(double x, int digits, char *text, size_t size) {
+    if (isnan(x)) snprintf(text, size, "nan");
+    else snprintf(text, size, "%.*g", digits, x == 0 ? 0 : x);
+    return text;
+}
+
+/* ---- values ----------------------------------------------------------------------------------------------------- */
+
+/* As many decimals as were printed, so that 0.34 is shown as 0.34 and 1.0 as 1.0. */
+static void write_number(FILE *out, double x, const double *unit) {
+    char text[40];
+    int decimals = unit != NULL && *unit > 0 ? (int)fmin(fmax(0, -round(log10(*unit))), 12) : -1;
+    if (decimals < 0 || !isfinite(x) || fabs(x) >= 1e15)
+        fputs(ac_number_text(x, unit != NULL ? 15 : DIGITS, text, sizeof text), out);
+    else fprintf(out, "%.*f", decimals, x);
+}
+
+static void write_row(FILE *out, const double *x, const double *unit, int64_t n) {
+    fputc('[', out);
+    for (int64_t i = 0; i < n; i++) {
+        if (i > 0) fputs(", ", out);
+        if (i == SHOWN_COLUMNS && n > SHOWN_COLUMNS + 1) {
+            fprintf(out, "... %" PRId64 " more", n - i);
+            break;
+        }
+        write_number(out, x[i], unit == NULL ? NULL : unit + i);
+    }
+    fputc(']', out);
+}
+
+/* A matrix of several columns gets a line a row, each indented. */
+static void write_value(FILE *out, ag_shape shape, const double *x, const double *unit, int indent) {
+    if (shape.rank == 0) write_number(out, *x, unit);
+    else if (shape.rank == 1) write_row(out, x, unit, shape.dim[0]);
+    else {
+        fputc('[', out);
+        for (int64_t i = 0; i < shape.dim[0]; i++) {
+            if (i > 0) fprintf(out, ",\n%*s", indent + 1, "");
+            if (i == SHOWN_ROWS && shape.dim[0] > SHOWN_ROWS + 1) {
+                fprintf(out, "... %" PRId64 " more rows", shape.dim[0] - i);
+                break;
+            }
+            write_row(out, x + i * shape.dim[1], unit == NULL ? NULL : unit + i * shape.dim[1], shape.dim[1]);
+        }
+        fputc(']', out);
+    }
+    fputc('\n', out);
+}
+
+/* ---- errors ----------------------------------------------------------------------------------------------------- */
+
+static uint32_t line_start(const ac_source *s, uint32_t offset) {
+    while (offset > 0 && s->text[offset - 1] != '\n') offset--;
+    return offset;
+}
+
+/* A blank for each character before the place (a tab for a tab), so that the caret stands below it. */
+static void write_caret(const ac_source *s, uint32_t from, ac_span span, uint32_t end, FILE *out) {
+    for (uint32_t i = from; i < span.start; i++)
+        if (((unsigned char)s->text[i] & 0xC0) != 0x80) fputc(s->text[i] == '\t' ? '\t' : ' ', out);
+    fputc('^', out);
+    for (uint32_t i = span.start + 1; i < span.end && i < end; i++)
+        if (((unsigned char)s->text[i] & 0xC0) != 0x80) fputc('~', out);
+    fputc('\n', out);
+}
+
+/* Control characters could do anything to a terminal. */
+static void write_line(const ac_source *s, uint32_t from, uint32_t to, FILE *out) {
+    for (uint32_t i = from; i < to; i++) {
+        unsigned char c = (unsigned char)s->text[i];
+        fputc((c < 0x20 && c != '\t') || c == 0x7F ? '?' : c, out);
+    }
+    fputc('\n', out);
+}
+
+void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
+    enum { LONGEST = 200 };
+    const ac_source *s = &file->source;
+    const ac_error *e = &file->error;
+    ac_place place = ac_place_of(s, e->span.start);
+    const char *const *styles = colour ? coloured : plain;
+    fprintf(errors, "%s%s:%lld:%lld:%s %serror:%s ", styles[BOLD], s->name, (long long)place.line,
+            (long long)place.column, styles[OFF], styles[RED], styles[OFF]);
+    for (const char *c = e->message; *c != '\0'; c++) fputc((unsigned char)*c < 0x20 ? '?' : *c, errors);
+    fputc('\n', errors);
+    uint32_t start = line_start(s, e->span.start), end = e->span.start;
+    while (end < s->size && s->text[end] != '\n' && end - start < 4 * LONGEST) end++;
+    if (s->size > 0 && e->span.start - start <= LONGEST) {
+        uint32_t last = end - start > LONGEST ? start + LONGEST : end;
+        fputs("  ", errors);
+        write_line(s, start, last, errors);
+        fputs("  ", errors);
+        write_caret(s, start, e->span, last, errors);
+    }
+    if (*e->hint != '\0') fprintf(errors, "  hint: %s\n", e->hint);
+}
+
+/* ---- findings --------------------------------------------------------------------------------------------------- */
+
+static int width_of(const char *text) {
+    int width = 0;
+    for (; *text != '\0'; text++) width += ((unsigned char)*text & 0xC0) != 0x80;
+    return width;
+}
+
+static void write_head(const ac_text_report *r, const ac_file *file, const ac_statement *s, const char *verdict,
+                       int colour) {
+    int pad = LABEL_WIDTH - width_of(s->label);
+    fprintf(r->out, "%s%s%s  %s:%lld  %s%*s", style(r, colour), verdict, style(r, OFF), file->source.name,
+            (long long)s->line, s->label, pad > 0 ? pad : 0, "");
+}
+
+static void write_where(FILE *out, ag_shape shape, int64_t entry) {
+    if (shape.rank == 1) fprintf(out, " at entry %" PRId64, entry + 1);
+    if (shape.rank == 2)
+        fprintf(out, " at entry (%" PRId64 ", %" PRId64 ")", entry / shape.dim[1] + 1, entry % shape.dim[1] + 1);
+}
+
+static void write_witness(const ac_text_report *r, const ac_witness *w) {
+    if (!w->asked || w->agrees) return;
+    fprintf(r->out, "%*snote: %s disagree%s with the tape about %s: %.9g, tape %.9g\n", INDENT, "", w->way,
+            strcmp(w->way, "forward mode") == 0 ? "s" : "", w->text, w->other, w->tape);
+}
+
+static void on_found(void *context, const ac_file *file, const ac_finding *f) {
+    ac_text_report *r = context;
+    const nn_comparison *c = &f->comparison;
+    if (c->holds) {
+        write_head(r, file, f->statement, "holds", GREEN);
+        if (f->law) fprintf(r->out, "  law, %d draws, largest error %.1e\n", f->draws, c->error);
+        else if (c->error == 0) fprintf(r->out, "  exactly\n");
+        else fprintf(r->out, "  largest error %.1e\n", c->error);
+        write_witness(r, &f->witness);
+        return;
+    }
+    write_head(r, file, f->statement, "WRONG", RED);
+    fprintf(r->out, "  %s%s%s: %s\n", style(r, BOLD), nn_diagnosis_name(f->diagnosis.kind), style(r, OFF),
+            f->diagnosis.detail);
+    if (f->law && c->same_shape) {
+        fprintf(r->out, "%*sa law: %d draws; the worst is number %d, error %.3g", INDENT, "", f->draws, c->draw + 1,
+                c->error);
+        write_where(r->out, f->right_shape, c->entry);
+        fputc('\n', r->out);
+    }
+    fprintf(r->out, "%*sclaimed ", INDENT, "");
+    write_value(r->out, f->claimed_shape, f->claimed, f->unit, INDENT + 8);
+    fprintf(r->out, "%*sright   ", INDENT, "");
+    write_value(r->out, f->right_shape, f->right, NULL, INDENT + 8);
+    write_witness(r, &f->witness);
+}
+
+static void on_shown(void *context, const ac_file *file, const ac_shown *shown) {
+    ac_text_report *r = context;
+    char text[80];
+    ac_text_of(&file->source, shown->statement->left->span, text, sizeof text);
+    fprintf(r->out, "       %s:%lld  %s = ", file->source.name, (long long)shown->statement->line, text);
+    write_value(r->out, shown->shape, shown->value, NULL, 4);
+}
+
+static void write_tally(const ac_text_report *r, const char *name, const ac_tally *t) {
+    fprintf(r->out, "%s: %d check%s, %d hold, %d wrong\n", name, t->checks, t->checks == 1 ? "" : "s", t->hold,
+            t->wrong);
+}
+
+static void on_end(void *context, const ac_file *file, const ac_tally *tally) {
+    ac_text_report *r = context;
+    r->files++;
+    r->total.checks += tally->checks;
+    r->total.hold += tally->hold;
+    r->total.wrong += tally->wrong;
+    fflush(r->out);
+    if (file->error.set) {
+        r->failed++;
+        ac_write_error(file, r->errors, r->colour);
+    }
+    if (!file->error.set || tally->checks > 0) write_tally(r, file->source.name, tally);
+}
+
+void ac_text_open(ac_text_report *report, FILE *out, FILE *errors, bool colour) {
+    memset(report, 0, sizeof *report);
+    report->sink = (ac_sink){report, NULL, on_found, on_shown, on_end};
+    report->out = out;
+    report->errors = errors;
+    report->colour = colour;
+}
+
+void ac_text_close(ac_text_report *r) {
+    if (r->files > 0) write_tally(r, "total", &r->total);
+    if (r->failed > 0)
+        fprintf(r->out, "%d file%s could not be checked to the end\n", r->failed, r->failed == 1 ? "" : "s");
+}
