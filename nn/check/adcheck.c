@@ -169,9 +169,13 @@ static int run(const command *c) {
     return 2;
 }
 
+/* OpenBLAS's threads cost more than they save on matrices of a derivation's size. Other libraries have no such function. */
+extern void openblas_set_num_threads(int count) __attribute__((weak));
+
 int main(int count, char **arguments) {
     command c = {.files = nn_allocate((size_t)count, sizeof *c.files)};
     int status = 2;
+    if (openblas_set_num_threads != NULL) openblas_set_num_threads(1);
     for (int i = 1; i < count; i++) {
         if (strcmp(arguments[i], "--help") == 0) return fputs(usage, stdout) < 0;
         if (strcmp(arguments[i], "--version") == 0) return puts("adcheck " AG_VERSION) < 0;

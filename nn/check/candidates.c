@@ -13,7 +13,8 @@ typedef enum spread { WHOLE, DOWN_THE_ROWS, ALONG_THE_ROWS } spread;
 
 typedef struct candidate {
     const ac_symbol *name; /* a named value, or the name that was differentiated by */
-    const ac_node *step;   /* or: a function of one operand, whose local derivative it is */
+    const ac_node *step;   /* or: a function of one operand, whose local derivative it is; */
+    int operand;           /* that operand */
     const ac_node *term;   /* or: a term */
     ac_span span;          /* of the term as written */
 } candidate;
@@ -24,6 +25,8 @@ typedef struct search {
     const ac_node *derivative; /* the one on the left side; NULL: none, or several */
     candidate list[MOST];
     int count;
+    int draw;
+    bool seen;            /* there was a draw at which the candidate makes a difference */
     double *value, *more; /* work space: right_count or claimed_count each, whichever is more */
     char words[160];
 } search;
@@ -35,13 +38,14 @@ static bool add(search *s, candidate c) {
 
 static bool same_shape(const ac_trial *t) { return nn_shape_equal(t->claim.right_shape, t->claim.claimed_shape); }
 
-/* Does `f` hold at every draw? What it records is forgotten. */
-static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c, int draw), const candidate *c) {
+/* Does `f` hold at every draw, and is it needed at one? What it records is forgotten. */
+static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), const candidate *c) {
     ac_evaluator *e = s->t->e;
     bool fits = true;
-    for (int draw = 0; draw < s->t->claim.draws && fits; draw++) {
+    s->seen = false;
+    for (s->draw = 0; s->draw < s->t->claim.draws && fits; s->draw++) {
         ag_mark mark = ag_tape_mark(e->tape);
-        fits = ac_go_to_draw(s->t, draw) && f(s, c, draw) && !e->error->set;
+        fits = ac_go_to_draw(s->t, s->draw) && f(s, c) && !e->error->set;
         if (e->error->set) {
             fits = false;
             ac_forgive(e); /* most do not even have the right shape */
@@ -49,35 +53,55 @@ static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c, in
         ag_tape_rewind(e->tape, mark);
         if (e->error->set) return false;
     }
-    return fits;
+    return fits && s->seen;
 }
 
 /* ---- missing-factor --------------------------------------------------------------------------------------------- */
+
+/* max(0, x) and the like: the operand that is a number; -1 if it is nothing of the kind. */
+static int is_limit(const ac_node *node) {
+    if (node->kind != AC_CALL || node->operand_count != 2) return -1;
+    if (strcmp(node->function->name, "max") != 0 && strcmp(node->function->name, "min") != 0) return -1;
+    bool first = node->operands[0]->kind == AC_NUMBER, second = node->operands[1]->kind == AC_NUMBER;
+    return first == second ? -1 : first ? 0 : 1;
+}
 
 /* Steps whose operand can be recorded by itself: not within functions or equations, which have locals. */
 static void find_steps(search *s, const ac_node *node) {
     bool power = node->kind == AC_POWER && node->operands[1]->kind == AC_NUMBER;
     bool call = node->kind == AC_CALL && node->function->elementwise != NULL;
-    if (power || call || (node->kind == AC_APPLY && node->operand_count == 1)) add(s, (candidate){.step = node});
+    int constant = is_limit(node);
+    if (power || call || constant >= 0 || (node->kind == AC_APPLY && node->operand_count == 1))
+        add(s, (candidate){.step = node, .operand = constant == 0});
     if (node->kind == AC_SOLVE) return;
     for (int i = 0; i < node->operand_count; i++)
         if (node->operands[i] != NULL) find_steps(s, node->operands[i]);
 }
 
-/* The names that the claim rests on, its own included. */
-static void find_names(search *s) {
+/* The names that the claim rests on, its own included; then the others above it. */
+static void find_names(search *s, bool others) {
     ac_evaluator *e = s->t->e;
-    for (int i = e->file->symbol_count - 1; i >= 0; i--)
-        if (e->needed[i] == e->stamp) add(s, (candidate){.name = e->file->symbols[i]});
+    const ac_statement *statement = s->t->statement;
+    if (!ac_prepare(e, statement->uses, statement->use_count, false)) return; /* marks what is needed */
+    for (int pass = 0; pass < 1 + others; pass++)
+        for (int i = e->file->symbol_count - 1; i >= 0; i--) {
+            const ac_symbol *symbol = e->file->symbols[i];
+            bool needed = e->needed[i] == e->stamp, above = symbol->span.start < statement->span.start;
+            if (symbol->kind != AC_DEFINED && needed == (pass == 0) && above) add(s, (candidate){.name = symbol});
+        }
 }
 
 /* d step / d operand, entry by entry. */
-static ag_var local_derivative(search *s, const ac_node *step) {
+static ag_var local_derivative(search *s, const candidate *c) {
     ac_evaluator *e = s->t->e;
-    ag_var x = ac_own(e, ag_detach(ac_evaluate(e, step->operands[0], s->t->statement->frame_size))), d = x;
+    const ac_node *step = c->step;
+    ag_var x = ac_evaluate(e, step->operands[c->operand], s->t->statement->frame_size), d = x;
+    if (e->error->set) return x;
+    x = ac_own(e, ag_detach(x));
     ac_symbol local = {.kind = AC_LOCAL, .name = "", .index = 0};
     ac_node name = {.kind = AC_NAME, .span = step->span, .symbol = &local}, copy = *step;
-    ac_node *operands[2] = {&name, step->operand_count > 1 ? step->operands[1] : NULL};
+    ac_node *operands[2] = {step->operands[0], step->operand_count > 1 ? step->operands[1] : NULL};
+    operands[c->operand] = &name;
     if (!ac_set_local(e, x)) return x;
     copy.operands = operands;
     ag_var y = ac_evaluate(e, &copy, 1);
@@ -97,25 +121,26 @@ static double factor_at(const search *s, spread how, ag_shape shape, int64_t i) 
 }
 
 /* claimed * q = right, and not for want of precision: without q it would not do. */
-static bool fits_with(const search *s, spread how, ag_shape shape, int draw) {
+static bool fits_with(search *s, spread how, ag_shape shape) {
     const nn_claim *c = &s->t->claim;
     int64_t n = s->t->right_count;
     double size = 0;
-    bool needed = false;
-    for (int64_t i = draw * n; i < (draw + 1) * n; i++) size = fmax(size, fabs(c->right[i]));
+    for (int64_t i = s->draw * n; i < (s->draw + 1) * n; i++) size = fmax(size, fabs(c->right[i]));
     for (int64_t k = 0; k < n; k++) {
-        int64_t i = draw * n + k;
+        int64_t i = s->draw * n + k;
         double q = factor_at(s, how, shape, k), slack = nn_claim_slack(c, i, c->right[i], size);
         if (!(fabs(c->claimed[i] * q - c->right[i]) <= slack * fmax(1, fabs(q)))) return false;
-        needed = needed || !(fabs(c->claimed[i] - c->right[i]) <= slack);
+        s->seen = s->seen || !(fabs(c->claimed[i] - c->right[i]) <= slack);
     }
-    return needed || draw > 0;
+    return true;
 }
 
-static bool try_factor(search *s, const candidate *c, spread how, int draw) {
+static bool try_factor(search *s, const candidate *c, spread how) {
     ac_evaluator *e = s->t->e;
     ag_shape right = s->t->claim.right_shape;
-    ag_var q = c->name != NULL ? e->values[c->name->index] : local_derivative(s, c->step);
+    ac_symbol *name = c->name == NULL ? NULL : e->file->symbols[c->name->index];
+    if (name != NULL && !ac_prepare(e, &name, 1, true)) return false;
+    ag_var q = name != NULL ? e->values[name->index] : local_derivative(s, c);
     ag_shape shape = ag_shape_of(q);
     if (e->error->set) return false;
     bool fits = how == WHOLE
@@ -123,31 +148,31 @@ static bool try_factor(search *s, const candidate *c, spread how, int draw) {
                     : right.rank == 2 && shape.rank == 1 && shape.dim[0] == right.dim[how == DOWN_THE_ROWS ? 0 : 1];
     if (!fits) return false;
     ag_read(q, s->value);
-    return ac_is_fine(e, s->t->statement->span) && fits_with(s, how, shape, draw);
+    return ac_is_fine(e, s->t->statement->span) && fits_with(s, how, shape);
 }
-static bool try_whole(search *s, const candidate *c, int draw) { return try_factor(s, c, WHOLE, draw); }
-static bool try_rows(search *s, const candidate *c, int draw) { return try_factor(s, c, DOWN_THE_ROWS, draw); }
-static bool try_columns(search *s, const candidate *c, int draw) { return try_factor(s, c, ALONG_THE_ROWS, draw); }
+static bool try_whole(search *s, const candidate *c) { return try_factor(s, c, WHOLE); }
+static bool try_rows(search *s, const candidate *c) { return try_factor(s, c, DOWN_THE_ROWS); }
+static bool try_columns(search *s, const candidate *c) { return try_factor(s, c, ALONG_THE_ROWS); }
 
 /* "sigmoid'(z)", "the derivative of z^2". */
 static void say_factor(search *s, const candidate *c) {
     char text[120];
     const ac_source *source = &s->t->e->file->source;
     if (c->name != NULL) snprintf(s->words, sizeof s->words, "%s", c->name->name);
-    else if (c->step->kind == AC_POWER)
+    else if (c->step->operand_count > 1)
         snprintf(s->words, sizeof s->words, "the derivative of %s",
                  ac_text_of(source, c->step->span, text, sizeof text));
     else
         snprintf(s->words, sizeof s->words, "%s'(%s)",
                  c->step->kind == AC_CALL ? c->step->function->name : c->step->symbol->name,
-                 ac_text_of(source, c->step->operands[0]->span, text, sizeof text));
+                 ac_text_of(source, c->step->operands[c->operand]->span, text, sizeof text));
 }
 
 static bool find_missing_factor(search *s) {
-    static bool (*const tries[])(search *, const candidate *, int) = {try_whole, try_rows, try_columns};
+    static bool (*const tries[])(search *, const candidate *) = {try_whole, try_rows, try_columns};
     static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
     s->count = 0;
-    find_names(s);
+    find_names(s, true);
     int names = s->count;
     for (int i = 0; i < names; i++)
         if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body);
@@ -179,21 +204,22 @@ static bool record_variant(search *s, ac_variant variant) {
     return ac_is_fine(e, s->t->statement->span);
 }
 
-/* Is claimed s->value, which is not all 0? */
-static bool fits_variant(const search *s, int draw) {
+/* Is claimed s->value? A 0 explains nothing. */
+static bool fits_variant(search *s) {
     const nn_claim *c = &s->t->claim;
     int64_t n = s->t->claimed_count;
     double size = 0;
     for (int64_t i = 0; i < n; i++) size = fmax(size, fabs(s->value[i]));
     for (int64_t i = 0; i < n; i++) {
         double slack = c->unit == NULL ? 1e-9 * fmax(1, fabs(s->value[i])) : fmax(c->unit[i], 0.01 * size);
-        if (!(fabs(c->claimed[draw * n + i] - s->value[i]) <= fmax(slack, c->tolerance))) return false;
+        if (!(fabs(c->claimed[s->draw * n + i] - s->value[i]) <= fmax(slack, c->tolerance))) return false;
     }
-    return size > 0;
+    s->seen = s->seen || size > 0;
+    return true;
 }
 
-static bool try_other(search *s, const candidate *c, int draw) {
-    return record_variant(s, (ac_variant){.other = s->t->e->file->symbols[c->name->index]}) && fits_variant(s, draw);
+static bool try_other(search *s, const candidate *c) {
+    return record_variant(s, (ac_variant){.other = s->t->e->file->symbols[c->name->index]}) && fits_variant(s);
 }
 
 static const ac_symbol *variable_of(const ac_node *derivative) {
@@ -205,7 +231,7 @@ static const ac_symbol *variable_of(const ac_node *derivative) {
 static bool find_other_variable(search *s) {
     char text[AC_MAX_NAME + 1];
     s->count = 0;
-    find_names(s);
+    find_names(s, false);
     for (int i = s->count - 1; i >= 0; i--) { /* leaves first: people differentiate by these */
         const candidate *c = &s->list[i];
         if (c->name == variable_of(s->derivative) && s->derivative->operands[1]->kind == AC_NAME) continue;
@@ -272,40 +298,44 @@ static void find_terms(search *s, ac_node *node, const above *c, int depth) {
         bool sum = node->kind == AC_ADD || node->kind == AC_SUBTRACT;
         if (inner == NULL || (!sum && !is_linear(node, i))) continue;
         const above *inside = !sum ? &below : node->kind == AC_SUBTRACT && i == 1 ? &minus : c;
+        find_terms(s, inner, inside, depth + 1); /* the smallest that explains it is the one to name */
         if (sum) add_term(s, inner, inside);
-        find_terms(s, inner, inside, depth + 1);
     }
 }
 
-static bool try_missing(search *s, const candidate *c, int draw) {
-    return record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s, draw);
+static bool try_missing(search *s, const candidate *c) {
+    return record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s);
 }
 
 /* ---- a factor of one term --------------------------------------------------------------------------------------- */
 
 /* s->more: the left side without the term; s->value: with it c times. */
 static bool fits_share(const void *context, double c) {
-    const search *s = context;
-    const nn_claim *claim = &s->t->claim;
-    for (int64_t i = 0; i < s->t->right_count; i++) s->value[i] = s->more[i] + c * (claim->right[i] - s->more[i]);
-    return fits_variant(s, 0);
+    search *s = (search *)(uintptr_t)context;
+    const double *right = s->t->claim.right + s->draw * s->t->right_count;
+    for (int64_t i = 0; i < s->t->right_count; i++) s->value[i] = s->more[i] + c * (right[i] - s->more[i]);
+    return fits_variant(s);
 }
 
-/* The share of the term that is in what is claimed, if it is a known number; by the first draw. */
-static bool find_share(search *s, const candidate *c, int draw) {
+/* The share of the term that is in what is claimed, if it is a known number, by the first draw at which the term gives
+ * anything. */
+static bool find_share(search *s, const candidate *c) {
     const nn_claim *claim = &s->t->claim;
+    const double *right = claim->right + s->draw * s->t->right_count, *claimed = claim->claimed + s->draw * s->t->right_count;
     int64_t greatest = 0;
-    if (draw > 0 || !record_variant(s, (ac_variant){.term = c->term, .share = 1})) return draw > 0;
+    if (s->d->factor != 0) return true;
+    if (!record_variant(s, (ac_variant){.term = c->term, .share = 1})) return false;
     memcpy(s->more, s->value, (size_t)s->t->right_count * sizeof *s->more);
     for (int64_t i = 0; i < s->t->right_count; i++)
-        if (fabs(claim->right[i] - s->more[i]) > fabs(claim->right[greatest] - s->more[greatest])) greatest = i;
-    double share = (claim->claimed[greatest] - s->more[greatest]) / (claim->right[greatest] - s->more[greatest]);
+        if (fabs(right[i] - s->more[i]) > fabs(right[greatest] - s->more[greatest])) greatest = i;
+    if (right[greatest] == s->more[greatest]) return true;
+    double share = (claimed[greatest] - s->more[greatest]) / (right[greatest] - s->more[greatest]);
     return isfinite(share) && share != 0 &&
            nn_known_factor(claim, share, fits_share, s, &s->d->factor, s->words, sizeof s->words);
 }
 
-static bool try_share(search *s, const candidate *c, int draw) {
-    return record_variant(s, (ac_variant){.term = c->term, .share = 1 - s->d->factor}) && fits_variant(s, draw);
+static bool try_share(search *s, const candidate *c) {
+    return record_variant(s, (ac_variant){.term = c->term, .share = 1 - s->d->factor}) && fits_variant(s);
 }
 
 static bool find_term(search *s) {
@@ -321,6 +351,7 @@ static bool find_term(search *s) {
         return true;
     }
     for (int i = 0; i < s->count; i++) {
+        s->d->factor = 0;
         if (!at_every_draw(s, find_share, &s->list[i]) || !at_every_draw(s, try_share, &s->list[i])) continue;
         ac_text_of(source, s->list[i].span, text, sizeof text);
         s->d->kind = NN_FACTOR;

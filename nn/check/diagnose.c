@@ -185,8 +185,9 @@ static bool find_log_base(const nn_claim *claim, nn_diagnosis *d) {
     return false;
 }
 
-/* ", which is 1/n": the named lengths that a factor is, or is one over. */
+/* ", which is 1/n": the named length that a factor is, or is one over. A 2 or 1/2 has other reasons more often. */
 static void say_sizes(const nn_claim *claim, double c, char *words, size_t size) {
+    if (fabs(c) == 2 || fabs(c) == 0.5) return;
     for (int i = 0; i < claim->size_count; i++) {
         double n = (double)claim->sizes[i].size;
         bool inverse = fabs(c) == 1 / n;

@@ -77,6 +77,8 @@ ag_var ac_binary(call c) {
     } operators[] = {{"+", AG_ADD}, {"-", AG_SUB}, {"*", AG_MUL}, {"/", AG_DIV}, {"@", AG_MUL}, {"^", AG_POW}};
     ag_var x = c->x[0], y = c->x[1];
     int i = (int)c->node->kind - AC_ADD;
+    if (c->node->kind == AC_POWER && c->node->operands[1]->kind == AC_NUMBER && *c->node->operands[1]->values == 2)
+        return ag_square(x); /* what most powers are, at a tenth of pow's cost */
     if (rank_of(x) == 0 || rank_of(y) == 0 || same_shape(x, y)) return ag_apply2_(operators[i].op, x, y);
     fail_pair(c, operators[i].words);
     if (c->node->kind == AC_MULTIPLY && matmul_fits(x, y)) ac_hint(c->error, "did you mean @, the matrix product?");

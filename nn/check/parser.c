@@ -265,25 +265,53 @@ static bool add_number(parser *p, double value, double unit) {
     return true;
 }
 
-/* Numbers with signs up to the bracket that closes the row are read into p->numbers; false, and nothing is read, if there
- * is anything else in the row. */
-static bool read_numbers(parser *p) {
-    parser before = *p;
+/* Numbers with signs, and the bracket that closes the row; false if there is anything else in it. */
+static bool read_row(parser *p) {
     for (;;) {
         bool minus = false;
         for (; is_mark(p, '-') || is_mark(p, '+'); advance(p)) minus = minus != is_mark(p, '-');
         if (p->token.kind != AC_DIGITS || !add_number(p, minus ? -p->token.value : p->token.value, p->token.unit))
-            break;
+            return false;
         advance(p);
-        if (is_mark(p, ']')) return true;
-        if (!is_mark(p, ',')) break;
+        bool end = is_mark(p, ']');
+        if (!end && !is_mark(p, ',')) return false;
         advance(p);
+        if (end) return true;
     }
-    if (p->error->set) return false;
+}
+
+/* Rows of numbers of one length, and the bracket that closes the matrix. */
+static bool read_rows(parser *p, ag_shape *shape) {
+    for (;;) {
+        size_t before = p->number_count;
+        uint32_t start = p->token.span.start;
+        if (!is_mark(p, '[')) return false;
+        advance(p);
+        if (!read_row(p)) return false;
+        int64_t length = (int64_t)(p->number_count - before);
+        if (shape->dim[0]++ == 0) shape->dim[1] = length;
+        if (length != shape->dim[1])
+            return ac_fail(p->error, (ac_span){start, p->end}, "row %lld has %lld numbers, row 1 has %lld",
+                           (long long)shape->dim[0], (long long)length, (long long)shape->dim[1]);
+        bool end = is_mark(p, ']');
+        if (!end && !is_mark(p, ',')) return false;
+        advance(p);
+        if (end) return true;
+    }
+}
+
+/* A vector or matrix of nothing but numbers, behind its first bracket, into p->numbers. False, and nothing is read, if it
+ * is something else. */
+static bool read_array(parser *p, ag_shape *shape) {
+    parser before = *p;
+    p->number_count = 0;
+    *shape = (ag_shape){is_mark(p, '[') ? 2 : 1, {0}};
+    bool array = shape->rank == 2 ? read_rows(p, shape) : read_row(p);
+    if (shape->rank == 1) shape->dim[0] = (int64_t)p->number_count;
+    if (array || p->error->set) return array;
     p->lexer = before.lexer;
     p->token = before.token;
     p->end = before.end;
-    p->number_count = before.number_count;
     return false;
 }
 
@@ -299,51 +327,18 @@ static bool parse_items(parser *p, char close, const char *expected) {
     return true;
 }
 
-/* Rows of numbers become one array. */
-static ac_node *join_rows(parser *p, uint32_t start, ac_node *const *rows, int count) {
-    ag_shape shape = {2, {count, rows[0]->shape.dim[0]}};
-    for (int i = 0; i < count; i++) {
-        if (rows[i]->kind != AC_ARRAY || rows[i]->shape.rank != 1) return NULL;
-        if (rows[i]->shape.dim[0] != shape.dim[1]) {
-            ac_fail(p->error, rows[i]->span, "row %d has %lld numbers, row 1 has %lld", i + 1,
-                    (long long)rows[i]->shape.dim[0], (long long)shape.dim[1]);
-            return NULL;
-        }
-    }
-    p->number_count = 0;
-    for (int i = 0; i < count; i++)
-        for (int64_t j = 0; j < shape.dim[1]; j++)
-            if (!add_number(p, rows[i]->values[j], rows[i]->units[j])) return NULL;
-    ac_node *n = new_array(p, start, p->numbers, p->units, shape);
-    p->number_count = 0;
-    return n;
-}
-
 static ac_node *parse_list(parser *p) {
     uint32_t start = p->token.span.start;
     int first = p->items.count;
+    ag_shape shape;
     advance(p);
     if (is_mark(p, ']')) {
         ac_fail(p->error, (ac_span){start, p->token.span.end}, "an empty vector");
         return NULL;
     }
-    p->number_count = 0;
-    if (read_numbers(p)) {
-        advance(p);
-        ac_node *n = new_array(p, start, p->numbers, p->units, (ag_shape){1, {(int64_t)p->number_count}});
-        p->number_count = 0;
-        return n;
-    }
+    if (read_array(p, &shape)) return new_array(p, start, p->numbers, p->units, shape);
     if (p->error->set || !parse_items(p, ']', "',' or ']'")) return NULL;
-    ac_node *const *rows = (ac_node *const *)(p->items.items + first);
     int count = p->items.count - first;
-    if (rows[0]->kind == AC_ARRAY && rows[0]->shape.rank == 1) {
-        ac_node *n = join_rows(p, start, rows, count);
-        if (n != NULL || p->error->set) {
-            p->items.count = first;
-            return n;
-        }
-    }
     ac_node **operands = keep(p, &p->items, first);
     return operands == NULL ? NULL : with_operands(p, AC_LIST, start, operands, count);
 }

@@ -9,6 +9,7 @@ typedef struct ac_text_report {
     ac_sink sink;
     FILE *out, *errors;
     bool colour;
+    int label_width, line_width; /* in this file */
     int files, failed;
     ac_tally total;
 } ac_text_report;

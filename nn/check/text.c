@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 
-enum { SHOWN_ROWS = 6, SHOWN_COLUMNS = 8, DIGITS = 6, INDENT = 13, LABEL_WIDTH = 44 };
+enum { SHOWN_ROWS = 6, SHOWN_COLUMNS = 8, DIGITS = 6, INDENT = 7, MOST_WIDTH = 56 };
 
 static const char *const plain[] = {"", "", "", ""};
 static const char *const coloured[] = {"\x1b[0m", "\x1b[32m", "\x1b[1;31m", "\x1b[1m"};
@@ -118,11 +118,26 @@ static int width_of(const char *text) {
     return width;
 }
 
-static void write_head(const ac_text_report *r, const ac_file *file, const ac_statement *s, const char *verdict,
-                       int colour) {
-    int pad = LABEL_WIDTH - width_of(s->label);
-    fprintf(r->out, "%s%s%s  %s:%lld  %s%*s", style(r, colour), verdict, style(r, OFF), file->source.name,
-            (long long)s->line, s->label, pad > 0 ? pad : 0, "");
+/* Verdict, place and label; what follows is aligned, if anything does. */
+static void write_head(const ac_text_report *r, const ac_file *file, const ac_statement *s, const char *verdict, int colour,
+                       bool more) {
+    int places = snprintf(NULL, 0, "%lld", (long long)s->line), pad = r->label_width - width_of(s->label);
+    fprintf(r->out, "%s%s%s  %s:%lld%*s%s", style(r, colour), verdict, style(r, OFF), file->source.name, (long long)s->line,
+            r->line_width - places + 2, "", s->label);
+    if (more) fprintf(r->out, "%*s", pad > 0 ? pad + 2 : 2, "");
+}
+
+/* Labels and line numbers are aligned within a file. */
+static void on_begin(void *context, const ac_file *file) {
+    ac_text_report *r = context;
+    r->label_width = r->line_width = 0;
+    for (int i = 0; i < file->statement_count; i++) {
+        const ac_statement *s = file->statements[i];
+        if (s->kind == AC_DEFINE) continue;
+        int label = s->label == NULL ? 0 : width_of(s->label);
+        if (label > r->label_width && label <= MOST_WIDTH) r->label_width = label;
+        r->line_width = snprintf(NULL, 0, "%lld", (long long)s->line);
+    }
 }
 
 static void write_where(FILE *out, ag_shape shape, int64_t entry) {
@@ -141,15 +156,15 @@ static void on_found(void *context, const ac_file *file, const ac_finding *f) {
     ac_text_report *r = context;
     const nn_comparison *c = &f->comparison;
     if (c->holds) {
-        write_head(r, file, f->statement, "holds", GREEN);
-        if (f->law) fprintf(r->out, "  law, %d draws, largest error %.1e\n", f->draws, c->error);
-        else if (c->error == 0) fprintf(r->out, "  exactly\n");
-        else fprintf(r->out, "  largest error %.1e\n", c->error);
+        write_head(r, file, f->statement, "holds", GREEN, true);
+        if (f->law) fprintf(r->out, "law, %d draws, largest error %.1e\n", f->draws, c->error);
+        else if (c->error == 0) fprintf(r->out, "exactly\n");
+        else fprintf(r->out, "largest error %.1e\n", c->error);
         write_witness(r, &f->witness);
         return;
     }
-    write_head(r, file, f->statement, "WRONG", RED);
-    fprintf(r->out, "  %s%s%s: %s\n", style(r, BOLD), nn_diagnosis_name(f->diagnosis.kind), style(r, OFF),
+    write_head(r, file, f->statement, "WRONG", RED, false);
+    fprintf(r->out, "\n%*s%s%s%s: %s\n", INDENT, "", style(r, BOLD), nn_diagnosis_name(f->diagnosis.kind), style(r, OFF),
             f->diagnosis.detail);
     if (f->law && c->same_shape) {
         fprintf(r->out, "%*sa law: %d draws; the worst is number %d, error %.3g", INDENT, "", f->draws, c->draw + 1,
@@ -168,8 +183,11 @@ static void on_shown(void *context, const ac_file *file, const ac_shown *shown) 
     ac_text_report *r = context;
     char text[80];
     ac_text_of(&file->source, shown->statement->left->span, text, sizeof text);
-    fprintf(r->out, "       %s:%lld  %s = ", file->source.name, (long long)shown->statement->line, text);
-    write_value(r->out, shown->shape, shown->value, NULL, 4);
+    int places = snprintf(NULL, 0, "%lld", (long long)shown->statement->line);
+    fprintf(r->out, "%*s%s:%lld%*s", INDENT, "", file->source.name, (long long)shown->statement->line,
+            r->line_width - places + 2, "");
+    fprintf(r->out, "%s%s", text, shown->shape.rank == 2 ? " =\n           " : " = ");
+    write_value(r->out, shown->shape, shown->value, NULL, INDENT + 4);
 }
 
 static void write_tally(const ac_text_report *r, const char *name, const ac_tally *t) {
@@ -193,7 +211,7 @@ static void on_end(void *context, const ac_file *file, const ac_tally *tally) {
 
 void ac_text_open(ac_text_report *report, FILE *out, FILE *errors, bool colour) {
     memset(report, 0, sizeof *report);
-    report->sink = (ac_sink){report, NULL, on_found, on_shown, on_end};
+    report->sink = (ac_sink){report, on_begin, on_found, on_shown, on_end};
     report->out = out;
     report->errors = errors;
     report->colour = colour;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { MOST_DERIVATIVES = 8, MOST_DIRECTIONS = 3 };
+enum { MOST_DERIVATIVES = 8, FEW_NUMBERS = 3, RANDOM_DIRECTIONS = 2 };
 
 int ac_find_derivatives(const ac_node *node, const ac_node **found, int most) {
     int count = 0;
@@ -88,10 +88,12 @@ static bool ask(question *q) {
     return allocate(q) && find_positions(q);
 }
 
-/* Few entries: one after the other. Many: random directions. */
+/* Few entries: one after the other. Many: random signs. */
 static void choose_direction(const question *q, int which, nn_random *random) {
     for (int64_t i = 0; i < q->nx; i++)
-        q->v[i] = q->nx <= MOST_DIRECTIONS ? i == which : nn_random_normal(random) / sqrt((double)q->nx);
+        q->v[i] = q->nx <= FEW_NUMBERS              ? i == which
+                  : nn_random_bits(random) >> 63 != 0 ? 1 / sqrt((double)q->nx)
+                                                      : -1 / sqrt((double)q->nx);
 }
 
 static ag_var as_var(const question *q, const double *data, ag_var like) {
@@ -148,18 +150,28 @@ static bool difference(const question *q, double h, double *d, double *work) {
     return true;
 }
 
+static bool is_finite(const double *x, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(x[i])) return false;
+    return true;
+}
+
 /* Of two steps, extrapolated (Richardson); how far these are apart tells how good the result is. */
 static bool answer_differences(const question *q, double *answer, double *doubt, double *work) {
     double size = 1;
     for (int64_t i = 0; i < q->n; i++) size = fmax(size, fabs(q->point[i]));
     double h = 1e-3 * size;
-    if (!difference(q, h, doubt, work) || !difference(q, h / 2, answer, work)) return false;
-    for (int64_t i = 0; i < q->ny; i++) {
+    bool finite = false;
+    for (int i = 0; i < 4 && !finite; i++, h /= 100) { /* perhaps the point is near the end of the domain */
+        if (!difference(q, h, doubt, work) || !difference(q, h / 2, answer, work)) return false;
+        finite = is_finite(doubt, q->ny) && is_finite(answer, q->ny);
+    }
+    for (int64_t i = 0; i < q->ny && finite; i++) {
         double fine = answer[i];
         answer[i] = fine + (fine - doubt[i]) / 3;
         doubt[i] = fabs(fine - doubt[i]);
     }
-    return true;
+    return finite;
 }
 
 static void disagree(const question *q, const char *way, double tape, double other) {
@@ -191,7 +203,7 @@ static void ask_about(ac_trial *trial, const ac_node *node) {
         d = nn_allocate((size_t)ag_count(q.d), sizeof *d);
         if (d == NULL) ac_fail(e->error, node->span, "out of memory");
         else ag_read(q.d, d);
-        int directions = q.nx < MOST_DIRECTIONS ? (int)q.nx : MOST_DIRECTIONS;
+        int directions = q.nx <= FEW_NUMBERS ? (int)q.nx : RANDOM_DIRECTIONS;
         for (int i = 0; i < directions && d != NULL && !e->error->set; i++) {
             choose_direction(&q, i, &random);
             answer_tape(&q, d, q.answers[0]);
