@@ -39,7 +39,8 @@ static void on_found(void *context, const ac_file *file, const ac_finding *f) {
     if (strcmp(line, got) != 0) fail_msg("seed %d: %sexpected: %s%s", (int)r->seed, got, line, f->diagnosis.detail);
     if (!f->comparison.holds) assert_true(strlen(f->diagnosis.detail) > 0);
     if (f->witness.asked && !f->witness.agrees)
-        fail_msg("seed %d: %s%s disagree: %g, tape %g", (int)r->seed, got, f->witness.way, f->witness.other, f->witness.tape);
+        fail_msg("seed %d: %s%s disagree: %g, tape %g", (int)r->seed, got, f->witness.way, f->witness.other,
+                 f->witness.tape);
     r->checks++;
 }
 

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { MOST = 400, MOST_DEPTH = 40 };
+enum { MOST = 400, MOST_DEPTH = 100, MOST_VISITS = 20000 };
 
 /* How a factor of lower rank meets a matrix. */
 typedef enum spread { WHOLE, DOWN_THE_ROWS, ALONG_THE_ROWS } spread;
@@ -24,7 +24,7 @@ typedef struct search {
     nn_diagnosis *d;
     const ac_node *derivative; /* the one on the left side; NULL: none, or several */
     candidate list[MOST];
-    int count;
+    int count, visits; /* of candidates; of nodes while they are looked for */
     int draw;
     bool seen;            /* there was a draw at which the candidate makes a difference */
     double *value, *more; /* work space: right_count or claimed_count each, whichever is more */
@@ -67,15 +67,17 @@ static int is_limit(const ac_node *node) {
 }
 
 /* Steps whose operand can be recorded by itself: not within functions or equations, which have locals. */
-static void find_steps(search *s, const ac_node *node) {
+static void find_steps(search *s, const ac_node *node, int depth) {
     bool power = node->kind == AC_POWER && node->operands[1]->kind == AC_NUMBER;
     bool call = node->kind == AC_CALL && node->function->elementwise != NULL;
     int constant = is_limit(node);
     if (power || call || constant >= 0 || (node->kind == AC_APPLY && node->operand_count == 1))
         add(s, (candidate){.step = node, .operand = constant == 0});
-    if (node->kind == AC_SOLVE) return;
+    if (node->kind == AC_SOLVE || depth > MOST_DEPTH || s->count == MOST || ++s->visits > MOST_VISITS) return;
+    const ac_node *body = node->kind == AC_APPLY ? ac_body_of(s->t->e->file->arena, node) : NULL;
+    if (body != NULL) find_steps(s, body, depth + 1);
     for (int i = 0; i < node->operand_count; i++)
-        if (node->operands[i] != NULL) find_steps(s, node->operands[i]);
+        if (node->operands[i] != NULL) find_steps(s, node->operands[i], depth + 1);
 }
 
 /* The names that the claim rests on, its own included; then the others above it. */
@@ -171,12 +173,12 @@ static void say_factor(search *s, const candidate *c) {
 static bool find_missing_factor(search *s) {
     static bool (*const tries[])(search *, const candidate *) = {try_whole, try_rows, try_columns};
     static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
-    s->count = 0;
+    s->count = s->visits = 0;
     find_names(s, true);
     int names = s->count;
     for (int i = 0; i < names; i++)
-        if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body);
-    find_steps(s, s->t->left);
+        if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body, 0);
+    find_steps(s, s->t->left, 0);
     if (!same_shape(s->t)) return false;
     for (int i = 0; i < s->count; i++)
         for (int j = 0; j < 3; j++) {
@@ -230,7 +232,7 @@ static const ac_symbol *variable_of(const ac_node *derivative) {
 
 static bool find_other_variable(search *s) {
     char text[AC_MAX_NAME + 1];
-    s->count = 0;
+    s->count = s->visits = 0;
     find_names(s, false);
     for (int i = s->count - 1; i >= 0; i--) { /* leaves first: people differentiate by these */
         const candidate *c = &s->list[i];
@@ -286,12 +288,15 @@ static bool is_linear(const ac_node *node, int operand) {
     }
 }
 
-/* Summands of f, and theirs, however deep; names are looked into, but for the one that is differentiated by. */
+/* Summands of f, and theirs, however deep; names and functions are looked into, but for the name that is differentiated
+ * by. */
 static void find_terms(search *s, ac_node *node, const above *c, int depth) {
-    if (depth > MOST_DEPTH || s->count == MOST) return;
+    if (depth > MOST_DEPTH || s->count == MOST || ++s->visits > MOST_VISITS) return;
     if (node->kind == AC_NAME && node->symbol->kind == AC_VALUE && node->symbol != variable_of(s->derivative) &&
         node->symbol->frame_size == 0)
         find_terms(s, node->symbol->body, c, depth + 1);
+    ac_node *body = node->kind == AC_APPLY ? ac_body_of(s->t->e->file->arena, node) : NULL;
+    if (body != NULL) find_terms(s, body, c, depth + 1);
     for (int i = 0; i < node->operand_count; i++) {
         ac_node *inner = node->operands[i];
         above below = {c, node, i}, minus = {c, NULL, 0};
@@ -321,7 +326,8 @@ static bool fits_share(const void *context, double c) {
  * anything. */
 static bool find_share(search *s, const candidate *c) {
     const nn_claim *claim = &s->t->claim;
-    const double *right = claim->right + s->draw * s->t->right_count, *claimed = claim->claimed + s->draw * s->t->right_count;
+    const double *right = claim->right + s->draw * s->t->right_count,
+                 *claimed = claim->claimed + s->draw * s->t->right_count;
     int64_t greatest = 0;
     if (s->d->factor != 0) return true;
     if (!record_variant(s, (ac_variant){.term = c->term, .share = 1})) return false;
@@ -341,7 +347,7 @@ static bool try_share(search *s, const candidate *c) {
 static bool find_term(search *s) {
     char text[120];
     const ac_source *source = &s->t->e->file->source;
-    s->count = 0;
+    s->count = s->visits = 0;
     find_terms(s, s->derivative->operands[0], NULL, 0);
     for (int i = 0; i < s->count; i++) {
         if (!at_every_draw(s, try_missing, &s->list[i])) continue;

@@ -30,6 +30,9 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis);
 
 /* Copies a node with another operand; NULL if there is no memory. */
 ac_node *ac_copy_with(ac_arena *arena, const ac_node *parent, int operand, ac_node *inner);
+/* What a call of a function of the file stands for: its body with the arguments in their place. NULL where that would not
+ * be the same (derivatives by an argument, equations within) or is too long. */
+ac_node *ac_body_of(ac_arena *arena, const ac_node *apply);
 /* An expression in which names that are derivatives, or made of some, are replaced by what defines them. */
 const ac_node *ac_inline(ac_arena *arena, const ac_node *node);
 

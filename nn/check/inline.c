@@ -13,6 +13,31 @@ ac_node *ac_copy_with(ac_arena *arena, const ac_node *parent, int operand, ac_no
     return copy;
 }
 
+static const ac_node *substitute(ac_arena *arena, const ac_node *node, ac_node *const *arguments, int *left) {
+    if (--*left < 0) return node;
+    if (node->kind == AC_NAME) return node->symbol->kind == AC_LOCAL ? arguments[node->symbol->index] : node;
+    for (int i = 0; i < node->operand_count && *left >= 0; i++) {
+        if (node->operands[i] == NULL) continue;
+        const ac_node *inner = substitute(arena, node->operands[i], arguments, left);
+        if (inner == node->operands[i]) continue;
+        const ac_node *copy = ac_copy_with(arena, node, i, (ac_node *)(uintptr_t)inner);
+        if (copy == NULL) {
+            *left = -1;
+            break;
+        }
+        node = copy;
+    }
+    return node;
+}
+
+ac_node *ac_body_of(ac_arena *arena, const ac_node *apply) {
+    const ac_symbol *f = apply->symbol;
+    int left = MOST_NODES;
+    if (f->nesting > 0 || f->frame_size > f->argument_count) return NULL;
+    const ac_node *body = substitute(arena, f->body, apply->operands, &left);
+    return left < 0 ? NULL : (ac_node *)(uintptr_t)body;
+}
+
 /* Definitions with locals stay names: they have a frame of their own. */
 static const ac_node *replace(ac_arena *arena, const ac_node *node, int *left) {
     if (--*left < 0 || node->nesting == 0 || ac_is_derivative(node)) return node;

@@ -119,11 +119,11 @@ static int width_of(const char *text) {
 }
 
 /* Verdict, place and label; what follows is aligned, if anything does. */
-static void write_head(const ac_text_report *r, const ac_file *file, const ac_statement *s, const char *verdict, int colour,
-                       bool more) {
+static void write_head(const ac_text_report *r, const ac_file *file, const ac_statement *s, const char *verdict,
+                       int colour, bool more) {
     int places = snprintf(NULL, 0, "%lld", (long long)s->line), pad = r->label_width - width_of(s->label);
-    fprintf(r->out, "%s%s%s  %s:%lld%*s%s", style(r, colour), verdict, style(r, OFF), file->source.name, (long long)s->line,
-            r->line_width - places + 2, "", s->label);
+    fprintf(r->out, "%s%s%s  %s:%lld%*s%s", style(r, colour), verdict, style(r, OFF), file->source.name,
+            (long long)s->line, r->line_width - places + 2, "", s->label);
     if (more) fprintf(r->out, "%*s", pad > 0 ? pad + 2 : 2, "");
 }
 
@@ -164,8 +164,8 @@ static void on_found(void *context, const ac_file *file, const ac_finding *f) {
         return;
     }
     write_head(r, file, f->statement, "WRONG", RED, false);
-    fprintf(r->out, "\n%*s%s%s%s: %s\n", INDENT, "", style(r, BOLD), nn_diagnosis_name(f->diagnosis.kind), style(r, OFF),
-            f->diagnosis.detail);
+    fprintf(r->out, "\n%*s%s%s%s: %s\n", INDENT, "", style(r, BOLD), nn_diagnosis_name(f->diagnosis.kind),
+            style(r, OFF), f->diagnosis.detail);
     if (f->law && c->same_shape) {
         fprintf(r->out, "%*sa law: %d draws; the worst is number %d, error %.3g", INDENT, "", f->draws, c->draw + 1,
                 c->error);

@@ -91,7 +91,7 @@ static bool ask(question *q) {
 /* Few entries: one after the other. Many: random signs. */
 static void choose_direction(const question *q, int which, nn_random *random) {
     for (int64_t i = 0; i < q->nx; i++)
-        q->v[i] = q->nx <= FEW_NUMBERS              ? i == which
+        q->v[i] = q->nx <= FEW_NUMBERS                ? i == which
                   : nn_random_bits(random) >> 63 != 0 ? 1 / sqrt((double)q->nx)
                                                       : -1 / sqrt((double)q->nx);
 }
