@@ -1,9 +1,8 @@
 /* nn: models built on autograd, and whether a gradient that somebody derived by hand is right.
  *
- *     const nn_closed_form *form = nn_closed_form_find("softmax");
- *     nn_closed_form_report report;
- *     if (!nn_closed_form_check(form, 200, 1, &report))
- *         nn_closed_form_write(form, &report, stdout);
+ *   models              parameters, layers, losses, steps of gradient descent
+ *   backward functions  your own C against the tape or central differences, and what is wrong with it
+ *   closed forms        a catalogue of derivatives derived by hand, and the check of each
  *
  * No call aborts, exits or prints, except to a file that it is given. */
 #ifndef NN_H
@@ -21,18 +20,21 @@ extern "C" {
 #define NN_API
 #endif
 
-/* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
+/* ---- random inputs of the checks below */
 
-enum { NN_MAX_ARGUMENTS = 6, NN_MAX_SIZE = 5 };
-
-/* What an argument's elements are drawn from. */
+/* What random numbers are drawn from. */
 typedef enum nn_distribution {
-    NN_NORMAL,   /* normal with mean 0; the standard deviation is 1, 0.1 or 10, in turn from draw to draw */
+    NN_NORMAL,   /* normal with mean 0; standard deviation 1; in the check of a closed form 1, 0.1 or 10 in turn */
     NN_POSITIVE, /* 0.1 + |standard normal| */
     NN_SIMPLEX,  /* positive, with sum 1 along the last axis: probabilities */
     NN_ONE_HOT,  /* a single 1 along the last axis, 0 elsewhere: classes */
-    NN_BINARY    /* 0 or 1 */
+    NN_BINARY,   /* 0 or 1 */
+    NN_UNIT      /* uniform in 0.05 .. 0.95 */
 } nn_distribution;
+
+/* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
+
+enum { NN_MAX_ARGUMENTS = 6, NN_MAX_SIZE = 5 };
 
 /* The lengths that the letters in an argument's shape stand for: 1 to NN_MAX_SIZE, drawn anew each time. */
 typedef struct nn_sizes {
@@ -55,8 +57,10 @@ typedef struct nn_closed_form {
     nn_argument arguments[NN_MAX_ARGUMENTS];
     /* Records the function of its arguments. */
     ag_var (*function)(const ag_var *x);
+    /* Writes the result, row-major, without a tape. It is 0 when this is called. NULL: only derivatives are checked. */
+    void (*value)(nn_sizes sizes, const double *const *x, double *y);
     /* Writes the derivatives of the result by each argument that is not constant, without a tape: d[a] has the result's
-     * shape followed by the argument's, row-major. d[a] is NULL for a constant argument. */
+     * shape followed by the argument's, row-major, and is 0 when this is called; NULL for a constant argument. */
     void (*derivative)(nn_sizes sizes, const double *const *x, double *const *d);
 } nn_closed_form;
 
@@ -65,14 +69,14 @@ typedef struct nn_closed_form_report {
     bool holds;       /* every error is at most `tolerance` */
     ag_status status; /* AG_OK unless the check could not be done; then `message` says why */
     char message[256];
-    int draws;        /* random inputs that were tried */
-    int64_t compared; /* derivatives that were compared, */
-    int64_t wrong;    /* and how many of them were over the tolerance */
+    int draws;                    /* random inputs that were tried */
+    int64_t compared, wrong;      /* derivatives that were compared, and how many of them were over the tolerance */
+    int64_t values, wrong_values; /* the same of values */
     double tolerance;
     struct { /* the greatest error: */
         double error;
         int draw;
-        int argument;          /* the derivative by this argument, */
+        int argument;          /* the derivative by this argument, or -1: the value */
         int64_t output, input; /* of this element of the result by this element of the argument, row-major: */
         double closed, tape;   /* by the closed form, and by the tape */
     } worst;
@@ -83,7 +87,7 @@ NN_API const nn_closed_form *nn_closed_forms(int *count);
 /* The entry of a name, or NULL. */
 NN_API const nn_closed_form *nn_closed_form_find(const char *name);
 
-/* Compares a closed form with the tape's reverse sweep at `draws` random inputs of random sizes. The same seed gives
+/* Compares a closed form with the tape's values and reverse sweep at `draws` random inputs of random sizes. The same seed gives
  * the same inputs. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete form or draws < 1,
  * AG_ERR_SHAPE for an unknown letter in a shape, AG_ERR_MEMORY, and whatever the recorded function runs into. */
 NN_API bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, nn_closed_form_report *report);
