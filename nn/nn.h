@@ -20,6 +20,112 @@ extern "C" {
 #define NN_API
 #endif
 
+/* ---- models ------------------------------------------------------------------------------------------------------
+ *
+ *     ag_tape *t = ag_tape_new(AG_F32);
+ *     nn_model *model = nn_model_new(t, 1);
+ *     nn_dense hidden = nn_dense_init(model, "hidden", 784, 128, NN_HE_NORMAL);
+ *     nn_dense output = nn_dense_init(model, "output", 128, 10, NN_GLOROT_UNIFORM);
+ *     ag_mark mark = ag_tape_mark(t);                       // parameters stay, each step's computation goes
+ *     for (...) {
+ *         ag_var logits = nn_dense_apply(output, ag_relu(nn_dense_apply(hidden, x)));
+ *         ag_backward(nn_softmax_cross_entropy(logits, labels, n));
+ *         nn_sgd_step(model, 0.1);
+ *         ag_tape_rewind(t, mark);
+ *     }
+ *     nn_model_free(model);
+ *     ag_tape_free(t);
+ *
+ * Errors stick to the model's tape, as all errors of autograd do. A model that could not be made is NULL, its tape is in
+ * error, and every function takes it and does nothing. */
+
+/* Named parameters on a tape: inputs, made before the mark that training rewinds to. */
+typedef struct nn_model nn_model;
+
+/* `seed` is where initial values come from. Those of a parameter depend on the seed, its name and its shape alone, so a new
+ * layer does not change the others. The model must be freed before the tape is; its parameters stay on the tape. */
+NN_API nn_model *nn_model_new(ag_tape *tape, uint64_t seed);
+NN_API void nn_model_free(nn_model *model);
+NN_API ag_tape *nn_model_tape(const nn_model *model);
+
+/* What a parameter starts from. `in` and `out` are how many numbers a result is computed from, and how many results a number
+ * goes into: the last two dimensions, times all dimensions before them (a convolution's window). A vector of length n has
+ * in = out = n. */
+typedef enum nn_initial {
+    NN_ZEROS,
+    NN_ONES,
+    NN_GLOROT_UNIFORM, /* within +-sqrt(6 / (in + out)): Glorot, Bengio, 2010; for tanh, sigmoid, softmax */
+    NN_GLOROT_NORMAL,  /* standard deviation sqrt(2 / (in + out)) */
+    NN_HE_UNIFORM,     /* within +-sqrt(6 / in): He et al., arXiv:1502.01852; for relu and its relatives */
+    NN_HE_NORMAL       /* standard deviation sqrt(2 / in) */
+} nn_initial;
+
+/* A new parameter. Errors: AG_ERR_VALUE for no name or one that is taken, or for an unknown `initial`; AG_ERR_SHAPE for a
+ * shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark that you rewind to. */
+NN_API ag_var nn_parameter(nn_model *model, const char *name, ag_shape shape, nn_initial initial);
+
+/* The parameters in the order in which they were made: for optimisers, files, statistics. */
+NN_API int nn_parameter_count(const nn_model *model);
+NN_API const char *nn_parameter_name(const nn_model *model, int i); /* NULL if there is no parameter i */
+/* An i that there is no parameter of, and a name that is unknown, are errors (AG_ERR_VALUE). */
+NN_API ag_var nn_parameter_at(const nn_model *model, int i);
+NN_API ag_var nn_parameter_find(const nn_model *model, const char *name);
+NN_API int64_t nn_model_size(const nn_model *model); /* numbers in all parameters together */
+
+/* One step of gradient descent: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep. Parameters that the
+ * swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
+NN_API void nn_sgd_step(nn_model *model, double rate);
+
+/* ---- layers */
+
+/* x W + b, for each row of x. */
+typedef struct nn_dense {
+    ag_var weight; /* (inputs, outputs); its name ends in ".weight" */
+    ag_var bias;   /* (outputs), 0 at first; ".bias" */
+} nn_dense;
+/* Errors: as nn_parameter. */
+NN_API nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_t outputs, nn_initial initial);
+/* x of shape (..., inputs) gives (..., outputs). */
+NN_API ag_var nn_dense_apply(nn_dense layer, ag_var x);
+
+/* Activations by name or number, for models that are put together at run time; where it is known, call ag_relu & co.
+ * X(NAME, name, function of x) */
+#define NN_ACTIVATIONS(X)                                                                                              \
+    X(IDENTITY, identity, x)                                                                                           \
+    X(SIGMOID, sigmoid, ag_sigmoid(x))                                                                                 \
+    X(LOG_SIGMOID, log_sigmoid, ag_log_sigmoid(x))                                                                     \
+    X(TANH, tanh, ag_tanh(x))                                                                                          \
+    X(RELU, relu, ag_relu(x))                                                                                          \
+    X(LEAKY_RELU, leaky_relu, ag_leaky_relu(x, 0.01))                                                                  \
+    X(ELU, elu, ag_elu(x, 1))                                                                                          \
+    X(SOFTPLUS, softplus, ag_softplus(x))                                                                              \
+    X(SILU, silu, ag_silu(x))                                                                                          \
+    X(GELU, gelu, ag_gelu(x))                                                                                          \
+    X(GELU_TANH, gelu_tanh, ag_gelu_tanh(x))                                                                           \
+    X(MISH, mish, ag_mish(x))
+typedef enum nn_activation {
+#define NN_X_(NAME, name, function) NN_##NAME,
+    NN_ACTIVATIONS(NN_X_)
+#undef NN_X_
+} nn_activation;
+NN_API ag_var nn_activate(nn_activation activation, ag_var x);   /* AG_ERR_VALUE for an unknown one */
+NN_API const char *nn_activation_name(nn_activation activation); /* NULL for an unknown one */
+NN_API bool nn_activation_find(const char *name, nn_activation *activation);
+
+/* ---- losses: scalars; the mean over all examples */
+
+/* Mean of -log softmax(logits)[label] over n examples: logits (n, classes), labels in 0..classes-1. */
+NN_API ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n);
+/* Mean of -sum(p log softmax(logits)) for target probabilities p, in the shape of the logits: (..., classes). */
+NN_API ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities);
+/* Mean of -(y log s + (1 - y) log(1 - s)), s = sigmoid(logits), for targets y in 0..1. Shapes must be equal: it is an
+ * error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would broadcast to n x n. A plain number may stand for all of y. */
+NN_API ag_var nn_bce_logits(ag_var logits, ag_var targets);
+/* Mean of the squared differences. Shapes as above. */
+NN_API ag_var nn_mse(ag_var predictions, ag_var targets);
+/* Sum of the squares of n vars: a penalty on weights, to be multiplied by a coefficient and added to a loss. */
+NN_API ag_var nn_l2(const ag_var *xs, int n);
+
 /* ---- random inputs of the checks below */
 
 /* What random numbers are drawn from. */
