@@ -36,21 +36,21 @@ extern "C" {
  *     nn_model_free(model);
  *     ag_tape_free(t);
  *
- * Errors stick to the model's tape, as all errors of autograd do. A model that could not be made is NULL, its tape is in
- * error, and every function takes it and does nothing. */
+ * Errors stick to the model's tape, as all errors of autograd do. A model that could not be made is NULL, its tape is
+ * in error, and every function takes it and does nothing. */
 
 /* Named parameters on a tape: inputs, made before the mark that training rewinds to. */
 typedef struct nn_model nn_model;
 
-/* `seed` is where initial values come from. Those of a parameter depend on the seed, its name and its shape alone, so a new
- * layer does not change the others. The model must be freed before the tape is; its parameters stay on the tape. */
+/* `seed` is where initial values come from. Those of a parameter depend on the seed, its name and its shape alone, so a
+ * new layer does not change the others. The model must be freed before the tape is; its parameters stay on the tape. */
 NN_API nn_model *nn_model_new(ag_tape *tape, uint64_t seed);
 NN_API void nn_model_free(nn_model *model);
 NN_API ag_tape *nn_model_tape(const nn_model *model);
 
-/* What a parameter starts from. `in` and `out` are how many numbers a result is computed from, and how many results a number
- * goes into: the last two dimensions, times all dimensions before them (a convolution's window). A vector of length n has
- * in = out = n. */
+/* What a parameter starts from. `in` and `out` are how many numbers a result is computed from, and how many results a
+ * number goes into: the last two dimensions, times all dimensions before them (a convolution's window). A vector of
+ * length n has in = out = n. */
 typedef enum nn_initial {
     NN_ZEROS,
     NN_ONES,
@@ -60,8 +60,8 @@ typedef enum nn_initial {
     NN_HE_NORMAL       /* standard deviation sqrt(2 / in) */
 } nn_initial;
 
-/* A new parameter. Errors: AG_ERR_VALUE for no name or one that is taken, or for an unknown `initial`; AG_ERR_SHAPE for a
- * shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark that you rewind to. */
+/* A new parameter; a shape of rank 0 makes a scalar. Errors: AG_ERR_VALUE for no name or one that is taken, or for an unknown `initial`; AG_ERR_SHAPE for
+ * a shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark that you rewind to. */
 NN_API ag_var nn_parameter(nn_model *model, const char *name, ag_shape shape, nn_initial initial);
 
 /* The parameters in the order in which they were made: for optimisers, files, statistics. */
@@ -72,8 +72,8 @@ NN_API ag_var nn_parameter_at(const nn_model *model, int i);
 NN_API ag_var nn_parameter_find(const nn_model *model, const char *name);
 NN_API int64_t nn_model_size(const nn_model *model); /* numbers in all parameters together */
 
-/* One step of gradient descent: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep. Parameters that the
- * swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
+/* One step of gradient descent: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep. Parameters that
+ * the swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
 NN_API void nn_sgd_step(nn_model *model, double rate);
 
 /* ---- layers */
@@ -119,7 +119,8 @@ NN_API ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int
 /* Mean of -sum(p log softmax(logits)) for target probabilities p, in the shape of the logits: (..., classes). */
 NN_API ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities);
 /* Mean of -(y log s + (1 - y) log(1 - s)), s = sigmoid(logits), for targets y in 0..1. Shapes must be equal: it is an
- * error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would broadcast to n x n. A plain number may stand for all of y. */
+ * error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would broadcast to n x n. A plain number may stand for all of
+ * y. */
 NN_API ag_var nn_bce_logits(ag_var logits, ag_var targets);
 /* Mean of the squared differences. Shapes as above. */
 NN_API ag_var nn_mse(ag_var predictions, ag_var targets);
@@ -137,6 +138,109 @@ typedef enum nn_distribution {
     NN_BINARY,   /* 0 or 1 */
     NN_UNIT      /* uniform in 0.05 .. 0.95 */
 } nn_distribution;
+
+/* ---- backward functions written by hand --------------------------------------------------------------------------
+ *
+ * Is a backward function in plain C the derivative of its forward function? And if it is not, what is wrong with it?
+ *
+ *     const nn_backward check = {
+ *         .name = "layer_norm", .type = AG_F64,
+ *         .input_count = 2, .inputs = (const nn_backward_input[]){{"x", {1, {8}}}, {"gamma", {1, {8}}}},
+ *         .output_count = 1, .outputs = (const nn_backward_output[]){{"y", {1, {8}}}},
+ *         .forward = forward, .backward = backward,
+ *     };
+ *     nn_backward_report report;
+ *     nn_check_backward(&check, 10, 1, &report);
+ *     nn_backward_write(&report, stdout); */
+
+enum { NN_MAX_INPUTS = 16, NN_MAX_OUTPUTS = 8 };
+
+typedef struct nn_backward_input {
+    const char *name;
+    ag_shape shape; /* no dimension below 1 */
+    bool constant;  /* labels, masks, sizes: there is no gradient by it */
+    /* Its values at the first draw, of the check's type; at later draws they are these times 1 + 0.2 z with z normal,
+     * or these as they are for a constant. NULL: drawn from the distribution each time. */
+    const void *data;
+    nn_distribution distribution;
+} nn_backward_input;
+
+typedef struct nn_backward_output {
+    const char *name;
+    ag_shape shape;
+} nn_backward_output;
+
+/* A forward and a backward function, and what they work on. Arrays are row-major, of doubles or floats as `type` says;
+ * no function may write beyond an array's end or into its inputs. */
+typedef struct nn_backward {
+    const char *name;
+    ag_type type;
+    int input_count, output_count;
+    const nn_backward_input *inputs;
+    const nn_backward_output *outputs;
+    /* Computes the outputs. They are 0 when it is called. The same inputs must give the same outputs. */
+    void (*forward)(void *context, const void *const *inputs, void *const *outputs);
+    /* Computes the gradient by each input that is not constant (NULL for a constant one) of the sum of all outputs
+     * times their output gradients. They are 0 when it is called. The last call of `forward` was at the same inputs, so
+     * what it left in the context may be used. */
+    void (*backward)(void *context, const void *const *inputs, const void *const *output_gradients,
+                     void *const *input_gradients);
+    /* Optional: records the same function on a tape. Then its derivative is the right one, and its values are compared
+     * with those of `forward`. Without it the right derivative is found by central differences of `forward`. */
+    void (*record)(void *context, ag_tape *tape, const ag_var *inputs, ag_var *outputs);
+    void *context;
+    /* Every output gradient is 1 instead of random: for backward functions of losses that do not take any. */
+    bool unit_gradients;
+    /* 0, or the greatest difference that is allowed, as a part of max(1, |right|), instead of the defaults:
+     * with `record`: 1e-9 of max(1, |right|) for doubles, 1e-4 of max(0.01, the greatest |right| of the array) for
+     * floats; without: 1e-7 of that (floats: 1e-4) and ten times the estimated error of the differences. */
+    double tolerance;
+} nn_backward;
+
+enum { NN_TEXT = 256 };
+
+/* One array that was compared: the gradient by an input, or the value of an output. */
+typedef struct nn_backward_finding {
+    const char *name;        /* the input's or the output's own text */
+    bool checked;            /* false for a constant input, and for outputs if there is nothing to compare with */
+    bool holds;              /* every entry is right, at every draw */
+    int64_t compared, wrong; /* entries, in all draws */
+    int64_t kinks; /* entries at a kink of `forward` (relu at 0), where all that lies between the derivatives of
+                                the two sides is right */
+    /* the worst entry, in terms of what is allowed there: */
+    double error, allowed; /* |claimed - right| */
+    int draw;
+    int64_t entry; /* row-major */
+    double claimed, right;
+    /* If it does not hold: the kind of mistake, as adcheck calls it ("sign", "transpose", "factor", "missing-factor",
+     * "unknown", ...), a sentence on it, and both arrays at the worst draw. Else "". */
+    char kind[24], detail[320];
+    char claimed_text[NN_TEXT], right_text[NN_TEXT];
+} nn_backward_finding;
+
+typedef struct nn_backward_report {
+    bool holds;       /* everything that was compared is right */
+    ag_status status; /* AG_OK unless the check could not be done; then `message` says why */
+    char message[256];
+    const char *name;
+    bool by_tape; /* what was right is from the tape, not from central differences */
+    int draws;
+    int input_count, output_count;
+    nn_backward_finding inputs[NN_MAX_INPUTS]; /* gradients by the inputs */
+    nn_backward_finding outputs[NN_MAX_OUTPUTS];
+} nn_backward_report;
+
+/* Compares a backward function with the tape or with central differences, at `draws` inputs with two random output
+ * gradients each. The same seed gives the same inputs. Central differences call `forward` up to some 50 times for each
+ * number that has a gradient, a draw. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete
+ * description, draws < 1, a function that writes where it must not or is none (different outputs for the same inputs);
+ * AG_ERR_SHAPE for impossible shapes and for a recorded result of another shape; AG_ERR_MEMORY; and what the recorded
+ * function runs into. */
+NN_API bool nn_check_backward(const nn_backward *backward, int draws, uint64_t seed, nn_backward_report *report);
+
+/* Writes the report: a line an array, and for a wrong one the diagnosis, then claimed and right. Returns false if
+ * writing failed. */
+NN_API bool nn_backward_write(const nn_backward_report *report, FILE *out);
 
 /* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
 
@@ -193,9 +297,10 @@ NN_API const nn_closed_form *nn_closed_forms(int *count);
 /* The entry of a name, or NULL. */
 NN_API const nn_closed_form *nn_closed_form_find(const char *name);
 
-/* Compares a closed form with the tape's values and reverse sweep at `draws` random inputs of random sizes. The same seed gives
- * the same inputs. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete form or draws < 1,
- * AG_ERR_SHAPE for an unknown letter in a shape, AG_ERR_MEMORY, and whatever the recorded function runs into. */
+/* Compares a closed form with the tape's values and reverse sweep at `draws` random inputs of random sizes. The same
+ * seed gives the same inputs. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete form or
+ * draws < 1, AG_ERR_SHAPE for an unknown letter in a shape, AG_ERR_MEMORY, and whatever the recorded function runs
+ * into. */
 NN_API bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, nn_closed_form_report *report);
 
 /* Writes the report in a line or two. Returns false if writing failed. */

@@ -20,6 +20,7 @@ bool nn_shape_equal(ag_shape a, ag_shape b) {
 }
 
 double nn_claim_tolerance(const nn_claim *claim, int64_t i) {
+    if (claim->tolerance > 0) return claim->tolerance;
     double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)];
     if (unit > 0)
         return unit * (1 + 1e-9) + NN_TOLERANCE * fabs(claim->claimed[i]); /* 0.35 - 0.34 is a little more than 0.01 */

@@ -19,6 +19,7 @@ typedef struct nn_claim {
     /* For claims made of printed numbers: what one unit of each number's last printed digit is worth, 0 for a number
      * without a decimal point. NULL otherwise. */
     const double *unit;
+    double tolerance; /* 0: the rule below; else the absolute tolerance of every entry */
 
     /* What a diagnosis may use beyond the two arrays; each may be absent. The base is in both alike, as W is in W - eta
      * G; then the diagnosis is about what is left without it. The term is what one term of the function gives to `right`.
@@ -30,6 +31,7 @@ typedef struct nn_claim {
 } nn_claim;
 
 /* How claimed and right compare. An entry is right if it differs
+ *   given a tolerance:   by at most that;
  *   from printed digits: by at most one unit of the last (people cut off as often as they round);
  *   otherwise:           by at most 1e-9 max(1, |right|).
  * NaN is never right, and neither is another shape. */

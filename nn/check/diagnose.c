@@ -16,7 +16,7 @@ static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claim
 /* Is claimed element i `target`, or was it before it was rounded (or computed from rounded numbers)? `size` is that
  * of the numbers it is among. */
 static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
-    double slack = NN_TOLERANCE * fmax(1, fabs(target));
+    double slack = claim->tolerance > 0 ? claim->tolerance : NN_TOLERANCE * fmax(1, fabs(target));
     if (claim->unit != NULL) slack = fmax(nn_claim_tolerance(claim, i), 0.01 * size);
     return fabs(claimed_at(claim, i) - target) <= slack;
 }
