@@ -59,7 +59,7 @@ static void a_model_grows(void **state) {
     assert_int_equal(taken, 0);
 }
 
-/* Means, deviations and bounds as the papers have them; `window` is what a convolution's first dimensions multiply to. */
+/* Means, deviations and bounds as the papers have them. */
 static void initial_values_have_their_spread(void **state) {
     static const struct {
         nn_initial initial;

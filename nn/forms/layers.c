@@ -1,5 +1,5 @@
-/* Closed forms of layers. Their derivative is given under an adjoint g of the layer's result, so the function is the sum of
- * g times the result. */
+/* Closed forms of layers. Their derivative is given under an adjoint g of the layer's result, so the function is the
+ * sum of g times the result. */
 #include "nn/forms/forms_impl.h"
 
 /* ---- dense ----------------------------------------------------------------------------------------------------- */
