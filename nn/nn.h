@@ -60,8 +60,9 @@ typedef enum nn_initial {
     NN_HE_NORMAL       /* standard deviation sqrt(2 / in) */
 } nn_initial;
 
-/* A new parameter; a shape of rank 0 makes a scalar. Errors: AG_ERR_VALUE for no name or one that is taken, or for an unknown `initial`; AG_ERR_SHAPE for
- * a shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark that you rewind to. */
+/* A new parameter; a shape of rank 0 makes a scalar. Errors: AG_ERR_VALUE for no name or one that is taken, or for an
+ * unknown `initial`; AG_ERR_SHAPE for a shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark
+ * that you rewind to. */
 NN_API ag_var nn_parameter(nn_model *model, const char *name, ag_shape shape, nn_initial initial);
 
 /* The parameters in the order in which they were made: for optimisers, files, statistics. */

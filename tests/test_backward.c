@@ -900,6 +900,28 @@ static void misbehaving_functions_are_errors(void **state) {
         }
 }
 
+static void inputs_must_be_numbers(void **state) {
+    static const double x[] = {1, 2, (double)NAN}, mask[] = {1, 1, 1};
+    const nn_backward_input inputs[] = {{.name = "x", .shape = {1, {3}}, .data = x},
+                                        {.name = "mask", .shape = {1, {3}}, .data = mask, .constant = true}};
+    const nn_backward_output outputs[] = {{"y", {1, {3}}}};
+    witness w = {.positive = true, .constant = true};
+    nn_backward b = {.name = "mask",
+                     .type = AG_F64,
+                     .input_count = 2,
+                     .inputs = inputs,
+                     .output_count = 1,
+                     .outputs = outputs,
+                     .forward = watch,
+                     .backward = watch_back,
+                     .context = &w};
+    nn_backward_report r;
+    (void)state;
+    assert_false(nn_check_backward(&b, 1, 1, &r));
+    assert_int_equal(r.status, AG_ERR_VALUE);
+    assert_non_null(strstr(r.message, "entry 3 of the input x is nan"));
+}
+
 /* ---- misuse ------------------------------------------------------------------------------------------------------ */
 
 static void expect_refusal(const nn_backward *b, int draws, ag_status status, const char *part) {
@@ -1047,6 +1069,7 @@ int main(void) {
         cmocka_unit_test(forward_is_compared_with_the_recorded_model),
         cmocka_unit_test(bad_recorded_models_are_errors),
         cmocka_unit_test(misbehaving_functions_are_errors),
+        cmocka_unit_test(inputs_must_be_numbers),
         cmocka_unit_test(misuse_is_reported),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(the_report_reads_like_adcheck),

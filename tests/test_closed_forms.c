@@ -67,6 +67,7 @@ static void every_form_is_described(void **state) {
         for (int a = 0; a < forms[i].argument_count; a++) assert_true(strlen(forms[i].arguments[a].name) > 0);
     }
     assert_null(nn_closed_form_find("sigmoidal"));
+    assert_null(nn_closed_form_find(NULL));
 }
 
 /* Without these the catalogue would not be what it is for. */

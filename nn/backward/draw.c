@@ -45,6 +45,15 @@ static void draw_inputs(nn_backward_check *c, int draw) {
     }
 }
 
+static bool inputs_are_numbers(nn_backward_check *c, int draw) {
+    for (int i = 0; i < c->b->input_count; i++)
+        for (int64_t e = 0; e < c->in_count[i]; e++)
+            if (isnan(c->x[i][draw * c->seeds * c->in_count[i] + e]))
+                return nn_backward_fail(c, AG_ERR_VALUE, "entry %" PRId64 " of the input %s is nan", e + 1,
+                                        c->b->inputs[i].name);
+    return true;
+}
+
 static void draw_gradients(nn_backward_check *c, int draw) {
     for (int row = draw * c->seeds; row < (draw + 1) * c->seeds; row++)
         for (int o = 0; o < c->b->output_count; o++) {
@@ -83,6 +92,6 @@ static bool repeats(nn_backward_check *c, int draw) {
 bool nn_backward_draw(nn_backward_check *c, int draw) {
     draw_inputs(c, draw);
     draw_gradients(c, draw);
-    return nn_call_forward(c) && nn_inputs_unchanged(c, draw * c->seeds, "forward") && store_outputs(c, draw) &&
-           nn_call_forward(c) && repeats(c, draw);
+    return inputs_are_numbers(c, draw) && nn_call_forward(c) && nn_inputs_unchanged(c, draw * c->seeds, "forward") &&
+           store_outputs(c, draw) && nn_call_forward(c) && repeats(c, draw);
 }
