@@ -1,6 +1,6 @@
 /* Logistic regression: two clouds of points in the plane, made here, told apart by gradient descent on the mean binary
  * cross-entropy with a small penalty on the weights. */
-#include <autograd/autograd.h>
+#include <nn/nn.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,29 +30,30 @@ int main(void) {
     make_points(points, labels);
 
     ag_tape *t = ag_tape_new(AG_F64);
-    ag_var X = ag_constant_tensor(t, points, AG_SHAPE(POINTS, FEATURES));
-    ag_var y = ag_constant_tensor(t, labels, AG_SHAPE(POINTS));
-    ag_var w = ag_tensor(t, NULL, AG_SHAPE(FEATURES)), b = ag_input(t, 0);
+    ag_var x = ag_constant_tensor(t, points, AG_SHAPE(POINTS, FEATURES));
+    ag_var y = ag_constant_tensor(t, labels, AG_SHAPE(POINTS, 1));
+    nn_model *model = nn_model_new(t, 0);
+    nn_dense line = nn_dense_init(model, "line", FEATURES, 1, NN_ZEROS);
 
     ag_mark mark = ag_tape_mark(t); /* data and parameters stay, each step's computation goes */
     for (int step = 0; step <= STEPS && ag_tape_status(t) == AG_OK; step++) {
-        ag_var logits = ag_add(ag_matmul(X, w), b);
-        ag_var loss = ag_add(ag_mean(ag_bce_logits(logits, y)), ag_mul(penalty, ag_sum(ag_square(w))));
+        ag_var loss = nn_bce_logits(nn_dense_apply(line, x), y);
+        loss = ag_add(loss, ag_mul(penalty, nn_l2(&line.weight, 1)));
         ag_backward(loss);
         if (step % 50 == 0) printf("step %3d  loss %.6f\n", step, ag_value(loss));
-        ag_step(w, -rate);
-        ag_step(b, -rate);
+        nn_sgd_step(model, rate);
         ag_tape_rewind(t, mark);
     }
 
-    ag_var right = ag_eq(ag_gt(ag_add(ag_matmul(X, w), b), 0), y);
+    ag_var right = ag_eq(ag_gt(nn_dense_apply(line, x), 0), y);
     double accuracy = ag_value(ag_mean(right)), weights[FEATURES] = {0};
-    ag_read(w, weights);
+    ag_read(line.weight, weights);
     printf("w = (%.3f, %.3f), b = %.3f: %.1f%% of %d points are on the right side\n", weights[0], weights[1],
-           ag_value(b), 100 * accuracy, POINTS);
+           ag_value(line.bias), 100 * accuracy, POINTS);
 
     bool fine = ag_tape_status(t) == AG_OK;
     if (!fine) fprintf(stderr, "logistic: %s\n", ag_tape_message(t));
+    nn_model_free(model);
     ag_tape_free(t);
     return fine && accuracy > 0.8 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,4 +1,4 @@
-/* A closed form against the tape, at random inputs. */
+/* A closed form against the tape, at random inputs: values and derivatives. */
 #include "nn/compare.h"
 #include "nn/memory.h"
 #include "nn/nn.h"
@@ -15,8 +15,9 @@ typedef struct draw {
     int64_t outputs;                 /* elements of the result */
     ag_var result, argument[NN_MAX_ARGUMENTS];
     double *x[NN_MAX_ARGUMENTS];
-    double *closed[NN_MAX_ARGUMENTS]; /* outputs x count; NULL for a constant argument */
-    double *tape[NN_MAX_ARGUMENTS];   /* of one output: count */
+    double *closed[NN_MAX_ARGUMENTS];  /* outputs x count; NULL for a constant argument */
+    double *tape[NN_MAX_ARGUMENTS];    /* of one output: count */
+    double *closed_value, *tape_value; /* outputs each */
     double *inputs, *derivatives;
 } draw;
 
@@ -80,6 +81,7 @@ static void fill(const nn_argument *argument, ag_shape shape, int64_t count, int
     case NN_SIMPLEX: nn_fill_simplex(random, x, count / k, k); break;
     case NN_ONE_HOT: nn_fill_one_hot(random, x, count / k, k); break;
     case NN_BINARY: nn_fill_binary(random, x, count); break;
+    case NN_UNIT: nn_fill_unit(random, x, count); break;
     }
 }
 
@@ -113,48 +115,69 @@ static bool record(const nn_closed_form *form, ag_tape *tape, draw *d, nn_closed
     return d->outputs > 0 || fail(report, AG_ERR_SHAPE, "the function of a closed form has no result");
 }
 
-/* Memory for the derivatives, and the closed form's ones. */
+/* Memory for values and derivatives, and the closed form's ones. */
 static bool derive(const nn_closed_form *form, draw *d, nn_closed_form_report *report) {
-    int64_t total = 0;
+    int64_t total = 2 * d->outputs;
     for (int a = 0; a < form->argument_count; a++)
         total += form->arguments[a].constant ? 0 : d->count[a] * (d->outputs + 1);
     d->derivatives = nn_allocate((size_t)total, sizeof(double));
     if (d->derivatives == NULL) return fail(report, AG_ERR_MEMORY, "out of memory for %" PRId64 " derivatives", total);
-    double *next = d->derivatives;
+    d->closed_value = d->derivatives;
+    d->tape_value = d->closed_value + d->outputs;
+    double *next = d->tape_value + d->outputs;
     for (int a = 0; a < form->argument_count; a++) {
         if (form->arguments[a].constant) continue;
         d->closed[a] = next;
         d->tape[a] = next + d->count[a] * d->outputs;
         next += d->count[a] * (d->outputs + 1);
     }
+    if (form->value != NULL) form->value(d->sizes, (const double *const *)d->x, d->closed_value);
     form->derivative(d->sizes, (const double *const *)d->x, (double *const *)d->closed);
     return true;
 }
 
-static void compare_one(draw *d, int number, int a, int64_t output, nn_closed_form_report *report) {
-    for (int64_t i = 0; i < d->count[a]; i++) {
-        double closed = d->closed[a][output * d->count[a] + i], tape = d->tape[a][i], error = nn_error(closed, tape);
-        report->wrong += error > report->tolerance;
-        if (report->compared++ > 0 && error <= report->worst.error) continue;
+/* One number: the value (argument -1) or a derivative. Returns whether it is wrong. */
+static bool compare_one(double closed, double tape, int number, int argument, int64_t output, int64_t input,
+                        nn_closed_form_report *report) {
+    double error = nn_error(closed, tape);
+    if (report->compared + report->values == 0 || error > report->worst.error) {
         report->worst.error = error;
         report->worst.draw = number;
-        report->worst.argument = a;
+        report->worst.argument = argument;
         report->worst.output = output;
-        report->worst.input = i;
+        report->worst.input = input;
         report->worst.closed = closed;
         report->worst.tape = tape;
+    }
+    return error > report->tolerance;
+}
+
+static void compare_derivatives(draw *d, int number, int a, int64_t output, nn_closed_form_report *report) {
+    for (int64_t i = 0; i < d->count[a]; i++) {
+        double closed = d->closed[a][output * d->count[a] + i];
+        report->wrong += compare_one(closed, d->tape[a][i], number, a, output, i, report);
+        report->compared++;
+    }
+}
+
+static void compare_values(draw *d, int number, nn_closed_form_report *report) {
+    ag_read(d->result, d->tape_value);
+    for (int64_t i = 0; i < d->outputs; i++) {
+        report->wrong_values += compare_one(d->closed_value[i], d->tape_value[i], number, -1, i, 0, report);
+        report->values++;
     }
 }
 
 /* One sweep for each element of the result. */
 static bool compare(const nn_closed_form *form, ag_tape *tape, int number, draw *d, nn_closed_form_report *report) {
+    if (form->value != NULL) compare_values(d, number, report);
     for (int64_t output = 0; output < d->outputs; output++) {
         ag_backward(ag_at(d->result, output));
         for (int a = 0; a < form->argument_count; a++)
             if (d->tape[a] != NULL) ag_read_grad(d->argument[a], d->tape[a]);
         if (ag_tape_status(tape) != AG_OK) return fail(report, ag_tape_status(tape), "%s", ag_tape_message(tape));
         for (int a = 0; a < form->argument_count; a++)
-            if (d->tape[a] != NULL) compare_one(d, number, a, output, report);
+            if (d->tape[a] != NULL) compare_derivatives(d, number, a, output, report);
     }
     return true;
 }
@@ -181,7 +204,7 @@ bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, 
     for (; done && report->draws < draws; report->draws += done)
         done = check_draw(form, tape, report->draws, &random, report);
     ag_tape_free(tape);
-    report->holds = done && report->wrong == 0;
+    report->holds = done && report->wrong == 0 && report->wrong_values == 0;
     return report->holds;
 }
 
@@ -190,9 +213,15 @@ bool nn_closed_form_write(const nn_closed_form *form, const nn_closed_form_repor
     int written = fprintf(out, "%-6s %-24s %s  (%d draws, worst error %.1e)\n", report->holds ? "holds" : "WRONG",
                           form->name, form->formula, report->draws, report->worst.error);
     if (written < 0 || report->holds) return written >= 0;
+    if (report->worst.argument < 0) written = fprintf(out, "       value of result %" PRId64, report->worst.output + 1);
+    else
+        written =
+            fprintf(out, "       derivative of result %" PRId64 " by element %" PRId64 " of %s",
+                    report->worst.output + 1, report->worst.input + 1, form->arguments[report->worst.argument].name);
+    if (written < 0) return false;
     return fprintf(out,
-                   "       derivative of result %" PRId64 " by element %" PRId64 " of %s, draw %d: "
-                   "%.9g by the closed form, %.9g by the tape\n",
-                   report->worst.output + 1, report->worst.input + 1, form->arguments[report->worst.argument].name,
-                   report->worst.draw + 1, report->worst.closed, report->worst.tape) >= 0;
+                   ", draw %d: %.9g by the closed form, %.9g by the tape (%" PRId64 " values, %" PRId64
+                   " derivatives wrong)\n",
+                   report->worst.draw + 1, report->worst.closed, report->worst.tape, report->wrong_values,
+                   report->wrong) >= 0;
 }

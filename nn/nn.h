@@ -1,9 +1,8 @@
 /* nn: models built on autograd, and whether a gradient that somebody derived by hand is right.
  *
- *     const nn_closed_form *form = nn_closed_form_find("softmax");
- *     nn_closed_form_report report;
- *     if (!nn_closed_form_check(form, 200, 1, &report))
- *         nn_closed_form_write(form, &report, stdout);
+ *   models              parameters, layers, losses, steps of gradient descent
+ *   backward functions  your own C against the tape or central differences, and what is wrong with it
+ *   closed forms        a catalogue of derivatives derived by hand, and the check of each
  *
  * No call aborts, exits or prints, except to a file that it is given. */
 #ifndef NN_H
@@ -21,18 +20,232 @@ extern "C" {
 #define NN_API
 #endif
 
-/* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
+/* ---- models ------------------------------------------------------------------------------------------------------
+ *
+ *     ag_tape *t = ag_tape_new(AG_F32);
+ *     nn_model *model = nn_model_new(t, 1);
+ *     nn_dense hidden = nn_dense_init(model, "hidden", 784, 128, NN_HE_NORMAL);
+ *     nn_dense output = nn_dense_init(model, "output", 128, 10, NN_GLOROT_UNIFORM);
+ *     ag_mark mark = ag_tape_mark(t);                       // parameters stay, each step's computation goes
+ *     for (...) {
+ *         ag_var logits = nn_dense_apply(output, ag_relu(nn_dense_apply(hidden, x)));
+ *         ag_backward(nn_softmax_cross_entropy(logits, labels, n));
+ *         nn_sgd_step(model, 0.1);
+ *         ag_tape_rewind(t, mark);
+ *     }
+ *     nn_model_free(model);
+ *     ag_tape_free(t);
+ *
+ * Errors stick to the model's tape, as all errors of autograd do. A model that could not be made is NULL, its tape is
+ * in error, and every function takes it and does nothing. */
 
-enum { NN_MAX_ARGUMENTS = 6, NN_MAX_SIZE = 5 };
+/* Named parameters on a tape: inputs, made before the mark that training rewinds to. */
+typedef struct nn_model nn_model;
 
-/* What an argument's elements are drawn from. */
+/* `seed` is where initial values come from. Those of a parameter depend on the seed, its name and its shape alone, so a
+ * new layer does not change the others. The model must be freed before the tape is; its parameters stay on the tape. */
+NN_API nn_model *nn_model_new(ag_tape *tape, uint64_t seed);
+NN_API void nn_model_free(nn_model *model);
+NN_API ag_tape *nn_model_tape(const nn_model *model);
+
+/* What a parameter starts from. `in` and `out` are how many numbers a result is computed from, and how many results a
+ * number goes into: the last two dimensions, times all dimensions before them (a convolution's window). A vector of
+ * length n has in = out = n. */
+typedef enum nn_initial {
+    NN_ZEROS,
+    NN_ONES,
+    NN_GLOROT_UNIFORM, /* within +-sqrt(6 / (in + out)): Glorot, Bengio, 2010; for tanh, sigmoid, softmax */
+    NN_GLOROT_NORMAL,  /* standard deviation sqrt(2 / (in + out)) */
+    NN_HE_UNIFORM,     /* within +-sqrt(6 / in): He et al., arXiv:1502.01852; for relu and its relatives */
+    NN_HE_NORMAL       /* standard deviation sqrt(2 / in) */
+} nn_initial;
+
+/* A new parameter; a shape of rank 0 makes a scalar. Errors: AG_ERR_VALUE for no name or one that is taken, or for an
+ * unknown `initial`; AG_ERR_SHAPE for a shape with a dimension below 1; AG_ERR_MEMORY. Make parameters before the mark
+ * that you rewind to. */
+NN_API ag_var nn_parameter(nn_model *model, const char *name, ag_shape shape, nn_initial initial);
+
+/* The parameters in the order in which they were made: for optimisers, files, statistics. */
+NN_API int nn_parameter_count(const nn_model *model);
+NN_API const char *nn_parameter_name(const nn_model *model, int i); /* NULL if there is no parameter i */
+/* An i that there is no parameter of, and a name that is unknown, are errors (AG_ERR_VALUE). */
+NN_API ag_var nn_parameter_at(const nn_model *model, int i);
+NN_API ag_var nn_parameter_find(const nn_model *model, const char *name);
+NN_API int64_t nn_model_size(const nn_model *model); /* numbers in all parameters together */
+
+/* One step of gradient descent: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep. Parameters that
+ * the swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
+NN_API void nn_sgd_step(nn_model *model, double rate);
+
+/* ---- layers */
+
+/* x W + b, for each row of x. */
+typedef struct nn_dense {
+    ag_var weight; /* (inputs, outputs); its name ends in ".weight" */
+    ag_var bias;   /* (outputs), 0 at first; ".bias" */
+} nn_dense;
+/* Errors: as nn_parameter. */
+NN_API nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_t outputs, nn_initial initial);
+/* x of shape (..., inputs) gives (..., outputs). */
+NN_API ag_var nn_dense_apply(nn_dense layer, ag_var x);
+
+/* Activations by name or number, for models that are put together at run time; where it is known, call ag_relu & co.
+ * X(NAME, name, function of x) */
+#define NN_ACTIVATIONS(X)                                                                                              \
+    X(IDENTITY, identity, x)                                                                                           \
+    X(SIGMOID, sigmoid, ag_sigmoid(x))                                                                                 \
+    X(LOG_SIGMOID, log_sigmoid, ag_log_sigmoid(x))                                                                     \
+    X(TANH, tanh, ag_tanh(x))                                                                                          \
+    X(RELU, relu, ag_relu(x))                                                                                          \
+    X(LEAKY_RELU, leaky_relu, ag_leaky_relu(x, 0.01))                                                                  \
+    X(ELU, elu, ag_elu(x, 1))                                                                                          \
+    X(SOFTPLUS, softplus, ag_softplus(x))                                                                              \
+    X(SILU, silu, ag_silu(x))                                                                                          \
+    X(GELU, gelu, ag_gelu(x))                                                                                          \
+    X(GELU_TANH, gelu_tanh, ag_gelu_tanh(x))                                                                           \
+    X(MISH, mish, ag_mish(x))
+typedef enum nn_activation {
+#define NN_X_(NAME, name, function) NN_##NAME,
+    NN_ACTIVATIONS(NN_X_)
+#undef NN_X_
+} nn_activation;
+NN_API ag_var nn_activate(nn_activation activation, ag_var x);   /* AG_ERR_VALUE for an unknown one */
+NN_API const char *nn_activation_name(nn_activation activation); /* NULL for an unknown one */
+NN_API bool nn_activation_find(const char *name, nn_activation *activation);
+
+/* ---- losses: scalars; the mean over all examples */
+
+/* Mean of -log softmax(logits)[label] over n examples: logits (n, classes), labels in 0..classes-1. */
+NN_API ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n);
+/* Mean of -sum(p log softmax(logits)) for target probabilities p, in the shape of the logits: (..., classes). */
+NN_API ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities);
+/* Mean of -(y log s + (1 - y) log(1 - s)), s = sigmoid(logits), for targets y in 0..1. Shapes must be equal: it is an
+ * error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would broadcast to n x n. A plain number may stand for all of
+ * y. */
+NN_API ag_var nn_bce_logits(ag_var logits, ag_var targets);
+/* Mean of the squared differences. Shapes as above. */
+NN_API ag_var nn_mse(ag_var predictions, ag_var targets);
+/* Sum of the squares of n vars: a penalty on weights, to be multiplied by a coefficient and added to a loss. */
+NN_API ag_var nn_l2(const ag_var *xs, int n);
+
+/* ---- random inputs of the checks below */
+
+/* What random numbers are drawn from. */
 typedef enum nn_distribution {
-    NN_NORMAL,   /* normal with mean 0; the standard deviation is 1, 0.1 or 10, in turn from draw to draw */
+    NN_NORMAL,   /* normal with mean 0; standard deviation 1; in the check of a closed form 1, 0.1 or 10 in turn */
     NN_POSITIVE, /* 0.1 + |standard normal| */
     NN_SIMPLEX,  /* positive, with sum 1 along the last axis: probabilities */
     NN_ONE_HOT,  /* a single 1 along the last axis, 0 elsewhere: classes */
-    NN_BINARY    /* 0 or 1 */
+    NN_BINARY,   /* 0 or 1 */
+    NN_UNIT      /* uniform in 0.05 .. 0.95 */
 } nn_distribution;
+
+/* ---- backward functions written by hand --------------------------------------------------------------------------
+ *
+ * Is a backward function in plain C the derivative of its forward function? And if it is not, what is wrong with it?
+ *
+ *     const nn_backward check = {
+ *         .name = "layer_norm", .type = AG_F64,
+ *         .input_count = 2, .inputs = (const nn_backward_input[]){{"x", {1, {8}}}, {"gamma", {1, {8}}}},
+ *         .output_count = 1, .outputs = (const nn_backward_output[]){{"y", {1, {8}}}},
+ *         .forward = forward, .backward = backward,
+ *     };
+ *     nn_backward_report report;
+ *     nn_check_backward(&check, 10, 1, &report);
+ *     nn_backward_write(&report, stdout); */
+
+enum { NN_MAX_INPUTS = 16, NN_MAX_OUTPUTS = 8 };
+
+typedef struct nn_backward_input {
+    const char *name;
+    ag_shape shape; /* no dimension below 1 */
+    bool constant;  /* labels, masks, sizes: there is no gradient by it */
+    /* Its values at the first draw, of the check's type; at later draws they are these times 1 + 0.2 z with z normal,
+     * or these as they are for a constant. NULL: drawn from the distribution each time. */
+    const void *data;
+    nn_distribution distribution;
+} nn_backward_input;
+
+typedef struct nn_backward_output {
+    const char *name;
+    ag_shape shape;
+} nn_backward_output;
+
+/* A forward and a backward function, and what they work on. Arrays are row-major, of doubles or floats as `type` says;
+ * no function may write beyond an array's end or into its inputs. */
+typedef struct nn_backward {
+    const char *name;
+    ag_type type;
+    int input_count, output_count;
+    const nn_backward_input *inputs;
+    const nn_backward_output *outputs;
+    /* Computes the outputs. They are 0 when it is called. The same inputs must give the same outputs. */
+    void (*forward)(void *context, const void *const *inputs, void *const *outputs);
+    /* Computes the gradient by each input that is not constant (NULL for a constant one) of the sum of all outputs
+     * times their output gradients. They are 0 when it is called. The last call of `forward` was at the same inputs, so
+     * what it left in the context may be used. */
+    void (*backward)(void *context, const void *const *inputs, const void *const *output_gradients,
+                     void *const *input_gradients);
+    /* Optional: records the same function on a tape. Then its derivative is the right one, and its values are compared
+     * with those of `forward`. Without it the right derivative is found by central differences of `forward`. */
+    void (*record)(void *context, ag_tape *tape, const ag_var *inputs, ag_var *outputs);
+    void *context;
+    /* Every output gradient is 1 instead of random: for backward functions of losses that do not take any. */
+    bool unit_gradients;
+    /* 0, or the greatest difference that is allowed, as a part of max(1, |right|), instead of the defaults:
+     * with `record`: 1e-9 of max(1, |right|) for doubles, 1e-4 of max(0.01, the greatest |right| of the array) for
+     * floats; without: 1e-7 of that (floats: 1e-4) and ten times the estimated error of the differences. */
+    double tolerance;
+} nn_backward;
+
+enum { NN_TEXT = 256 };
+
+/* One array that was compared: the gradient by an input, or the value of an output. */
+typedef struct nn_backward_finding {
+    const char *name;        /* the input's or the output's own text */
+    bool checked;            /* false for a constant input, and for outputs if there is nothing to compare with */
+    bool holds;              /* every entry is right, at every draw */
+    int64_t compared, wrong; /* entries, in all draws */
+    int64_t kinks; /* entries at a kink of `forward` (relu at 0), where all that lies between the derivatives of
+                                the two sides is right */
+    /* the worst entry, in terms of what is allowed there: */
+    double error, allowed; /* |claimed - right| */
+    int draw;
+    int64_t entry; /* row-major */
+    double claimed, right;
+    /* If it does not hold: the kind of mistake, as adcheck calls it ("sign", "transpose", "factor", "missing-factor",
+     * "unknown", ...), a sentence on it, and both arrays at the worst draw. Else "". */
+    char kind[24], detail[320];
+    char claimed_text[NN_TEXT], right_text[NN_TEXT];
+} nn_backward_finding;
+
+typedef struct nn_backward_report {
+    bool holds;       /* everything that was compared is right */
+    ag_status status; /* AG_OK unless the check could not be done; then `message` says why */
+    char message[256];
+    const char *name;
+    bool by_tape; /* what was right is from the tape, not from central differences */
+    int draws;
+    int input_count, output_count;
+    nn_backward_finding inputs[NN_MAX_INPUTS]; /* gradients by the inputs */
+    nn_backward_finding outputs[NN_MAX_OUTPUTS];
+} nn_backward_report;
+
+/* Compares a backward function with the tape or with central differences, at `draws` inputs with two random output
+ * gradients each. The same seed gives the same inputs. Central differences call `forward` up to some 50 times for each
+ * number that has a gradient, a draw. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete
+ * description, draws < 1, a function that writes where it must not or is none (different outputs for the same inputs);
+ * AG_ERR_SHAPE for impossible shapes and for a recorded result of another shape; AG_ERR_MEMORY; and what the recorded
+ * function runs into. */
+NN_API bool nn_check_backward(const nn_backward *backward, int draws, uint64_t seed, nn_backward_report *report);
+
+/* Writes the report: a line an array, and for a wrong one the diagnosis, then claimed and right. Returns false if
+ * writing failed. */
+NN_API bool nn_backward_write(const nn_backward_report *report, FILE *out);
+
+/* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
+
+enum { NN_MAX_ARGUMENTS = 6, NN_MAX_SIZE = 5 };
 
 /* The lengths that the letters in an argument's shape stand for: 1 to NN_MAX_SIZE, drawn anew each time. */
 typedef struct nn_sizes {
@@ -55,8 +268,10 @@ typedef struct nn_closed_form {
     nn_argument arguments[NN_MAX_ARGUMENTS];
     /* Records the function of its arguments. */
     ag_var (*function)(const ag_var *x);
+    /* Writes the result, row-major, without a tape. It is 0 when this is called. NULL: only derivatives are checked. */
+    void (*value)(nn_sizes sizes, const double *const *x, double *y);
     /* Writes the derivatives of the result by each argument that is not constant, without a tape: d[a] has the result's
-     * shape followed by the argument's, row-major. d[a] is NULL for a constant argument. */
+     * shape followed by the argument's, row-major, and is 0 when this is called; NULL for a constant argument. */
     void (*derivative)(nn_sizes sizes, const double *const *x, double *const *d);
 } nn_closed_form;
 
@@ -65,14 +280,14 @@ typedef struct nn_closed_form_report {
     bool holds;       /* every error is at most `tolerance` */
     ag_status status; /* AG_OK unless the check could not be done; then `message` says why */
     char message[256];
-    int draws;        /* random inputs that were tried */
-    int64_t compared; /* derivatives that were compared, */
-    int64_t wrong;    /* and how many of them were over the tolerance */
+    int draws;                    /* random inputs that were tried */
+    int64_t compared, wrong;      /* derivatives that were compared, and how many of them were over the tolerance */
+    int64_t values, wrong_values; /* the same of values */
     double tolerance;
     struct { /* the greatest error: */
         double error;
         int draw;
-        int argument;          /* the derivative by this argument, */
+        int argument;          /* the derivative by this argument, or -1: the value */
         int64_t output, input; /* of this element of the result by this element of the argument, row-major: */
         double closed, tape;   /* by the closed form, and by the tape */
     } worst;
@@ -83,9 +298,10 @@ NN_API const nn_closed_form *nn_closed_forms(int *count);
 /* The entry of a name, or NULL. */
 NN_API const nn_closed_form *nn_closed_form_find(const char *name);
 
-/* Compares a closed form with the tape's reverse sweep at `draws` random inputs of random sizes. The same seed gives
- * the same inputs. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete form or draws < 1,
- * AG_ERR_SHAPE for an unknown letter in a shape, AG_ERR_MEMORY, and whatever the recorded function runs into. */
+/* Compares a closed form with the tape's values and reverse sweep at `draws` random inputs of random sizes. The same
+ * seed gives the same inputs. Returns report->holds. Errors (report->status): AG_ERR_VALUE for an incomplete form or
+ * draws < 1, AG_ERR_SHAPE for an unknown letter in a shape, AG_ERR_MEMORY, and whatever the recorded function runs
+ * into. */
 NN_API bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, nn_closed_form_report *report);
 
 /* Writes the report in a line or two. Returns false if writing failed. */

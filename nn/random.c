@@ -32,6 +32,10 @@ void nn_fill_positive(nn_random *random, double *x, int64_t count) {
     for (int64_t i = 0; i < count; i++) x[i] = 0.1 + fabs(nn_random_normal(random));
 }
 
+void nn_fill_unit(nn_random *random, double *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++) x[i] = nn_random_uniform(random, 0.05, 0.95);
+}
+
 void nn_fill_binary(nn_random *random, double *x, int64_t count) {
     for (int64_t i = 0; i < count; i++) x[i] = (double)nn_random_below(random, 2);
 }

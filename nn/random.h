@@ -17,6 +17,7 @@ double nn_random_normal(nn_random *random); /* mean 0, standard deviation 1 */
 /* Arrays of them. The last two fill `rows` rows of length k. */
 void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation);
 void nn_fill_positive(nn_random *random, double *x, int64_t count);          /* 0.1 + |normal| */
+void nn_fill_unit(nn_random *random, double *x, int64_t count);              /* in 0.05 .. 0.95 */
 void nn_fill_binary(nn_random *random, double *x, int64_t count);            /* 0 or 1 */
 void nn_fill_simplex(nn_random *random, double *x, int64_t rows, int64_t k); /* positive, sum 1 */
 void nn_fill_one_hot(nn_random *random, double *x, int64_t rows, int64_t k);

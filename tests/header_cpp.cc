@@ -1,5 +1,6 @@
-/* The public header from C++: scalars, tensors, and the overloads that stand for _Generic. */
+/* The public headers from C++: scalars, tensors, and the overloads that stand for _Generic. */
 #include <autograd/autograd.h>
+#include <nn/nn.h>
 
 #include <cmath>
 #include <cstdio>
@@ -50,8 +51,24 @@ static void tensors() {
     ag_tape_free(t);
 }
 
+static void models() {
+    ag_tape *t = ag_tape_new(AG_F64);
+    nn_model *model = nn_model_new(t, 1);
+    nn_dense line = nn_dense_init(model, "line", 1, 1, NN_ONES);
+    const double x[] = {1, 2}, y[] = {3, 5};
+    ag_backward(nn_mse(nn_dense_apply(line, ag_constant_tensor(t, x, AG_SHAPE(2, 1))),
+                       ag_constant_tensor(t, y, AG_SHAPE(2, 1))));
+    nn_sgd_step(model, 0.1); /* residuals are -2 and -3: gradients -8 and -5 */
+    expect("weight", ag_value(line.weight), 1.8);
+    expect("bias", ag_value(line.bias), 0.5);
+    expect("status", ag_tape_status(t), AG_OK);
+    nn_model_free(model);
+    ag_tape_free(t);
+}
+
 int main() {
     scalars();
     tensors();
+    models();
     return failures != 0;
 }

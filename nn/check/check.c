@@ -136,8 +136,8 @@ static void find_sizes(ac_trial *t, sizes *found) {
             if (pass == 0 && value >= 2 && value <= 1e6 && value == floor(value))
                 add_size(found, "%s", s->name, (int64_t)value);
             if (pass == 1 && shape.rank == 1) add_size(found, "len(%s)", s->name, shape.dim[0]);
-            if (pass == 1 && shape.rank == 2) add_size(found, "the number of rows of %s", s->name, shape.dim[0]);
-            if (pass == 1 && shape.rank == 2) add_size(found, "the number of columns of %s", s->name, shape.dim[1]);
+            if (pass == 1 && shape.rank == 2) add_size(found, "rows(%s)", s->name, shape.dim[0]);
+            if (pass == 1 && shape.rank == 2) add_size(found, "columns(%s)", s->name, shape.dim[1]);
         }
 }
 

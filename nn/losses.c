@@ -1,0 +1,67 @@
+/* Losses: scalars, the mean over all examples. */
+#include "nn/nn.h"
+
+#include <inttypes.h>
+
+typedef struct shape_text {
+    char text[AG_MAX_RANK * 21 + 4]; /* 19 digits and ", " a dimension */
+} shape_text;
+
+static shape_text show(ag_shape shape) {
+    shape_text s = {"("};
+    for (int i = 0; i < shape.rank; i++) {
+        size_t length = strlen(s.text);
+        snprintf(s.text + length, sizeof s.text - length, "%s%" PRId64, i > 0 ? ", " : "", shape.dim[i]);
+    }
+    strcat(s.text, ")");
+    return s;
+}
+
+static bool same_shape(ag_shape a, ag_shape b) {
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
+    return same;
+}
+
+/* Fails unless the targets have the predictions' shape, or are one plain number. */
+static void compare_shapes(const char *what, ag_var predictions, ag_var targets) {
+    if (targets.tape == NULL || predictions.tape == NULL || ag_is_inert(predictions) || ag_is_inert(targets)) return;
+    ag_shape a = ag_shape_of(predictions), b = ag_shape_of(targets);
+    if (same_shape(a, b)) return;
+    ag_fail(predictions.tape, AG_ERR_SHAPE, "%s: predictions have shape %s, targets %s; they must be equal", what,
+            show(a).text, show(b).text);
+}
+
+ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n) {
+    if (logits.tape != NULL && !ag_is_inert(logits)) {
+        ag_shape shape = ag_shape_of(logits);
+        if (shape.rank != 2 || shape.dim[0] != n)
+            ag_fail(logits.tape, AG_ERR_SHAPE,
+                    "softmax_cross_entropy: logits have shape %s; for %" PRId64 " labels it is (%" PRId64 ", classes)",
+                    show(shape).text, n, n);
+    }
+    return ag_mean(ag_cross_entropy(logits, labels));
+}
+
+ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities) {
+    return ag_mean(ag_cross_entropy_soft(logits, probabilities));
+}
+
+ag_var nn_bce_logits(ag_var logits, ag_var targets) {
+    compare_shapes("bce_logits", logits, targets);
+    return ag_mean(ag_bce_logits(logits, targets));
+}
+
+ag_var nn_mse(ag_var predictions, ag_var targets) {
+    compare_shapes("mse", predictions, targets);
+    return ag_mean(ag_square(ag_sub(predictions, targets)));
+}
+
+ag_var nn_l2(const ag_var *xs, int n) {
+    ag_var sum = ag_num(0);
+    for (int i = 0; i < n; i++) {
+        ag_var squares = ag_sum(ag_square(xs[i]));
+        sum = i == 0 ? squares : ag_add(sum, squares);
+    }
+    return sum;
+}
