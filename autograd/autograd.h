@@ -620,4 +620,6 @@ template <class... I> static inline ag_axes ag_axes_cpp_(I... i) {
 #define AG_AXES(...) ag_make_axes_((int)(sizeof((const int[]){__VA_ARGS__}) / sizeof(int)), (const int[]){__VA_ARGS__})
 #endif
 
+#include <autograd/program.h>
+
 #endif

@@ -48,6 +48,14 @@ typedef void ag_value_kernel(size_t n, void *r, const void *x, const void *y, co
 typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x, const void *y, const void *z,
                                const void *r);
 
+/* Straight-line code: work[to] = op(work[x], work[y], work[z]); places of operands that an operation lacks are any. */
+typedef struct ag_straight {
+    uint32_t op, to, x, y, z;
+} ag_straight;
+/* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can. */
+enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA };
+enum { AG_LANES = 64 };
+
 typedef struct ag_kernels {
     const char *isa;
     ag_value_kernel *value[AG_OPCODES];
@@ -68,6 +76,9 @@ typedef struct ag_kernels {
     /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
     void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride,
                       bool add);
+    /* Runs straight-line code on numbers, and on AG_LANES numbers at a time: lane l of place i is work[i * AG_LANES + l]. */
+    void (*straight)(const ag_straight *code, size_t count, void *work);
+    void (*straight_lanes)(const ag_straight *code, size_t count, void *work);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */

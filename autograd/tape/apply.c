@@ -93,7 +93,8 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     call.saved = ag_node_saved(node);
     call.out = (ag_array){ag_value_at(t, p.slot), ag_view_at(t, view)};
     /* of an empty result there is nothing to compute, though its other dims may be huge */
-    if (call.out.view->count > 0 && (!op->forward(&call) || t->status != AG_OK)) return ag_inert(t);
+    bool computes = call.out.view->count > 0 && (constant || !t->abstract);
+    if (computes && (!op->forward(&call) || t->status != AG_OK)) return ag_inert(t);
     return ag_commit_tensor(t, p, constant ? NOTHING : offset, view);
 }
 

@@ -125,50 +125,50 @@ typedef struct ag_blocks {
     ag_block space[3];
 } ag_blocks;
 
-static void open_blocks(const ag_tape *t, ag_blocks *b, const ag_operand *in, int n, const ag_view *to) {
+static void open_blocks(ag_type type, ag_blocks *b, const ag_array *in, int n, const ag_view *to) {
     b->n = n;
     for (int k = 0; k < 3; k++) b->now[k] = NULL;
     for (int k = 0; k < n; k++) {
-        open_cursor(&b->cursor[k], ag_view_at(t, in[k].view), to);
-        b->data[k] = ag_value_at(t, in[k].slot);
+        open_cursor(&b->cursor[k], in[k].view, to);
+        b->data[k] = in[k].data;
         if (b->cursor[k].access == SINGLE)
-            fill(t->type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
+            fill(type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
         b->now[k] = &b->space[k];
     }
 }
 
-static void next_blocks(const ag_tape *t, ag_blocks *b, int64_t at, int64_t n) {
+static void next_blocks(ag_type type, ag_blocks *b, int64_t at, int64_t n) {
     for (int k = 0; k < b->n; k++) {
-        if (b->cursor[k].access == DIRECT) b->now[k] = b->data[k] + (size_t)at * ag_type_size(t->type);
-        else if (b->cursor[k].access == STRIDED) gather(t->type, &b->cursor[k], b->data[k], n, &b->space[k]);
+        if (b->cursor[k].access == DIRECT) b->now[k] = b->data[k] + (size_t)at * ag_type_size(type);
+        else if (b->cursor[k].access == STRIDED) gather(type, &b->cursor[k], b->data[k], n, &b->space[k]);
     }
 }
 
 /* Whether all operands have the one contiguous view of the result (or its constant twin): no blocks are needed. */
-static bool all_alike(const ag_tape *t, const ag_operand *in, int n, const ag_view *v) {
-    for (int k = 0; k < n; k++) {
-        const ag_view *x = ag_view_at(t, in[k].view);
-        if (x != v && !(x->contiguous && ag_same_shape(x, v))) return false;
-    }
+static bool all_alike(const ag_array *in, int n, const ag_view *v) {
+    for (int k = 0; k < n; k++)
+        if (in[k].view != v && !(in[k].view->contiguous && ag_same_shape(in[k].view, v))) return false;
     return true;
 }
 
-static void compute(const ag_tape *t, ag_opcode op, const ag_operand *in, int n, uint32_t slot, const ag_view *v) {
-    ag_value_kernel *kernel = t->kernels->value[op];
-    char *out = ag_value_at(t, slot);
-    if (all_alike(t, in, n, v)) {
-        const void *x[3] = {NULL, NULL, NULL};
-        for (int k = 0; k < n; k++) x[k] = ag_value_at(t, in[k].slot);
-        kernel((size_t)v->count, out, x[0], x[1], x[2]);
+void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n, ag_array out) {
+    ag_value_kernel *kernel = kernels->value[op];
+    const ag_view *v = out.view;
+    if (all_alike(in, n, v)) {
+        kernel((size_t)v->count, out.data, in[0].data, n > 1 ? in[1].data : NULL, n > 2 ? in[2].data : NULL);
         return;
     }
     ag_blocks b;
-    open_blocks(t, &b, in, n, v);
+    open_blocks(type, &b, in, n, v);
     for (int64_t i = 0; i < v->count; i += BLOCK) {
         int64_t m = v->count - i < BLOCK ? v->count - i : BLOCK;
-        next_blocks(t, &b, i, m);
-        kernel((size_t)m, out + (size_t)i * ag_type_size(t->type), b.now[0], b.now[1], b.now[2]);
+        next_blocks(type, &b, i, m);
+        kernel((size_t)m, ag_element(type, out.data, i), b.now[0], b.now[1], b.now[2]);
     }
+}
+
+static void values_of(const ag_tape *t, const ag_operand *in, int n, ag_array *out) {
+    for (int k = 0; k < n; k++) out[k] = (ag_array){ag_value_at(t, in[k].slot), ag_view_at(t, in[k].view)};
 }
 
 /* ---- recording ---- */
@@ -232,7 +232,10 @@ ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
         r->view = view;
         memcpy(r->in, in, (size_t)n * sizeof *in);
     }
-    compute(t, op, in, n, p.slot, v);
+    ag_array x[3];
+    values_of(t, in, n, x);
+    if (v->constant || !t->abstract)
+        ag_elementwise_value(t->kernels, t->type, op, x, n, (ag_array){ag_value_at(t, p.slot), v});
     return ag_commit_tensor(t, p, node, view);
 }
 
@@ -296,7 +299,9 @@ static void adjoint_alike(ag_tape *t, const ag_node *node, const ag_view *v) {
 bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
     const ag_view *v = ag_view_at(t, node->view);
     int n = (int)node->n;
-    if (v->count <= BLOCK && all_alike(t, node->in, n, v)) {
+    ag_array x[3];
+    values_of(t, node->in, n, x);
+    if (v->count <= BLOCK && all_alike(x, n, v)) {
         adjoint_alike(t, node, v);
         return true;
     }
@@ -304,11 +309,11 @@ bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
     ag_target target[3];
     open_targets(t, node, target);
     ag_blocks b;
-    open_blocks(t, &b, node->in, n, v);
+    open_blocks(t->type, &b, x, n, v);
     const char *w = ag_adjoint_at(t, node->slot), *r = ag_value_at(t, node->slot);
     for (int64_t i = 0; i < v->count; i += BLOCK) {
         int64_t m = v->count - i < BLOCK ? v->count - i : BLOCK;
-        next_blocks(t, &b, i, m);
+        next_blocks(t->type, &b, i, m);
         for (int k = 0; k < n; k++)
             if (target[k].adjoint)
                 add_block(t, &target[k], t->kernels->partial[node->code][k], &b, w + (size_t)i * size,

@@ -90,6 +90,8 @@ struct ag_tape {
     ag_type type;
     ag_status status;
     uint32_t paused;
+    bool tracing;  /* a program is being recorded: what would be a constant by its value alone stays an operation */
+    bool abstract; /* inputs have no values, nor has what depends on them: only shapes and instructions are recorded */
     ag_memory memory;
     ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
     uint32_t node_top; /* in 8 bytes */
@@ -191,6 +193,8 @@ static inline bool ag_same_shape(const ag_view *a, const ag_view *b) {
 /* ---- elementwise.c ---- */
 ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n);
 bool ag_elementwise_adjoint(ag_tape *t, ag_node *node);
+/* out = op(in), broadcast to out's shape; out is contiguous and overlaps no operand but one that is all of it. */
+void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n, ag_array out);
 
 /* ---- apply.c ---- */
 bool ag_apply_adjoint(ag_tape *t, ag_node *node);

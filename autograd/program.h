@@ -1,0 +1,105 @@
+/* Programs: a computation recorded once, transformed, and run a million times. Included by autograd.h.
+ *
+ *     static void f(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+ *         y[0] = ag_sum(ag_mul(ag_sin(x[0]), x[1]));
+ *     }
+ *     ag_program *p = ag_program_trace(AG_F64, f, NULL, (ag_port[]){{"x", AG_SHAPE(100)}, {"w", AG_SHAPE(100)}}, 2,
+ *                              (ag_port[]){{"y"}}, 1);
+ *     ag_program *g = ag_program_gradient(p, NULL, 0);     // outputs y, d_x, d_w
+ *     ag_runner *r = ag_runner_new(g);
+ *     ag_run(r, (const double *[]){x, w}, (double *[]){&y, dx, dw});
+ *
+ * A program is a list of operations with named inputs and outputs. It never changes, so threads may share it. Every
+ * transformation takes a program and gives a new one, which can be transformed again; each of them simplifies: constants
+ * are folded, an operation that was computed before is not computed again, what no output needs is left out, and
+ * identities that hold exactly in floating point are used.
+ *
+ * Errors stick, as on tapes: a function that cannot do its work returns a program whose ag_program_status is not AG_OK and
+ * whose ag_program_message says why; what is made of such a program has the same error. Programs are never NULL, and are
+ * freed by ag_program_free whatever their state. */
+#ifndef AUTOGRAD_PROGRAM_H
+#define AUTOGRAD_PROGRAM_H
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct ag_program ag_program;
+
+/* An input or output: what it is called and, for inputs, its shape. */
+typedef struct ag_port {
+    const char *name; /* NULL: x0, x1, ... or y0, y1, ... */
+    ag_shape shape;
+    /* For inputs: values to record with, row-major, so that the function can branch on them. NULL: the input has no
+     * value while it is recorded (NaN is read), only a shape. */
+    const double *example;
+} ag_port;
+
+/* What is recorded: computes the outputs ys from the inputs xs on tape. */
+typedef void (*ag_model)(ag_tape *tape, const ag_var *xs, ag_var *ys, void *context);
+
+/* Records f. What f takes from elsewhere (constants, plain numbers) becomes part of the program. A program of its own
+ * memory budget: options->permit. `outputs` may be NULL: y0, y1, ... */
+AG_API ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int n_inputs,
+                            const ag_port *outputs, int n_outputs);
+/* The part of a live tape that leads from xs to ys; names may be NULL. What is not computed from the xs keeps the value
+ * that it has on the tape. All xs and ys are vars of one tape; xs are inputs or any other contiguous vars. */
+AG_API ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
+                             const char *const *y_names, int ny);
+/* Drops a reference; NULL is fine. */
+AG_API void ag_program_free(ag_program *program);
+
+AG_API ag_status ag_program_status(const ag_program *program);
+AG_API const char *ag_program_message(const ag_program *program);
+AG_API ag_type ag_program_type(const ag_program *program);
+AG_API int ag_program_inputs(const ag_program *program);
+AG_API int ag_program_outputs(const ag_program *program);
+/* Name and shape; an empty port where there is no such input or output. The name lives as long as the program. */
+AG_API ag_port ag_program_input(const ag_program *program, int k);
+AG_API ag_port ag_program_output(const ag_program *program, int k);
+/* Number of instructions: of all that are computed, inputs and constants not counted. */
+AG_API int64_t ag_program_size(const ag_program *program);
+/* A line for each instruction. */
+AG_API void ag_program_list(const ag_program *program, FILE *out);
+
+/* ---- transformations ----------------------------------------------------------------------------------------------
+ *
+ * `wrt` are numbers of inputs, n of them; with n = 0 all inputs are meant.
+ *   gradient  outputs: those of p, the first of which is a scalar y; then dy / d input for each of wrt ("d_" and its name)
+ *   vjp       inputs: those of p, then a seed of each output's shape ("w_" and its name)
+ *             outputs: those of p, then sum_j <seed j, d output j / d input> for each of wrt
+ *   jvp       inputs: those of p, then a direction for each of wrt ("v_" and its name)
+ *             outputs: those of p, then the derivative of each along the directions ("d_" and its name)
+ *   hvp       inputs: those of p, then a direction for each of wrt; p's first output is a scalar y
+ *             outputs: gradient of y, then its derivative along the directions, for each of wrt
+ *   jacobian  outputs: those of p, then d output / d input, of shape output.shape + input.shape; by rows or by columns,
+ *             whichever are fewer
+ *   hessian   outputs: those of p, then d^2 y / d input^2 for the first output, a scalar y */
+AG_API ag_program *ag_program_gradient(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_vjp(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_jvp(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_hvp(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_jacobian(const ag_program *program, int output, int input);
+AG_API ag_program *ag_program_hessian(const ag_program *program, int input);
+/* The same inputs, and only those outputs that are named by number, in that order. */
+AG_API ag_program *ag_program_select(const ag_program *program, const int *outputs, int n);
+
+/* Records the program's operations on a tape, an ordinary one or one that is being traced: ys[k] is output k. */
+AG_API void ag_program_call(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
+
+/* ---- running ------------------------------------------------------------------------------------------------------ */
+
+/* What a thread needs to run a program: planned once, then no call allocates memory. It keeps the program alive. */
+typedef struct ag_runner ag_runner;
+AG_API ag_runner *ag_runner_new(const ag_program *program); /* never NULL */
+AG_API void ag_runner_free(ag_runner *runner);
+/* Runs once. xs[k] and ys[k] are row-major; an output that is NULL is not written. The status of the run; after an error
+ * (a singular matrix, a guard that does not hold) the outputs are not valid, and the next run starts afresh. */
+AG_API ag_status ag_run(ag_runner *runner, const double *const *xs, double *const *ys);
+AG_API ag_status ag_run_f32(ag_runner *runner, const float *const *xs, float *const *ys);
+AG_API const char *ag_runner_message(const ag_runner *runner);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,87 @@
+/* A program's operations recorded on a tape. */
+#include "program_impl.h"
+
+typedef struct ag_replay {
+    ag_tape *t;
+    const ag_program *p;
+    ag_var *value; /* of each instruction; constants that are scalars stay plain numbers */
+} ag_replay;
+
+static ag_var operand_of(const ag_replay *r, ag_ref x) {
+    const ag_program *p = r->p;
+    ag_var v = r->value[x.value];
+    bool scalar = ag_code_at(p, x.value)->view & WHERE_ELEMENT;
+    if (x.where & WHERE_ELEMENT) return scalar ? v : ag_at(v, (int64_t)(x.where & ~WHERE_ELEMENT));
+    const ag_pview *w = ag_pview_at(p, x.where);
+    ag_shape shape = ag_view_shape(&w->view);
+    if (scalar) return ag_expand_to(r->t, v, shape);
+    if (x.where == ag_code_at(p, x.value)->view) return v;
+    return ag_view_of(v, w->offset, shape, w->view.stride);
+}
+
+static ag_var constant_of(const ag_replay *r, const ag_code *c) {
+    const double *data = ag_pconstant_at(r->p, c->extra);
+    if (c->view & WHERE_ELEMENT) return ag_num(*data);
+    return ag_constant_tensor(r->t, data, ag_where_shape(r->p, c->view));
+}
+
+static ag_var replay_call(const ag_replay *r, const ag_code *c) {
+    const ag_pcall *call = ag_pcall_at(r->p, c->extra);
+    ag_var few[8], *in = call->n <= 8 ? few : ag_scratch(r->t, call->n * sizeof *in);
+    if (!in) return ag_inert(r->t);
+    for (uint32_t k = 0; k < call->n; k++) {
+        in[k] = operand_of(r, *ag_ref_at(r->p, c->in + k));
+        if (!in[k].tape) in[k] = ag_constant(r->t, ag_num_value_(in[k]));
+    }
+    ag_var y = ag_apply(call->operation, in, (int)call->n, ag_pparams_at(r->p, call->params), call->params_size);
+    if (in != few) ag_scratch_free(r->t, in);
+    return y;
+}
+
+static ag_var replay_code(const ag_replay *r, const ag_code *c, const ag_var *xs) {
+    if (c->op == CODE_INPUT) return ag_contiguous(xs[c->extra]);
+    if (c->op == CODE_CONSTANT) return constant_of(r, c);
+    if (c->op == CODE_CALL) return replay_call(r, c);
+    ag_var in[3] = {ag_num(0), ag_num(0), ag_num(0)};
+    int n = ag_op_table[c->op].arity;
+    for (int k = 0; k < n; k++) in[k] = operand_of(r, *ag_ref_at(r->p, c->in + (uint32_t)k));
+    ag_opcode op = (ag_opcode)c->op;
+    return n == 1 ? ag_apply1_(op, in[0]) : n == 2 ? ag_apply2_(op, in[0], in[1]) : ag_apply3_(op, in[0], in[1], in[2]);
+}
+
+/* The xs as vars of the tape, of the shapes that the program takes. */
+static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *own) {
+    if (p->status != AG_OK) ag_fail(t, p->status, "call: %s", p->message);
+    else if (p->type != ag_tape_type(t)) ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
+    for (int k = 0; k < ag_program_inputs(p) && t->status == AG_OK; k++) {
+        ag_port port = ag_program_input(p, k);
+        own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
+        if (!ag_usable_on(t, own[k], "call")) return false;
+        ag_shape shape = ag_shape_of(own[k]);
+        bool fits = shape.rank == port.shape.rank;
+        for (int i = 0; i < shape.rank && fits; i++) fits = shape.dim[i] == port.shape.dim[i];
+        if (!fits)
+            ag_fail(t, AG_ERR_SHAPE, "call: input %s takes shape %s, not %s", port.name, ag_show_shape(port.shape).text,
+                    ag_show_shape(shape).text);
+    }
+    return t->status == AG_OK;
+}
+
+void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
+    int ny = ag_program_outputs(p);
+    for (int k = 0; k < ny; k++) ys[k] = ag_inert(t);
+    if (!t || !p || t->status != AG_OK) return;
+    size_t n = p->codes.count, nx = p->inputs.count;
+    ag_var *space = ag_scratch(t, (n + nx) * sizeof *space + 1);
+    if (!space) return;
+    ag_replay r = {t, p, space + nx};
+    if (check_inputs(t, p, xs, space)) {
+        for (size_t i = 0; i < n && t->status == AG_OK; i++) r.value[i] = replay_code(&r, ag_code_at(p, i), space);
+        for (int k = 0; k < ny && t->status == AG_OK; k++) {
+            ys[k] = operand_of(&r, ag_poutput_at(p, (uint64_t)k)->ref);
+            if (!ys[k].tape) ys[k] = ag_constant(t, ag_num_value_(ys[k]));
+        }
+    }
+    for (int k = 0; k < ny && t->status != AG_OK; k++) ys[k] = ag_inert(t);
+    ag_scratch_free(t, space);
+}

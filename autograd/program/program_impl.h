@@ -1,0 +1,150 @@
+/* A program: instructions in the order of computation, one value each.
+ *
+ * The number of a value is that of its instruction. An operand is a value seen through a view: a shape with strides and
+ * an offset, or one element. So an element of a tensor is a scalar operand, and transposing, slicing and broadcasting are
+ * no instructions, as on tapes.
+ *
+ * A scalar instruction of two operands takes 32 bytes: programs of a hundred million operations are meant to fit. */
+#ifndef AG_PROGRAM_IMPL_H
+#define AG_PROGRAM_IMPL_H
+
+#include "../tape/tape_impl.h"
+
+#include <stdatomic.h>
+
+/* Instructions beside those of the table of elementwise operations. */
+enum {
+    CODE_INPUT = AG_OPCODES, /* extra: its number */
+    CODE_CONSTANT,           /* extra: where its elements are in `constants` */
+    CODE_CALL,               /* an ag_operation; extra: its ag_pcall */
+    CODE_COUNT
+};
+
+/* Where an operand looks in its value: one element, or a view. */
+#define WHERE_ELEMENT 0x80000000u
+#define MOST_ELEMENTS ((int64_t)WHERE_ELEMENT)
+
+typedef struct ag_ref {
+    uint32_t value;
+    uint32_t where; /* WHERE_ELEMENT | its offset, or the number of an ag_pview */
+} ag_ref;
+
+typedef struct ag_pview {
+    ag_view view; /* strides; lo and hi count from the offset */
+    int64_t offset;
+} ag_pview;
+
+typedef struct ag_code {
+    uint32_t op;
+    uint32_t view; /* shape of the value: WHERE_ELEMENT for a scalar, or an ag_pview, contiguous from 0 */
+    uint32_t in;   /* its first operand in `refs` */
+    uint32_t extra;
+} ag_code;
+
+typedef struct ag_pcall {
+    const ag_operation *operation;
+    uint32_t n;
+    uint32_t params_size;
+    uint64_t params; /* offset in `params` */
+    uint64_t saved_size;
+} ag_pcall;
+
+typedef struct ag_pport {
+    uint32_t name; /* offset in `names` */
+    ag_ref ref;    /* of an input: its value, whole */
+} ag_pport;
+
+typedef struct ag_view_entry ag_view_entry;
+
+/* An array that grows; `count` elements are in use. */
+typedef struct ag_list {
+    ag_range range;
+    uint64_t count;
+} ag_list;
+
+struct ag_program {
+    ag_memory memory;
+    atomic_int references;
+    ag_type type;
+    ag_status status;
+    ag_list codes, refs, calls, params, constants, views, inputs, outputs, names;
+    ag_view_entry *interned;
+    char message[640];
+};
+
+/* ---- program.c ---- */
+ag_program *ag_program_new(ag_type type, const ag_memory *memory);
+ag_program *ag_program_keep(const ag_program *p); /* another reference */
+void ag_program_fail(ag_program *p, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
+/* Room for n more elements of a list; NULL and an error if there is none. They are counted at once. */
+void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n);
+uint32_t ag_program_view(ag_program *p, int rank, const int64_t *dim, const int64_t *stride, int64_t offset);
+uint32_t ag_program_shape(ag_program *p, ag_shape shape); /* WHERE_ELEMENT, or the row-major view at offset 0 */
+bool ag_program_add_port(ag_program *p, ag_list *ports, const char *name, const char *letter, ag_ref ref);
+
+#define AG_LIST_(type, name, list)                                                                                     \
+    static inline type *ag_##name(const ag_program *p, uint64_t i) { return (type *)(void *)p->list.range.base + i; }
+AG_LIST_(ag_code, code_at, codes)
+AG_LIST_(ag_ref, ref_at, refs)
+AG_LIST_(ag_pcall, pcall_at, calls)
+AG_LIST_(char, pparams_at, params)
+AG_LIST_(double, pconstant_at, constants)
+AG_LIST_(ag_pport, pinput_at, inputs)
+AG_LIST_(ag_pport, poutput_at, outputs)
+AG_LIST_(char, name_at, names)
+#undef AG_LIST_
+static inline const ag_pview *ag_pview_at(const ag_program *p, uint32_t i) {
+    return ((const ag_pview *const *)(void *)p->views.range.base)[i];
+}
+static inline int64_t ag_where_count(const ag_program *p, uint32_t where) {
+    return where & WHERE_ELEMENT ? 1 : ag_pview_at(p, where)->view.count;
+}
+static inline int64_t ag_where_offset(const ag_program *p, uint32_t where) {
+    return where & WHERE_ELEMENT ? (int64_t)(where & ~WHERE_ELEMENT) : ag_pview_at(p, where)->offset;
+}
+static inline ag_shape ag_where_shape(const ag_program *p, uint32_t where) {
+    return where & WHERE_ELEMENT ? (ag_shape){.rank = 0} : ag_view_shape(&ag_pview_at(p, where)->view);
+}
+static inline uint32_t ag_operand_count(const ag_program *p, const ag_code *c) {
+    if (c->op < AG_OPCODES) return (uint32_t)ag_op_table[c->op].arity;
+    return c->op == CODE_CALL ? ag_pcall_at(p, c->extra)->n : 0;
+}
+static inline int64_t ag_value_count(const ag_program *p, uint32_t value) {
+    return ag_where_count(p, ag_code_at(p, value)->view);
+}
+
+/* ---- build.c ---- */
+
+/* A program while it is built. Nothing that is emitted is emitted twice. */
+typedef struct ag_builder {
+    ag_program *p;
+    uint32_t *table; /* open addressing: values by their hash; UINT32_MAX is free */
+    uint64_t size, used;
+} ag_builder;
+
+bool ag_builder_open(ag_builder *b, ag_type type, const ag_memory *memory);
+/* The finished program without what no output needs; the builder is closed. */
+ag_program *ag_builder_close(ag_builder *b);
+ag_ref ag_emit_input(ag_builder *b, const char *name, ag_shape shape);
+/* Elements of the program's type, row-major. Equal ones are kept once. */
+ag_ref ag_emit_constant(ag_builder *b, ag_shape shape, const void *data);
+ag_ref ag_emit_number(ag_builder *b, double number, ag_shape shape);
+/* An elementwise operation whose operands broadcast to shape. */
+ag_ref ag_emit(ag_builder *b, uint32_t op, const ag_ref *in, ag_shape shape);
+ag_ref ag_emit_call(ag_builder *b, const ag_pcall *call, const void *params, const ag_ref *in, ag_shape shape);
+/* Whether all elements that a ref sees are one. */
+bool ag_ref_is_uniform(const ag_program *p, ag_ref r);
+/* Whether it sees a row-major block of its value. */
+bool ag_ref_is_block(const ag_program *p, ag_ref r);
+/* The constant that a ref sees, if it is one and the same number everywhere. */
+bool ag_ref_number(const ag_program *p, ag_ref r, double *number);
+
+/* ---- simplify.c ---- */
+/* A ref that equals the operation exactly, for every input; false if there is none. */
+bool ag_simplify(ag_builder *b, uint32_t op, ag_ref *in, ag_shape shape, ag_ref *out);
+
+/* ---- freeze.c ---- */
+ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
+                         const char *const *y_names, int ny);
+
+#endif

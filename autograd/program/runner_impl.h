@@ -1,0 +1,60 @@
+/* A planned program: where every value is, and what is done in which order. */
+#ifndef AG_RUNNER_IMPL_H
+#define AG_RUNNER_IMPL_H
+
+#include "program_impl.h"
+
+/* A place: an element of a space. Spaces are the work array, each input and each output. */
+enum { SPACE_WORK, SPACE_INPUTS };
+typedef struct ag_spot {
+    uint32_t space; /* SPACE_INPUTS + k: input k; SPACE_INPUTS + number of inputs + k: output k */
+    int64_t offset;
+} ag_spot;
+
+typedef enum ag_step_kind {
+    STEP_STRAIGHT,    /* `count` instructions of straight-line code from `first` on */
+    STEP_ELEMENTWISE, /* operands: the result first, then those of operation `code` */
+    STEP_CALL,        /* the same, of call number `code` */
+    STEP_COPY         /* the result, and what is copied there */
+} ag_step_kind;
+
+typedef struct ag_pstep {
+    ag_step_kind kind;
+    uint32_t code, first, count;
+    int64_t saved; /* STEP_CALL: where in the work array its saved bytes go */
+} ag_pstep;
+
+typedef struct ag_poperand {
+    ag_spot spot;
+    const ag_view *view;
+} ag_poperand;
+
+struct ag_runner {
+    const ag_program *p;
+    ag_memory memory;
+    ag_status status; /* of the plan; a run has its own in the tape's */
+    ag_tape *tape;    /* where operations report errors and find scratch memory */
+    const ag_kernels *kernels;
+    ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_list views;                     /* of copies: ag_view *, each its own block */
+    ag_array *arrays;                  /* room for the longest step */
+    uint32_t longest;
+    char *work;    /* aligned, in `block` */
+    void *block;
+    size_t block_size;
+    int64_t work_count;
+    char **base;      /* of each space, for the current run */
+    char **spare;     /* of each output that the caller does not want, once it was needed */
+    uint8_t *loaded;  /* of each input, whether it is copied to the work array */
+    int64_t *load_at; /* and where */
+    char message[640];
+};
+
+/* Fills in straight, steps, operands, work_count, loaded, load_at. False after an error. */
+bool ag_plan(ag_runner *r);
+void ag_runner_fail(ag_runner *r, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
+/* The work array, of zeros. False, without an error, if there is no memory. */
+bool ag_runner_work(ag_runner *r, int64_t count);
+void *ag_runner_add(ag_runner *r, ag_list *list, size_t size, uint64_t n);
+
+#endif
