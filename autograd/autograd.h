@@ -544,6 +544,18 @@ typedef struct ag_rule {
     size_t params_size;
 } ag_rule;
 
+/* Operands and result element by element, row-major. */
+typedef struct ag_elements {
+    ag_tape *tape;
+    int n;
+    const ag_shape *shapes;  /* of the operands */
+    const ag_var *const *in; /* scalars or numbers */
+    ag_shape shape;          /* of the result */
+    ag_var *out;             /* to be set */
+    const void *params;
+    size_t params_size;
+} ag_elements;
+
 /* An operation, built in or the user's own. It must outlive the tapes that use it.
  * A function that fails calls ag_fail and returns false. */
 typedef struct ag_operation {
@@ -560,6 +572,8 @@ typedef struct ag_operation {
     /* Optional. The contribution to each wanted operand of an adjoint w of the result, recorded, in the operand's shape.
      * Without it ag_gradient uses `adjoint` and cannot be differentiated further. */
     void (*record)(const ag_rule *rule, ag_var w, ag_var *contributions);
+    /* Optional. The result's elements, recorded as scalar operations: how the operation runs over lanes. */
+    void (*scalars)(const ag_elements *elements);
     /* Takes operands with any strides (negative, 0) as they are. Without it they are contiguous, copied if need be. */
     bool strided;
     /* `adjoint` heeds call->fresh. Without it adjoints that are not set yet are set to 0 first. */

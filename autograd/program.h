@@ -99,6 +99,22 @@ AG_API ag_status ag_run(ag_runner *runner, const double *const *xs, double *cons
 AG_API ag_status ag_run_f32(ag_runner *runner, const float *const *xs, float *const *ys);
 AG_API const char *ag_runner_message(const ag_runner *runner);
 
+/* An input or output of many runs, one for each row. */
+typedef enum ag_along {
+    AG_EACH,  /* rows of `data`, one after the other */
+    AG_SHARED /* one for all rows: an input that they all read, an output that is the sum over them */
+} ag_along;
+typedef struct ag_column {
+    void *data; /* of the program's type; inputs are not written; an output may be NULL */
+    ag_along along;
+    const int64_t *index; /* AG_EACH, or NULL: row i is row index[i] of data; an output is added there */
+} ag_column;
+
+/* Runs the program once for each of `rows` rows, many rows at a time in the lanes of vector registers; the program's
+ * operations are taken apart into scalar ones, so it should be small: thousands of numbers, not millions. An operation that
+ * has no scalar form (linear algebra by LAPACK) is an error. Sums are made in an order that depends on nothing but `rows`. */
+AG_API ag_status ag_run_rows(ag_runner *runner, int64_t rows, const ag_column *xs, const ag_column *ys);
+
 #ifdef __cplusplus
 }
 #endif

@@ -95,6 +95,28 @@ static void assemble_record(const ag_rule *rule, ag_var w, ag_var *contributions
     }
 }
 
+/* Adds element `index` of a part along the axes from `axis` on. */
+static int64_t place_scalars(const ag_elements *e, int k, const ag_placement *where, int axis, int64_t from, int64_t to) {
+    const ag_shape *s = &e->shapes[k];
+    if (axis < s->rank) {
+        for (int64_t i = 0; i < s->dim[axis]; i++)
+            from = place_scalars(e, k, where, axis + 1, from, to + i * where->stride[axis]);
+        return from;
+    }
+    ag_var x = e->in[k][from];
+    e->out[to] = ag_is_zero(e->out[to]) ? x : ag_add(e->out[to], x);
+    return from + 1;
+}
+
+static void assemble_scalars(const ag_elements *e) {
+    int64_t count = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    for (int64_t i = 0; i < count; i++) e->out[i] = ag_num(0);
+    for (int k = 0; k < e->n; k++) {
+        const ag_placement *where = placements(e->params) + k;
+        place_scalars(e, k, where, 0, 0, where->offset);
+    }
+}
+
 static const ag_operation assemble_operation = {
     .name = "assemble",
     .shape = assemble_shape,
@@ -102,6 +124,7 @@ static const ag_operation assemble_operation = {
     .adjoint = assemble_adjoint,
     .tangent = assemble_tangent,
     .record = assemble_record,
+    .scalars = assemble_scalars,
     .strided = true,
 };
 
@@ -397,6 +420,15 @@ static void triangle_record(const ag_rule *rule, ag_var w, ag_var *contributions
     contributions[0] = triangle_again(rule, w);
 }
 
+static void triangle_scalars(const ag_elements *e) {
+    int64_t rows = e->shape.dim[e->shape.rank - 2], columns = e->shape.dim[e->shape.rank - 1], first, last;
+    int64_t count = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    for (int64_t i = 0; i < count; i++) {
+        kept_columns(e->params, i / columns % rows, columns, &first, &last);
+        e->out[i] = i % columns >= first && i % columns < last ? e->in[0][i] : ag_num(0);
+    }
+}
+
 static const ag_operation tril_operation = {
     .name = "tril",
     .shape = triangle_shape,
@@ -404,6 +436,7 @@ static const ag_operation tril_operation = {
     .adjoint = triangle_adjoint,
     .tangent = triangle_tangent,
     .record = triangle_record,
+    .scalars = triangle_scalars,
 };
 static const ag_operation triu_operation = {
     .name = "triu",
@@ -412,6 +445,7 @@ static const ag_operation triu_operation = {
     .adjoint = triangle_adjoint,
     .tangent = triangle_tangent,
     .record = triangle_record,
+    .scalars = triangle_scalars,
 };
 
 static ag_var apply_triangle(ag_var x, int64_t k, bool upper) {

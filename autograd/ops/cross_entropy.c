@@ -122,6 +122,28 @@ static void labels_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
     contributions[0] = ag_chain(ag_unsqueeze(ag_chain(w, factor), -1), partials);
 }
 
+/* log softmax(logits), of rows. NULL after an error. */
+static ag_var *logs_of(const ag_elements *e) {
+    ag_shape shape = e->shapes[0];
+    int64_t count = ag_count_dims(shape.dim, 0, shape.rank);
+    ag_reduction over = {1u << (shape.rank - 1), true};
+    ag_elements logs = *e;
+    logs.out = ag_scratch(e->tape, (size_t)count * sizeof *logs.out + 1);
+    if (!logs.out) return NULL;
+    logs.shape = shape;
+    logs.params = &over;
+    ag_log_softmax_scalars(&logs);
+    return logs.out;
+}
+
+static void labels_scalars(const ag_elements *e) {
+    const int64_t *labels = e->params;
+    int64_t classes = e->shapes[0].dim[e->shapes[0].rank - 1], rows = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    ag_var *logs = logs_of(e);
+    for (int64_t i = 0; logs && i < rows; i++) e->out[i] = ag_neg(logs[i * classes + labels[i]]);
+    ag_scratch_free(e->tape, logs);
+}
+
 static const ag_operation labels_operation = {
     .name = "cross_entropy",
     .shape = labels_shape,
@@ -129,6 +151,7 @@ static const ag_operation labels_operation = {
     .adjoint = labels_adjoint,
     .tangent = labels_tangent,
     .record = labels_record,
+    .scalars = labels_scalars,
     .stores = true,
 };
 
@@ -320,6 +343,20 @@ static void soft_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     if (rule->wanted[1]) contributions[1] = ag_chain(minus_w, logs);
 }
 
+static void soft_scalars(const ag_elements *e) {
+    int64_t classes = e->shapes[0].dim[e->shapes[0].rank - 1], rows = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    ag_var *logs = logs_of(e);
+    for (int64_t i = 0; logs && i < rows; i++) {
+        ag_var sum = ag_num(0);
+        for (int64_t j = 0; j < classes; j++) {
+            ag_var term = ag_chain(e->in[1][i * classes + j], logs[i * classes + j]);
+            sum = j ? ag_add(sum, term) : term;
+        }
+        e->out[i] = ag_neg(sum);
+    }
+    ag_scratch_free(e->tape, logs);
+}
+
 static const ag_operation soft_operation = {
     .name = "cross_entropy_soft",
     .shape = soft_shape,
@@ -327,6 +364,7 @@ static const ag_operation soft_operation = {
     .adjoint = soft_adjoint,
     .tangent = soft_tangent,
     .record = soft_record,
+    .scalars = soft_scalars,
 };
 
 ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities) {

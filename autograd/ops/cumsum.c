@@ -78,6 +78,20 @@ static bool cumsum_adjoint(const ag_call *call) {
 static ag_var cumsum_tangent(const ag_rule *rule, const ag_var *tangents);
 static void cumsum_record(const ag_rule *rule, ag_var w, ag_var *contributions);
 
+static void cumsum_scalars(const ag_elements *e) {
+    const cumulation *p = e->params;
+    const int64_t *dim = e->shape.dim;
+    int64_t outer = ag_count_dims(dim, 0, p->axis), count = dim[p->axis];
+    int64_t inner = ag_count_dims(dim, p->axis + 1, e->shape.rank);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t j = 0; j < inner; j++)
+            for (int64_t i = 0; i < count; i++) {
+                int64_t at = (o * count + (p->backwards ? count - 1 - i : i)) * inner + j;
+                int64_t before = p->backwards ? at + inner : at - inner;
+                e->out[at] = i ? ag_add(e->out[before], e->in[0][at]) : e->in[0][at];
+            }
+}
+
 static const ag_operation cumsum_operation = {
     .name = "cumsum",
     .shape = cumsum_shape,
@@ -85,6 +99,7 @@ static const ag_operation cumsum_operation = {
     .adjoint = cumsum_adjoint,
     .tangent = cumsum_tangent,
     .record = cumsum_record,
+    .scalars = cumsum_scalars,
     .stores = true,
 };
 

@@ -117,6 +117,25 @@ static ag_var scatter_tangent(const ag_rule *rule, const ag_var *tangents);
 static void gather_record(const ag_rule *rule, ag_var w, ag_var *contributions);
 static void scatter_record(const ag_rule *rule, ag_var w, ag_var *contributions);
 
+/* Element (o, i, j) of what is picked is (o, index[i], j) of the whole. */
+static void pick_scalars(const ag_elements *e, bool back) {
+    const picking *p = e->params;
+    const int64_t *dim = e->shapes[0].dim, *index = indices_of(p);
+    int64_t outer = ag_count_dims(dim, 0, (int)p->axis), inner = ag_count_dims(dim, (int)p->axis + 1, e->shapes[0].rank);
+    for (int64_t n = back ? outer * p->length * inner : 0; n-- > 0;) e->out[n] = ag_num(0);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < p->n; i++)
+            for (int64_t j = 0; j < inner; j++) {
+                int64_t picked = (o * p->n + i) * inner + j, whole = (o * p->length + index[i]) * inner + j;
+                if (!back) e->out[picked] = e->in[0][whole];
+                else if (ag_is_zero(e->out[whole])) e->out[whole] = e->in[0][picked];
+                else e->out[whole] = ag_add(e->out[whole], e->in[0][picked]);
+            }
+}
+
+static void gather_scalars(const ag_elements *e) { pick_scalars(e, false); }
+static void scatter_scalars(const ag_elements *e) { pick_scalars(e, true); }
+
 static const ag_operation gather_operation = {
     .name = "gather",
     .shape = gather_shape,
@@ -124,6 +143,7 @@ static const ag_operation gather_operation = {
     .adjoint = gather_adjoint,
     .tangent = gather_tangent,
     .record = gather_record,
+    .scalars = gather_scalars,
 };
 static const ag_operation scatter_operation = {
     .name = "scatter_add",
@@ -132,6 +152,7 @@ static const ag_operation scatter_operation = {
     .adjoint = scatter_adjoint,
     .tangent = scatter_tangent,
     .record = scatter_record,
+    .scalars = scatter_scalars,
     .stores = true,
 };
 

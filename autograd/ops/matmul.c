@@ -276,6 +276,41 @@ static ag_var matmul_tangent(const ag_rule *rule, const ag_var *tangents) {
     return a ? ag_add(ag_matmul(tangents[0], rule->in[1]), r) : r;
 }
 
+/* The loops of the plan over elements instead of numbers: every index along a loop moves each operand by its step. */
+static void product_elements(const ag_elements *e, const product *p, int t, const int64_t at[3]) {
+    const loop *l = p->letter;
+    if (t < p->batches) {
+        const loop *s = &p->batch[t];
+        for (int64_t i = 0; i < s->size; i++)
+            product_elements(e, p, t + 1,
+                             (const int64_t[]){at[0] + i * s->step[0], at[1] + i * s->step[1], at[2] + i * s->step[2]});
+        return;
+    }
+    for (int64_t i = 0; i < l[ROWS].size; i++) {
+        for (int64_t j = 0; j < l[COLUMNS].size; j++) {
+            const ag_var *a = e->in[0] + at[0] + i * l[ROWS].step[0], *b = e->in[1] + at[1] + j * l[COLUMNS].step[1];
+            ag_var sum = ag_num(0);
+            for (int64_t k = 0; k < l[INNER].size; k++) {
+                ag_var term = ag_mul(a[k * l[INNER].step[0]], b[k * l[INNER].step[1]]);
+                sum = k ? ag_add(sum, term) : term;
+            }
+            e->out[at[2] + i * l[ROWS].step[2] + j * l[COLUMNS].step[2]] = sum;
+        }
+    }
+}
+
+static void matmul_scalars(const ag_elements *e) {
+    ag_view v[2] = {{0}};
+    for (int k = 0; k < 2; k++) {
+        v[k].rank = e->shapes[k].rank;
+        memcpy(v[k].dim, e->shapes[k].dim, sizeof v[k].dim);
+        ag_row_major(v[k].rank, v[k].dim, v[k].stride);
+    }
+    product p;
+    plan(&p, &v[0], &v[1]);
+    if (!is_empty(&p)) product_elements(e, &p, 0, (const int64_t[]){0, 0, 0});
+}
+
 static const ag_operation matmul = {
     .name = "matmul",
     .shape = matmul_shape,
@@ -283,6 +318,7 @@ static const ag_operation matmul = {
     .adjoint = matmul_adjoint,
     .tangent = matmul_tangent,
     .record = matmul_record,
+    .scalars = matmul_scalars,
     .strided = true,
     .stores = true,
 };

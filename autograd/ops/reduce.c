@@ -112,6 +112,33 @@ ag_var ag_reduce_align(ag_var w, ag_shape operand, const ag_reduction *p) {
     return p->keep ? w : ag_reshape(w, reduced_shape(operand, p->mask, true));
 }
 
+/* ---- elements ---- */
+
+int64_t ag_reduce_target(const ag_elements *e, int64_t i) {
+    const ag_reduction *p = e->params;
+    const ag_shape *s = &e->shapes[0];
+    int64_t target = 0, step = 1;
+    for (int a = s->rank - 1; a >= 0; a--) {
+        int64_t at = i % s->dim[a];
+        i /= s->dim[a];
+        if (p->mask & 1u << a) continue;
+        target += at * step;
+        step *= s->dim[a];
+    }
+    return target;
+}
+
+void ag_reduce_scalars(const ag_elements *e, ag_opcode op, double empty) {
+    int64_t count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
+    int64_t results = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    for (int64_t j = 0; j < results; j++) e->out[j] = ag_inert(NULL); /* not begun */
+    for (int64_t i = 0; i < count; i++) {
+        ag_var *to = &e->out[ag_reduce_target(e, i)], x = e->in[0][i];
+        *to = to->tape == ag_inert(NULL).tape ? x : ag_apply2_(op, *to, x);
+    }
+    for (int64_t j = 0; j < results && count == 0; j++) e->out[j] = ag_num(empty);
+}
+
 /* ---- blocks ---- */
 
 static int64_t copies_of(const ag_block *b) {
@@ -313,6 +340,8 @@ static void sum_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     contributions[0] = ag_expand(ag_reduce_align(w, shape, rule->params), shape);
 }
 
+static void sum_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_ADD, 0); }
+
 static const ag_operation sum_operation = {
     .name = "sum",
     .shape = ag_reduce_shape,
@@ -320,6 +349,7 @@ static const ag_operation sum_operation = {
     .adjoint = sum_adjoint,
     .tangent = sum_tangent,
     .record = sum_record,
+    .scalars = sum_scalars,
     .strided = true,
     .stores = true,
 };

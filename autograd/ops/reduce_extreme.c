@@ -76,6 +76,9 @@ static void extreme_record(const ag_rule *rule, ag_var w, ag_var *contributions)
     contributions[0] = ag_chain(share, equal);
 }
 
+static void max_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MAX, -HUGE_VAL); }
+static void min_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MIN, HUGE_VAL); }
+
 static const ag_operation max_operation = {
     .name = "max",
     .shape = max_shape,
@@ -83,6 +86,7 @@ static const ag_operation max_operation = {
     .adjoint = extreme_adjoint,
     .tangent = extreme_tangent,
     .record = extreme_record,
+    .scalars = max_scalars,
 };
 static const ag_operation min_operation = {
     .name = "min",
@@ -91,6 +95,7 @@ static const ag_operation min_operation = {
     .adjoint = extreme_adjoint,
     .tangent = extreme_tangent,
     .record = extreme_record,
+    .scalars = min_scalars,
 };
 
 ag_var ag_max_over(ag_var x, ag_axes axes, bool keep) {
@@ -129,11 +134,41 @@ static bool argmax_adjoint(const ag_call *call) {
     return true;
 }
 
+static ag_var argmax_tangent(const ag_rule *rule, const ag_var *tangents) {
+    (void)rule, (void)tangents;
+    return ag_num(0);
+}
+
+static void argmax_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    (void)rule, (void)w, (void)contributions;
+}
+
+/* The best so far and its position; nothing is better than a NaN. */
+static void argmax_scalars(const ag_elements *e) {
+    int64_t count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
+    int64_t results = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    ag_var *best = ag_scratch(e->tape, (size_t)results * (sizeof *best + sizeof(int64_t)) + 1);
+    if (!best) return;
+    int64_t *seen = (int64_t *)(void *)(best + results);
+    for (int64_t j = 0; j < results; j++) seen[j] = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t j = ag_reduce_target(e, i), position = seen[j]++;
+        ag_var x = e->in[0][i];
+        ag_var better = position ? ag_select(ag_le(x, best[j]), 0.0, ag_eq(best[j], best[j])) : ag_num(1);
+        e->out[j] = position ? ag_select(better, (double)position, e->out[j]) : ag_num(0);
+        best[j] = position ? ag_select(better, x, best[j]) : x;
+    }
+    ag_scratch_free(e->tape, best);
+}
+
 static const ag_operation argmax_operation = {
     .name = "argmax",
     .shape = argmax_shape,
     .forward = argmax_forward,
     .adjoint = argmax_adjoint,
+    .tangent = argmax_tangent,
+    .record = argmax_record,
+    .scalars = argmax_scalars,
 };
 
 ag_var ag_argmax(ag_var x, int axis) {

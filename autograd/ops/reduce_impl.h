@@ -55,6 +55,21 @@ typedef struct ag_block {
     int64_t x, y;          /* the first element in the operand, the first result */
 } ag_block;
 
+/* The element of the result that element i of the operand goes to. */
+int64_t ag_reduce_target(const ag_elements *e, int64_t i);
+/* Folds the elements of each result by an operation; `empty` is what nothing gives. */
+void ag_reduce_scalars(const ag_elements *e, ag_opcode op, double empty);
+
+/* Of each row (the elements that go to one result): its greatest element m, a finite shift for exponentials (m, or 0 if m
+ * is infinite or NaN), the exponentials exp(x - shift) and their sum. Where m is +inf the exponentials are 1 for the
+ * elements that are, 0 for the others. */
+typedef struct ag_exps {
+    ag_var *most, *shift, *sum, *exps;
+    int64_t rows, count;
+} ag_exps;
+bool ag_exps_open(const ag_elements *e, ag_exps *x); /* false, with the tape in error, if there is no memory */
+void ag_exps_close(const ag_elements *e, ag_exps *x);
+
 /* What blocks are made for. */
 enum {
     AG_FORWARD = 0,

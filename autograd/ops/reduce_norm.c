@@ -104,6 +104,8 @@ static void norm_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     contributions[0] = ag_chain(aligned, directions(rule));
 }
 
+static void norm_scalars(const ag_elements *e);
+
 static const ag_operation norm_operation = {
     .name = "norm",
     .shape = ag_reduce_shape,
@@ -111,6 +113,7 @@ static const ag_operation norm_operation = {
     .adjoint = norm_adjoint,
     .tangent = norm_tangent,
     .record = norm_record,
+    .scalars = norm_scalars,
 };
 
 ag_var ag_norm_over(ag_var x, ag_axes axes, bool keep) {
@@ -213,6 +216,67 @@ static bool logsumexp_adjoint(const ag_call *call) {
     return ag_reduce_blocks(call, AG_ADJOINT, logsumexp_adjoint_block);
 }
 
+bool ag_exps_open(const ag_elements *e, ag_exps *x) {
+    x->count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
+    x->rows = 0;
+    for (int64_t i = 0; i < x->count; i++)
+        if (ag_reduce_target(e, i) >= x->rows) x->rows = ag_reduce_target(e, i) + 1;
+    x->most = ag_scratch(e->tape, (size_t)(3 * x->rows + x->count) * sizeof *x->most + 1);
+    if (!x->most) return false;
+    x->shift = x->most + x->rows;
+    x->sum = x->shift + x->rows;
+    x->exps = x->sum + x->rows;
+    ag_elements most = *e;
+    most.out = x->most;
+    most.shape = AG_SHAPE(x->rows);
+    ag_reduce_scalars(&most, AG_MAX, -HUGE_VAL);
+    for (int64_t j = 0; j < x->rows; j++) {
+        x->shift[j] = ag_select(ag_eq(ag_sub(x->most[j], x->most[j]), 0.0), x->most[j], 0.0);
+        x->sum[j] = ag_num(0);
+    }
+    for (int64_t i = 0; i < x->count; i++) {
+        int64_t j = ag_reduce_target(e, i);
+        ag_var infinite = ag_eq(e->in[0][i], HUGE_VAL);
+        x->exps[i] = ag_select(ag_eq(x->most[j], HUGE_VAL), infinite, ag_exp(ag_sub(e->in[0][i], x->shift[j])));
+        x->sum[j] = ag_is_zero(x->sum[j]) ? x->exps[i] : ag_add(x->sum[j], x->exps[i]);
+    }
+    return true;
+}
+
+void ag_exps_close(const ag_elements *e, ag_exps *x) { ag_scratch_free(e->tape, x->most); }
+
+static void logsumexp_scalars(const ag_elements *e) {
+    ag_exps x;
+    int64_t results = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    for (int64_t j = 0; j < results; j++) e->out[j] = ag_num(-HUGE_VAL);
+    if (!ag_exps_open(e, &x)) return;
+    for (int64_t j = 0; j < x.rows; j++)
+        e->out[j] = ag_select(ag_eq(x.most[j], HUGE_VAL), x.most[j], ag_add(x.shift[j], ag_log(x.sum[j])));
+    ag_exps_close(e, &x);
+}
+
+static void norm_scalars(const ag_elements *e) {
+    int64_t count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
+    int64_t results = ag_count_dims(e->shape.dim, 0, e->shape.rank);
+    ag_var *sum = ag_scratch(e->tape, (size_t)(2 * results) * sizeof *sum + 1);
+    if (!sum) return;
+    ag_var *scale = sum + results; /* the greatest magnitude, 1 if that is 0 or infinite */
+    for (int64_t j = 0; j < results; j++) sum[j] = scale[j] = ag_num(0);
+    for (int64_t i = 0; i < count; i++) {
+        ag_var *to = &scale[ag_reduce_target(e, i)], magnitude = ag_abs(e->in[0][i]);
+        *to = ag_is_zero(*to) ? magnitude : ag_max(*to, magnitude);
+    }
+    for (int64_t j = 0; j < results; j++)
+        scale[j] = ag_select(ag_gt(scale[j], 0.0), ag_select(ag_lt(scale[j], HUGE_VAL), scale[j], 1.0), 1.0);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t j = ag_reduce_target(e, i);
+        ag_var term = ag_square(ag_div(e->in[0][i], scale[j]));
+        sum[j] = ag_is_zero(sum[j]) ? term : ag_add(sum[j], term);
+    }
+    for (int64_t j = 0; j < results; j++) e->out[j] = ag_mul(scale[j], ag_sqrt(sum[j]));
+    ag_scratch_free(e->tape, sum);
+}
+
 /* ---- the shares, recorded: an operation p = exp(x - r) of elements and results, as if those were independent ---- */
 
 static bool shares_shape(ag_call *call) {
@@ -272,6 +336,24 @@ static void shares_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
     if (rule->wanted[1]) contributions[1] = ag_neg(ag_reduce_sum(contributions[0], rule->params));
 }
 
+static void shares_scalars(const ag_elements *e) {
+    int64_t count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
+    int64_t results = ag_count_dims(e->shapes[1].dim, 0, e->shapes[1].rank);
+    ag_var *infinite = ag_scratch(e->tape, (size_t)results * sizeof *infinite + 1);
+    if (!infinite) return;
+    for (int64_t j = 0; j < results; j++) infinite[j] = ag_num(0);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t j = ag_reduce_target(e, i);
+        infinite[j] = ag_add(infinite[j], ag_eq(e->in[0][i], HUGE_VAL));
+    }
+    for (int64_t i = 0; i < count; i++) {
+        int64_t j = ag_reduce_target(e, i);
+        ag_var x = e->in[0][i], r = e->in[1][j], shift = ag_select(ag_eq(r, -HUGE_VAL), 0.0, r);
+        e->out[i] = ag_select(ag_eq(r, HUGE_VAL), ag_div(ag_eq(x, HUGE_VAL), infinite[j]), ag_exp(ag_sub(x, shift)));
+    }
+    ag_scratch_free(e->tape, infinite);
+}
+
 static const ag_operation shares_operation = {
     .name = "shares",
     .shape = shares_shape,
@@ -279,6 +361,7 @@ static const ag_operation shares_operation = {
     .adjoint = shares_adjoint,
     .tangent = shares_tangent,
     .record = shares_record,
+    .scalars = shares_scalars,
     .stores = true,
 };
 
@@ -303,6 +386,7 @@ static const ag_operation logsumexp_operation = {
     .adjoint = logsumexp_adjoint,
     .tangent = logsumexp_tangent,
     .record = logsumexp_record,
+    .scalars = logsumexp_scalars,
 };
 
 ag_var ag_logsumexp_over(ag_var x, ag_axes axes, bool keep) {

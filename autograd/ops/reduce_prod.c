@@ -113,6 +113,8 @@ static void prod_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     contributions[0] = ag_chain(aligned, prod_partials(rule));
 }
 
+static void prod_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MUL, 1); }
+
 static const ag_operation prod_operation = {
     .name = "prod",
     .shape = ag_reduce_shape,
@@ -120,6 +122,7 @@ static const ag_operation prod_operation = {
     .adjoint = prod_adjoint,
     .tangent = prod_tangent,
     .record = prod_record,
+    .scalars = prod_scalars,
 };
 
 ag_var ag_prod_over(ag_var x, ag_axes axes, bool keep) {

@@ -331,6 +331,28 @@ static void log_softmax_record(const ag_rule *rule, ag_var w, ag_var *contributi
     contributions[0] = ag_log_softmax_adjoint(rule->out, w, rule->params);
 }
 
+static void softmax_scalars(const ag_elements *e) {
+    ag_exps x;
+    if (!ag_exps_open(e, &x)) return;
+    for (int64_t i = 0; i < x.count; i++) {
+        ag_var sum = x.sum[ag_reduce_target(e, i)];
+        e->out[i] = ag_select(ag_eq(sum, 0.0), 0.0, ag_div(x.exps[i], sum));
+    }
+    ag_exps_close(e, &x);
+}
+
+void ag_log_softmax_scalars(const ag_elements *e) {
+    ag_exps x;
+    if (!ag_exps_open(e, &x)) return;
+    for (int64_t i = 0; i < x.count; i++) {
+        int64_t j = ag_reduce_target(e, i);
+        ag_var log = ag_sub(ag_sub(e->in[0][i], x.shift[j]), ag_log(x.sum[j]));
+        ag_var edge = ag_select(ag_eq(x.most[j], HUGE_VAL), ag_log(ag_div(x.exps[i], x.sum[j])), log);
+        e->out[i] = ag_select(ag_eq(x.most[j], -HUGE_VAL), -HUGE_VAL, edge);
+    }
+    ag_exps_close(e, &x);
+}
+
 static const ag_operation softmax_operation = {
     .name = "softmax",
     .shape = softmax_shape,
@@ -338,6 +360,7 @@ static const ag_operation softmax_operation = {
     .adjoint = softmax_adjoint,
     .tangent = softmax_tangent,
     .record = softmax_record,
+    .scalars = softmax_scalars,
     .stores = true,
 };
 static const ag_operation log_softmax_operation = {
@@ -347,6 +370,7 @@ static const ag_operation log_softmax_operation = {
     .adjoint = log_softmax_adjoint,
     .tangent = log_softmax_tangent,
     .record = log_softmax_record,
+    .scalars = ag_log_softmax_scalars,
     .stores = true,
 };
 

@@ -13,4 +13,7 @@ void ag_softmax_exps(const ag_call *call, double *heads, void *exps);
 ag_var ag_log_softmax_tangent(ag_var y, ag_var v, const ag_reduction *over);
 ag_var ag_log_softmax_adjoint(ag_var y, ag_var w, const ag_reduction *over);
 
+/* The lowering of log_softmax to scalars; params are an ag_reduction that keeps the axis. */
+void ag_log_softmax_scalars(const ag_elements *e);
+
 #endif

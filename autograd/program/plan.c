@@ -123,6 +123,7 @@ static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
 }
 
 static void place(ag_planning *g, uint32_t value) {
+    if (g->spot[value].space != NOWHERE) return;
     if (is_scalar(g->p, value)) g->spot[value] = (ag_spot){SPACE_WORK, take_scalar(g)};
     else g->spot[value] = (ag_spot){SPACE_WORK, take_tensor(g, ag_value_count(g->p, value))};
 }
@@ -135,6 +136,16 @@ static void place_results_in_outputs(ag_planning *g) {
         const ag_code *c = ag_code_at(p, r.value);
         if (!is_computed(c) || c->view != r.where || is_scalar(p, r.value) || g->by_scalar[r.value]) continue;
         if (g->spot[r.value].space == NOWHERE) g->spot[r.value] = (ag_spot){SPACE_INPUTS + (uint32_t)p->inputs.count + i, 0};
+    }
+}
+
+/* Over lanes, output k is place k. */
+static void pin_outputs(ag_planning *g) {
+    const ag_program *p = g->p;
+    g->scalars = (uint32_t)p->outputs.count;
+    for (uint32_t k = 0; k < p->outputs.count; k++) {
+        uint32_t v = ag_poutput_at(p, k)->ref.value;
+        if (is_computed(ag_code_at(p, v)) && g->spot[v].space == NOWHERE) g->spot[v] = (ag_spot){SPACE_WORK, k};
     }
 }
 
@@ -259,7 +270,7 @@ static void plan_tensor(ag_planning *g, uint32_t i, const ag_code *c) {
         in[1 + k] = (ag_poperand){spot_at(g, ref), view_at(p, ref.where)};
         if (operation && !operation->strided && !in[1 + k].view->contiguous) in[1 + k] = copied(g, in[1 + k]);
     }
-    if (g->spot[i].space == NOWHERE) place(g, i);
+    place(g, i);
     in[0] = (ag_poperand){spot_at(g, (ag_ref){i, c->view}), view_at(p, c->view)};
     ag_pstep step = {.kind = operation ? STEP_CALL : STEP_ELEMENTWISE, .code = operation ? c->extra : c->op};
     int64_t saved = 0;
@@ -285,7 +296,7 @@ static void plan_given(ag_planning *g, uint32_t i, const ag_code *c) {
         place(g, i);
         return;
     }
-    if (is_scalar(g->p, i) || g->by_scalar[i]) {
+    if (is_scalar(g->p, i) || g->by_scalar[i] || r->is_lanes) {
         r->loaded[c->extra] = 1;
         place(g, i);
         r->load_at[c->extra] = spot_at(g, (ag_ref){i, c->view}).offset;
@@ -298,6 +309,11 @@ static void plan_outputs(ag_planning *g) {
     const ag_program *p = g->p;
     for (uint32_t k = 0; k < p->outputs.count; k++) {
         ag_ref ref = ag_poutput_at(p, k)->ref;
+        if (g->r->is_lanes) {
+            uint32_t from = straight_place(g, ref);
+            if (from != k) add_straight(g, (ag_straight){.op = AG_STRAIGHT_COPY, .to = k, .x = from});
+            continue;
+        }
         ag_spot to = {SPACE_INPUTS + (uint32_t)p->inputs.count + k, 0};
         if (g->spot[ref.value].space == to.space) continue;
         const ag_view *v = view_at(p, ref.where);
@@ -337,8 +353,9 @@ static void write_constants(ag_planning *g) {
         const ag_code *c = ag_code_at(p, i);
         if (c->op != CODE_CONSTANT) continue;
         int64_t at = g->spot[i].offset + (is_scalar(p, i) ? 0 : start);
-        for (int64_t k = 0; k < ag_value_count(p, i); k++)
-            ag_store(p->type, r->work, at + k, *ag_pconstant_at(p, c->extra + (uint64_t)k));
+        int64_t lanes = r->is_lanes ? AG_LANES : 1;
+        for (int64_t k = 0; k < ag_value_count(p, i) * lanes; k++)
+            ag_store(p->type, r->work, at * lanes + k, *ag_pconstant_at(p, c->extra + (uint64_t)(k / lanes)));
     }
 }
 
@@ -371,9 +388,10 @@ static void close_planning(ag_planning *g) {
 }
 
 static void plan_codes(ag_planning *g) {
+    if (g->r->is_lanes) pin_outputs(g);
     for (uint32_t i = 0; i < g->n; i++)
         if (!is_computed(ag_code_at(g->p, i))) plan_given(g, i, ag_code_at(g->p, i));
-    place_results_in_outputs(g);
+    if (!g->r->is_lanes) place_results_in_outputs(g);
     for (uint32_t i = 0; i < g->n && g->r->status == AG_OK; i++) {
         const ag_code *c = ag_code_at(g->p, i);
         if (!is_computed(c) || g->skipped[i]) continue;
@@ -391,7 +409,7 @@ bool ag_plan(ag_runner *r) {
         plan_codes(&g);
         plan_outputs(&g);
         settle(&g);
-        open = ag_runner_work(r, r->work_count);
+        open = ag_runner_work(r, r->work_count * (r->is_lanes ? AG_LANES : 1));
         if (open) write_constants(&g);
     }
     if (!open) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");

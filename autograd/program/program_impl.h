@@ -143,6 +143,10 @@ bool ag_ref_number(const ag_program *p, ag_ref r, double *number);
 /* A ref that equals the operation exactly, for every input; false if there is none. */
 bool ag_simplify(ag_builder *b, uint32_t op, ag_ref *in, ag_shape shape, ag_ref *out);
 
+/* ---- scalars.c ---- */
+/* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. */
+ag_program *ag_program_scalars(const ag_program *p);
+
 /* ---- freeze.c ---- */
 ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
                          const char *const *y_names, int ny);

@@ -49,12 +49,15 @@ static bool open_arrays(ag_runner *r) {
     return r->base && r->spare && r->loaded && r->load_at;
 }
 
-ag_runner *ag_runner_new(const ag_program *p) {
+ag_runner *ag_runner_new(const ag_program *p) { return ag_runner_plan(p, false); }
+
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
     ag_memory memory = {.no_reserve = true};
     if (p) memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
     ag_runner *r = ag_memory_zeroed(&memory, sizeof *r);
     if (!r) return &nil_runner;
     r->memory = memory;
+    r->is_lanes = lanes;
     if (ag_program_status(p) != AG_OK) {
         ag_runner_fail(r, ag_program_status(p), "%s", ag_program_message(p));
         return r;
@@ -86,10 +89,12 @@ static void free_arrays(ag_runner *r) {
     ag_memory_free(m, r->load_at, p->inputs.count * sizeof *r->load_at + 1);
     ag_memory_free(m, r->arrays, r->longest * sizeof *r->arrays + 1);
     ag_memory_free(m, r->block, r->block_size);
+    ag_memory_free(m, r->sums, p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
 }
 
 void ag_runner_free(ag_runner *r) {
     if (is_nil(r)) return;
+    ag_runner_free(r->lanes);
     if (r->p) free_arrays(r);
     for (uint64_t i = 0; i < r->views.count; i++)
         ag_memory_free(&r->memory, ((ag_view **)(void *)r->views.range.base)[i], sizeof(ag_view));

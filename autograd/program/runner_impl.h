@@ -45,10 +45,15 @@ struct ag_runner {
     int64_t work_count;
     char **base;      /* of each space, for the current run */
     char **spare;     /* of each output that the caller does not want, once it was needed */
+    ag_runner *lanes; /* plans the program in scalars; `rows.c` */
+    bool is_lanes;    /* this is such a plan: outputs are the first places, and the work array is for AG_LANES rows */
+    char *sums;       /* AG_LANES sums for each output */
     uint8_t *loaded;  /* of each input, whether it is copied to the work array */
     int64_t *load_at; /* and where */
     char message[640];
 };
+
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
 
 /* Fills in straight, steps, operands, work_count, loaded, load_at. False after an error. */
 bool ag_plan(ag_runner *r);

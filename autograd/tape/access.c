@@ -115,11 +115,14 @@ static bool one_element(ag_var x, const ag_view *v) {
     return false;
 }
 
+/* Of a program that is recorded without examples, only constants have values. */
+static bool has_no_value(const ag_tape *t, const ag_view *v) { return t->abstract && !v->constant; }
+
 double ag_value(ag_var x) {
     ag_operand o;
     if (!x.tape) return ag_num_value_(x);
     const ag_view *v = view_of(x, &o);
-    if (!v || !one_element(x, v)) return (double)NAN;
+    if (!v || !one_element(x, v) || has_no_value(x.tape, v)) return (double)NAN;
     return ag_load(x.tape->type, x.tape->values.base, o.slot);
 }
 
@@ -153,6 +156,8 @@ static void read_values(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!x.tape) ag_store(type, out, 0, ag_num_value_(x));
+    else if (v && has_no_value(x.tape, v))
+        for (int64_t i = 0; i < v->count; i++) ag_store(type, out, i, (double)NAN);
     else if (v) read_view(x.tape, v, ag_value_at(x.tape, o.slot), type, out);
 }
 
@@ -223,6 +228,7 @@ ag_var ag_detach(ag_var x) {
     ag_tape *t = x.tape;
     const ag_view *v = ag_view_at(t, o.view);
     if (v->constant) return x;
+    if (t->tracing) return ag_stop(x);
     if (v->rank == 0) return ag_constant(t, ag_value(x));
     ag_var y = ag_zeros(t, ag_view_shape(v));
     void *out = ag_data(y);

@@ -73,7 +73,7 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
                      size_t params_size, ag_arrays *arrays) {
     bool constant = true;
     for (uint32_t k = 0; k < n; k++) constant &= ag_is_constant_view(t, in[k].view);
-    constant |= t->paused > 0;
+    constant |= ag_is_pausing(t);
     set_views(t, arrays, in, n);
     ag_call call;
     begin_call(&call, t, n, arrays, params, params_size);
@@ -106,7 +106,7 @@ ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *para
     ag_var result = ag_inert(t);
     ag_arrays arrays;
     if (resolve_operands(t, op, v, (uint32_t)n, in) && open_arrays(t, &arrays, (uint32_t)n)) {
-        result = record(t, op, in, (uint32_t)n, params, params_size, &arrays);
+        result = ag_result(t, record(t, op, in, (uint32_t)n, params, params_size, &arrays));
         close_arrays(t, &arrays);
     }
     if (in != few) ag_scratch_free(t, in);

@@ -211,7 +211,7 @@ static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int 
         if (!tensor) tensor = &in[k];
         same &= in[k].view == tensor->view;
     }
-    constant |= t->paused > 0;
+    constant |= ag_is_pausing(t);
     const ag_view *v = ag_view_at(t, tensor->view);
     if (same && v->contiguous && v->constant == constant) return tensor->view;
     return broadcast_view(t, op, in, n, constant);

@@ -114,7 +114,7 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     for (int k = 0; k < info->arity; k++) active |= in[k].view == VIEW_SCALAR;
     if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
     double value = scalar_value(t, info, in);
-    if (!active || t->paused) return ag_constant(t, value);
+    if (!active || ag_is_pausing(t)) return ag_constant(t, value);
     uint32_t slots[3] = {0};
     for (int k = 0; k < info->arity; k++) slots[k] = in[k].slot;
     ag_push_instruction(t, op, slots[0], slots[1], slots[2]);
@@ -122,6 +122,15 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     push_value(t, value);
     ag_set_limit(t);
     return ag_var_of(t, slot, VIEW_SCALAR);
+}
+
+ag_var ag_result(ag_tape *t, ag_var x) {
+    uint32_t paused = t->paused;
+    if (!paused || !t->tracing || t->status != AG_OK || ag_is_constant(x)) return x;
+    t->paused = 0;
+    x = ag_stop(x);
+    t->paused = paused;
+    return x;
 }
 
 static ag_var apply(ag_opcode op, const ag_var *v, int n) {
@@ -139,7 +148,7 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
         if (!ag_resolve(t, info->name, v[k], &in[k])) return ag_inert(t);
         scalar &= in[k].view <= VIEW_CONSTANT;
     }
-    return scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, n);
+    return ag_result(t, scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, n));
 }
 
 ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }

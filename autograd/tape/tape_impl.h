@@ -141,6 +141,10 @@ void ag_set_limit(ag_tape *t);
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
 ag_var ag_inert(ag_tape *t);
+/* Whether results are constants now. */
+static inline bool ag_is_pausing(const ag_tape *t) { return t->paused && !t->tracing; }
+/* A result as it is handed out: while a program is traced, a pause stops the derivative and not the recording. */
+ag_var ag_result(ag_tape *t, ag_var x);
 const ag_section *ag_section_of(const ag_tape *t, uint32_t slot);
 /* A var for recorded slots. */
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);

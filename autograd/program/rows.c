@@ -1,0 +1,169 @@
+/* Many rows at a time: the program in scalars, each of them AG_LANES wide.
+ *
+ * Rows are taken in chunks, and chunks in blocks of lanes. Sums are kept lane by lane within a chunk, then folded and added
+ * to the output, chunk after chunk: their order does not depend on who computes a chunk. */
+#include "runner_impl.h"
+
+enum { CHUNK = 64 * AG_LANES };
+
+typedef struct ag_batch {
+    ag_runner *r;      /* with the plan for lanes */
+    const ag_program *p; /* the caller's: its shapes are those of the columns */
+    const ag_column *xs, *ys;
+    int64_t rows;
+} ag_batch;
+
+/* ---- input ---- */
+
+static void *lanes_at(const ag_runner *r, int64_t place) { return ag_element(r->p->type, r->work, place * AG_LANES); }
+
+static void spread(const ag_runner *r, int64_t place, const void *numbers, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        r->kernels->fill(AG_LANES, lanes_at(r, place + i), ag_load(r->p->type, numbers, i));
+}
+
+static void load_indexed(const ag_runner *r, int64_t place, const ag_column *c, int64_t row, int64_t n, int64_t count) {
+    for (int64_t l = 0; l < n; l++) {
+        const void *from = ag_element(r->p->type, c->data, c->index[row + l] * count);
+        if (r->p->type == AG_F64) {
+            double *to = (double *)lanes_at(r, place) + l;
+            for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const double *)from)[i];
+        } else {
+            float *to = (float *)lanes_at(r, place) + l;
+            for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const float *)from)[i];
+        }
+    }
+}
+
+static int64_t input_count(const ag_batch *b, uint64_t k) {
+    return ag_where_count(b->p, ag_pinput_at(b->p, k)->ref.where);
+}
+
+static void load_rows(const ag_batch *b, int64_t row, int64_t n) {
+    const ag_runner *r = b->r;
+    for (uint64_t k = 0; k < b->p->inputs.count; k++) {
+        const ag_column *c = &b->xs[k];
+        int64_t count = input_count(b, k);
+        if (!r->loaded[k] || c->along == AG_SHARED) continue;
+        if (c->index) load_indexed(r, r->load_at[k], c, row, n, count);
+        else
+            r->kernels->transpose((size_t)n, (size_t)count, lanes_at(r, r->load_at[k]), AG_LANES,
+                                  ag_element(r->p->type, c->data, row * count), count, false);
+    }
+}
+
+/* ---- output ---- */
+
+static int64_t output_count(const ag_batch *b, uint64_t k) {
+    return ag_where_count(b->p, ag_poutput_at(b->p, k)->ref.where);
+}
+
+static void add_indexed(const ag_runner *r, const ag_column *c, int64_t place, int64_t row, int64_t n, int64_t count) {
+    for (int64_t l = 0; l < n; l++) {
+        void *to = ag_element(r->p->type, c->data, c->index[row + l] * count);
+        for (int64_t i = 0; i < count; i++)
+            ag_store(r->p->type, to, i,
+                     ag_load(r->p->type, to, i) + ag_load(r->p->type, lanes_at(r, place + i), l));
+    }
+}
+
+static void store_rows(const ag_batch *b, int64_t row, int64_t n) {
+    const ag_runner *r = b->r;
+    int64_t place = 0;
+    for (uint64_t k = 0; k < b->p->outputs.count; k++) {
+        const ag_column *c = &b->ys[k];
+        int64_t count = output_count(b, k);
+        if (c->data && c->along == AG_SHARED) {
+            for (int64_t i = 0; i < count; i++)
+                r->kernels->add_to((size_t)n, ag_element(r->p->type, r->sums, (place + i) * AG_LANES), lanes_at(r, place + i));
+        } else if (c->data && c->index) {
+            add_indexed(r, c, place, row, n, count);
+        } else if (c->data) {
+            r->kernels->transpose((size_t)count, (size_t)n, ag_element(r->p->type, c->data, row * count), count,
+                                  lanes_at(r, place), AG_LANES, false);
+        }
+        place += count;
+    }
+}
+
+/* ---- sums ---- */
+
+/* Sets sums to 0, of the outputs too at first; or adds a chunk's sums to the outputs. */
+static void clear_sums(const ag_batch *b, bool outputs) {
+    const ag_runner *r = b->r;
+    size_t size = ag_type_size(r->p->type);
+    int64_t place = 0;
+    for (uint64_t k = 0; k < b->p->outputs.count; k++) {
+        int64_t count = output_count(b, k);
+        if (b->ys[k].data && b->ys[k].along == AG_SHARED) {
+            memset(r->sums + (size_t)place * AG_LANES * size, 0, (size_t)count * AG_LANES * size);
+            if (outputs) memset(b->ys[k].data, 0, (size_t)count * size);
+        }
+        place += count;
+    }
+}
+
+static void add_sums(const ag_batch *b) {
+    const ag_runner *r = b->r;
+    ag_type type = r->p->type;
+    int64_t place = 0;
+    for (uint64_t k = 0; k < b->p->outputs.count; k++) {
+        int64_t count = output_count(b, k);
+        void *to = b->ys[k].data;
+        for (int64_t i = 0; to && b->ys[k].along == AG_SHARED && i < count; i++)
+            ag_store(type, to, i,
+                     ag_load(type, to, i) + r->kernels->sum(AG_LANES, ag_element(type, r->sums, (place + i) * AG_LANES)));
+        place += count;
+    }
+}
+
+/* ---- rows ---- */
+
+static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
+    const ag_runner *r = b->r;
+    clear_sums(b, false);
+    for (; row < end; row += AG_LANES) {
+        int64_t n = end - row < AG_LANES ? end - row : AG_LANES;
+        load_rows(b, row, n);
+        r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count, r->work);
+        store_rows(b, row, n);
+    }
+    add_sums(b);
+}
+
+/* Plans on the first call. */
+static bool open_lanes(ag_runner *r) {
+    if (!r->lanes) {
+        ag_program *scalars = ag_program_scalars(r->p);
+        r->lanes = ag_runner_plan(scalars, true);
+        ag_program_free(scalars);
+        if (r->lanes->status == AG_OK)
+            r->lanes->sums = ag_memory_zeroed(&r->lanes->memory, r->lanes->p->outputs.count * AG_LANES *
+                                                                         ag_type_size(r->p->type) + 64);
+        if (!r->lanes->sums) ag_runner_fail(r->lanes, AG_ERR_MEMORY, "rows: out of memory");
+    }
+    if (r->lanes->status != AG_OK) ag_fail(r->tape, r->lanes->status, "%s", r->lanes->message);
+    return r->lanes->status == AG_OK;
+}
+
+static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs) {
+    if (rows < 0) ag_fail(r->tape, AG_ERR_VALUE, "rows: their number is %lld", (long long)rows);
+    for (uint64_t k = 0; k < r->p->inputs.count && rows > 0; k++)
+        if (!xs[k].data && input_count(&(ag_batch){.p = r->p}, k))
+            ag_fail(r->tape, AG_ERR_VALUE, "rows: input %s has no data", ag_program_input(r->p, (int)k).name);
+    return r->tape->status == AG_OK;
+}
+
+ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys) {
+    if (!r) return AG_ERR_VALUE;
+    if (r->status != AG_OK) return r->status;
+    ag_tape_recover(r->tape);
+    if (!check_columns(r, rows, xs) || !open_lanes(r)) return r->tape->status;
+    ag_batch b = {r->lanes, r->p, xs, ys, rows};
+    for (uint64_t k = 0; k < r->p->inputs.count; k++)
+        if (b.r->loaded[k] && xs[k].along == AG_SHARED && rows > 0)
+            spread(b.r, b.r->load_at[k], xs[k].data, input_count(&b, k));
+    clear_sums(&b, true);
+    for (int64_t row = 0; row < rows; row += CHUNK) run_chunk(&b, row, rows - row < CHUNK ? rows : row + CHUNK);
+    return AG_OK;
+}

@@ -1,0 +1,146 @@
+/* A program in scalars only: every operation on tensors is replaced by those on their elements. What runs over lanes,
+ * and what is printed as straight-line code, is such a program. */
+#include "program_impl.h"
+
+enum { MOST_ELEMENTS_IN_ALL = 1 << 24 };
+
+typedef struct ag_unrolling {
+    ag_tape *t;
+    const ag_program *p;
+    const ag_var *xs;
+    ag_var **value; /* of each instruction, its elements */
+} ag_unrolling;
+
+/* Row-major elements of an operand of some shape, which may be larger: it is broadcast. */
+static void elements_of(const ag_unrolling *u, ag_ref r, ag_shape shape, ag_var *out) {
+    const ag_var *from = u->value[r.value] + ag_where_offset(u->p, r.where);
+    int64_t stride[AG_MAX_RANK] = {0}, index[AG_MAX_RANK] = {0}, at = 0, count;
+    if (!(r.where & WHERE_ELEMENT)) {
+        const ag_view *v = &ag_pview_at(u->p, r.where)->view;
+        int lead = shape.rank - v->rank;
+        for (int i = 0; i < v->rank; i++) stride[lead + i] = v->dim[i] == 1 ? 0 : v->stride[i];
+    }
+    if (!ag_shape_count(shape, &count)) return;
+    for (int64_t n = 0; n < count; n++) {
+        out[n] = from[at];
+        for (int i = shape.rank - 1; i >= 0; i--) {
+            at += stride[i];
+            if (++index[i] < shape.dim[i]) break;
+            at -= stride[i] * shape.dim[i];
+            index[i] = 0;
+        }
+    }
+}
+
+static ag_var apply(uint32_t op, const ag_var *in) {
+    switch (ag_op_table[op].arity) {
+    case 1: return ag_apply1_((ag_opcode)op, in[0]);
+    case 2: return ag_apply2_((ag_opcode)op, in[0], in[1]);
+    default: return ag_apply3_((ag_opcode)op, in[0], in[1], in[2]);
+    }
+}
+
+/* Room for the elements of all operands, each in `shapes[k]`; in[k] points at them. NULL after an error. */
+static ag_var *open_operands(const ag_unrolling *u, const ag_code *c, const ag_shape *shapes, const ag_var **in) {
+    uint32_t n = ag_operand_count(u->p, c);
+    int64_t total = 0, count;
+    for (uint32_t k = 0; k < n; k++) total += ag_shape_count(shapes[k], &count) ? count : 0;
+    ag_var *space = ag_scratch(u->t, (size_t)total * sizeof *space + 1), *at = space;
+    for (uint32_t k = 0; space && k < n; k++) {
+        elements_of(u, *ag_ref_at(u->p, c->in + k), shapes[k], at);
+        in[k] = at;
+        at += ag_shape_count(shapes[k], &count) ? count : 0;
+    }
+    return space;
+}
+
+static void unroll_elementwise(const ag_unrolling *u, const ag_code *c, ag_var *out) {
+    ag_shape shape = ag_where_shape(u->p, c->view), shapes[3] = {shape, shape, shape};
+    const ag_var *in[3] = {NULL, NULL, NULL};
+    int64_t count;
+    ag_var *space = open_operands(u, c, shapes, in);
+    if (!space || !ag_shape_count(shape, &count)) return;
+    for (int64_t i = 0; i < count; i++) {
+        ag_var x[3] = {in[0][i], in[1] ? in[1][i] : ag_num(0), in[2] ? in[2][i] : ag_num(0)};
+        out[i] = apply(c->op, x);
+    }
+    ag_scratch_free(u->t, space);
+}
+
+static void unroll_call(const ag_unrolling *u, const ag_code *c, ag_var *out) {
+    const ag_pcall *call = ag_pcall_at(u->p, c->extra);
+    if (!call->operation->scalars) {
+        ag_fail(u->t, AG_ERR_UNSUPPORTED, "%s: this operation has no scalar form, which running over lanes needs",
+                call->operation->name);
+        return;
+    }
+    ag_shape *shapes = ag_scratch(u->t, call->n * sizeof *shapes + 1);
+    const ag_var **in = ag_scratch(u->t, call->n * sizeof *in + 1);
+    for (uint32_t k = 0; shapes && k < call->n; k++)
+        shapes[k] = ag_where_shape(u->p, ag_ref_at(u->p, c->in + k)->where);
+    ag_var *space = shapes && in ? open_operands(u, c, shapes, in) : NULL;
+    if (space) {
+        ag_elements e = {.tape = u->t,
+                         .n = (int)call->n,
+                         .shapes = shapes,
+                         .in = in,
+                         .shape = ag_where_shape(u->p, c->view),
+                         .out = out,
+                         .params = ag_pparams_at(u->p, call->params),
+                         .params_size = call->params_size};
+        call->operation->scalars(&e);
+    }
+    ag_scratch_free(u->t, space);
+    ag_scratch_free(u->t, in);
+    ag_scratch_free(u->t, shapes);
+}
+
+static void unroll(const ag_unrolling *u, const ag_code *c, int64_t count, ag_var *out) {
+    for (int64_t i = 0; c->op == CODE_INPUT && i < count; i++)
+        out[i] = c->view & WHERE_ELEMENT ? u->xs[c->extra] : ag_at(u->xs[c->extra], i);
+    for (int64_t i = 0; c->op == CODE_CONSTANT && i < count; i++) out[i] = ag_num(*ag_pconstant_at(u->p, c->extra + (uint64_t)i));
+    if (c->op == CODE_CALL) unroll_call(u, c, out);
+    else if (c->op < AG_OPCODES) unroll_elementwise(u, c, out);
+}
+
+static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_program *p = context;
+    uint64_t n = p->codes.count;
+    int64_t total = 0;
+    for (uint32_t i = 0; i < n && total <= MOST_ELEMENTS_IN_ALL; i++) total += ag_value_count(p, i);
+    if (total > MOST_ELEMENTS_IN_ALL)
+        ag_fail(t, AG_ERR_SLOTS, "scalars: the program has more than %d elements in all", MOST_ELEMENTS_IN_ALL);
+    ag_var *space = ag_scratch(t, (size_t)total * sizeof *space + 1), *at = space;
+    ag_unrolling u = {t, p, xs, ag_scratch(t, n * sizeof *u.value + 1)};
+    for (uint32_t i = 0; space && u.value && i < n && t->status == AG_OK; i++) {
+        int64_t count = ag_value_count(p, i);
+        u.value[i] = at;
+        unroll(&u, ag_code_at(p, i), count, at);
+        at += count;
+    }
+    for (uint64_t k = 0; t->status == AG_OK && k < p->outputs.count; k++) {
+        ag_ref r = ag_poutput_at(p, k)->ref;
+        elements_of(&u, r, ag_where_shape(p, r.where), ys);
+        ys += ag_where_count(p, r.where);
+    }
+    ag_scratch_free(t, u.value);
+    ag_scratch_free(t, space);
+}
+
+ag_program *ag_program_scalars(const ag_program *p) {
+    int nx = ag_program_inputs(p);
+    int64_t ny = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++) ny += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
+    ag_port *in = ag_memory_resize(&memory, NULL, 0, (size_t)nx * sizeof *in + 1);
+    ag_program *q;
+    if (in && ny < INT32_MAX) {
+        for (int k = 0; k < nx; k++) in[k] = ag_program_input(p, k);
+        q = ag_program_trace(p->type, trace_scalars, (void *)(uintptr_t)p, in, nx, NULL, (int)ny);
+    } else {
+        q = ag_program_new(p->type, &memory);
+        ag_program_fail(q, AG_ERR_MEMORY, "scalars: out of memory, or %lld outputs are too many", (long long)ny);
+    }
+    ag_memory_free(&memory, in, (size_t)nx * sizeof *in + 1);
+    return q;
+}
