@@ -361,9 +361,9 @@ AG_INLINE_ ag_var ag_push_num_(ag_tape *tape, uint32_t op, uint32_t a, double nu
     }
 AG_INLINE2_(add, ADD, a + b)
 AG_INLINE2_(sub, SUB, a - b)
-AG_INLINE2_(mul, MUL, a * b)
+AG_INLINE2_(mul, MUL, a *b)
 AG_INLINE2_(div, DIV, a / b)
-AG_INLINE3_(fma, FMA, a * b + c)
+AG_INLINE3_(fma, FMA, a *b + c)
 AG_INLINE3_(fnma, FNMA, c - a * b)
 #undef AG_INLINE2_
 #undef AG_INLINE3_
@@ -390,10 +390,10 @@ extern "C" {
 #define AG_V__(x, n)                                                                                                   \
     __extension__({                                                                                                    \
         __auto_type ag_v_##n = (x);                                                                                    \
-        _Generic(ag_v_##n, ag_var: ag_same_, default: ag_num)(ag_v_##n);                                               \
+        _Generic(ag_v_##n, ag_var : ag_same_, default : ag_num)(ag_v_##n);                                             \
     })
 #else
-#define AG_V(x) _Generic((x), ag_var: ag_same_, default: ag_num)(x)
+#define AG_V(x) _Generic((x), ag_var : ag_same_, default : ag_num)(x)
 #endif
 
 /* Operations of two and three operands; each may be a var or a number. One row of ops/elementwise.def each. */
@@ -401,8 +401,8 @@ extern "C" {
 #define ag_sub(x, y) ag_sub_(AG_V(x), AG_V(y))
 #define ag_mul(x, y) ag_mul_(AG_V(x), AG_V(y))
 #define ag_div(x, y) ag_div_(AG_V(x), AG_V(y))
-#define ag_fma(x, y, z) ag_fma_(AG_V(x), AG_V(y), AG_V(z))   /* x * y + z */
-#define ag_fnma(x, y, z) ag_fnma_(AG_V(x), AG_V(y), AG_V(z)) /* z - x * y */
+#define ag_fma(x, y, z) ag_fma_(AG_V(x), AG_V(y), AG_V(z))    /* x * y + z */
+#define ag_fnma(x, y, z) ag_fnma_(AG_V(x), AG_V(y), AG_V(z))  /* z - x * y */
 #define ag_chain(x, y) ag_apply2_(AG_CHAIN, AG_V(x), AG_V(y)) /* x * y, but 0 if either is 0 */
 #define ag_pow(x, y) ag_apply2_(AG_POW, AG_V(x), AG_V(y))
 #define ag_hypot(x, y) ag_apply2_(AG_HYPOT, AG_V(x), AG_V(y))
@@ -489,7 +489,7 @@ AG_API ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n);
 /* The reverse of gather: zeros with `length` along the axis, where slice i of x is added at indices[i]. */
 AG_API ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length);
 AG_API ag_var ag_concat(const ag_var *xs, int n, int axis);
-AG_API ag_var ag_stack(const ag_var *xs, int n, int axis); /* along a new axis */
+AG_API ag_var ag_stack(const ag_var *xs, int n, int axis);               /* along a new axis */
 AG_API ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after); /* with zeros */
 AG_API ag_var ag_tile(ag_var x, int axis, int64_t times);
 AG_API ag_var ag_tril(ag_var x, int64_t k); /* keeps what is on or below diagonal k, 0 elsewhere */
@@ -520,16 +520,16 @@ typedef struct ag_call {
     ag_tape *tape; /* for ag_fail */
     ag_type type;
     int n;
-    const ag_array *in; /* values of the operands; data is NULL in `shape` */
-    ag_array out;       /* value of the result, row-major */
+    const ag_array *in;         /* values of the operands; data is NULL in `shape` */
+    ag_array out;               /* value of the result, row-major */
     const ag_array *in_adjoint; /* in `adjoint`: add here; data NULL where nobody asks */
     ag_array out_adjoint;
     const void *params; /* the caller's parameters, copied when recorded */
     size_t params_size;
-    void *saved;        /* bytes that `forward` leaves for `adjoint` */
-    uint32_t fresh;     /* bit k: in_adjoint[k] is not set yet: store there, do not add (only if `stores`, see below) */
+    void *saved;    /* bytes that `forward` leaves for `adjoint` */
+    uint32_t fresh; /* bit k: in_adjoint[k] is not set yet: store there, do not add (only if `stores`, see below) */
     /* set by `shape`: */
-    ag_shape shape;    /* of the result */
+    ag_shape shape; /* of the result */
     size_t saved_size;
 } ag_call;
 
@@ -574,6 +574,8 @@ typedef struct ag_operation {
     void (*record)(const ag_rule *rule, ag_var w, ag_var *contributions);
     /* Optional. The result's elements, recorded as scalar operations: how the operation runs over lanes. */
     void (*scalars)(const ag_elements *elements);
+    /* Optional. The parameters refer to something counted: one more copy of them (by 1) or one less (by -1). */
+    void (*hold)(const void *params, int by);
     /* Takes operands with any strides (negative, 0) as they are. Without it they are contiguous, copied if need be. */
     bool strided;
     /* `adjoint` heeds call->fresh. Without it adjoints that are not set yet are set to 0 first. */
@@ -581,7 +583,8 @@ typedef struct ag_operation {
 } ag_operation;
 
 /* Applies an operation: computes its value and records it. `params` are copied. */
-AG_API ag_var ag_apply(const ag_operation *operation, const ag_var *operands, int n, const void *params, size_t params_size);
+AG_API ag_var ag_apply(const ag_operation *operation, const ag_var *operands, int n, const void *params,
+                       size_t params_size);
 /* True for the number 0, which stands for "no derivative" in rules. */
 AG_API bool ag_is_zero(ag_var x);
 
@@ -591,20 +594,20 @@ AG_API bool ag_is_zero(ag_var x);
 typedef ag_var (*ag_function)(ag_tape *tape, const ag_var *x, int n, void *context);
 
 typedef struct ag_check_entry {
-    int input;          /* which x */
-    int64_t element;    /* which element of it, row-major */
-    int64_t output;     /* which element of the result */
+    int input;                           /* which x */
+    int64_t element;                     /* which element of it, row-major */
+    int64_t output;                      /* which element of the result */
     double reverse, forward, difference; /* the three derivatives there */
-    double error;       /* greatest |a - b| / max(1, |a|, |b|) of any two of them; NaN counts as infinite */
+    double error; /* greatest |a - b| / max(1, |a|, |b|) of any two of them; NaN counts as infinite */
 } ag_check_entry;
 
 typedef struct ag_report {
-    bool holds;         /* every error <= tolerance */
-    ag_status status;   /* AG_OK unless the function could not be recorded or differentiated */
+    bool holds;       /* every error <= tolerance */
+    ag_status status; /* AG_OK unless the function could not be recorded or differentiated */
     char message[256];
     double tolerance;
-    int64_t checked;    /* number of derivatives compared */
-    int64_t wrong;      /* how many are over the tolerance */
+    int64_t checked; /* number of derivatives compared */
+    int64_t wrong;   /* how many are over the tolerance */
     ag_check_entry worst;
     double reverse_forward;    /* greatest error between reverse and forward mode alone */
     double reverse_difference; /* and between reverse mode and central differences */

@@ -41,11 +41,11 @@ typedef void (*ag_model)(ag_tape *tape, const ag_var *xs, ag_var *ys, void *cont
 /* Records f. What f takes from elsewhere (constants, plain numbers) becomes part of the program. A program of its own
  * memory budget: options->permit. `outputs` may be NULL: y0, y1, ... */
 AG_API ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int n_inputs,
-                            const ag_port *outputs, int n_outputs);
+                                    const ag_port *outputs, int n_outputs);
 /* The part of a live tape that leads from xs to ys; names may be NULL. What is not computed from the xs keeps the value
  * that it has on the tape. All xs and ys are vars of one tape; xs are inputs or any other contiguous vars. */
 AG_API ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
-                             const char *const *y_names, int ny);
+                                     const char *const *y_names, int ny);
 /* Drops a reference; NULL is fine. */
 AG_API void ag_program_free(ag_program *program);
 
@@ -87,6 +87,19 @@ AG_API ag_program *ag_program_select(const ag_program *program, const int *outpu
 /* Records the program's operations on a tape, an ordinary one or one that is being traced: ys[k] is output k. */
 AG_API void ag_program_call(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
 
+/* An input or output of a program that is run for many rows. */
+typedef enum ag_along {
+    AG_EACH,  /* rows, one after the other */
+    AG_SHARED /* one for all rows: an input that they all read, an output that is the sum over them */
+} ag_along;
+
+/* Records the program for each of `rows` rows as one operation: an input that is AG_EACH has shape (rows, its shape), an
+ * output likewise. NULL for in or out: all are AG_EACH. Derivatives of it are maps again, of the program's derivatives. */
+AG_API void ag_map(ag_tape *tape, const ag_program *program, int64_t rows, const ag_var *xs, const ag_along *in,
+                   const ag_along *out, ag_var *ys);
+/* The program that does this: inputs and outputs as for ag_map. */
+AG_API ag_program *ag_program_batch(const ag_program *program, int64_t rows, const ag_along *in, const ag_along *out);
+
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
 /* What a thread needs to run a program: planned once, then no call allocates memory. It keeps the program alive. */
@@ -99,20 +112,16 @@ AG_API ag_status ag_run(ag_runner *runner, const double *const *xs, double *cons
 AG_API ag_status ag_run_f32(ag_runner *runner, const float *const *xs, float *const *ys);
 AG_API const char *ag_runner_message(const ag_runner *runner);
 
-/* An input or output of many runs, one for each row. */
-typedef enum ag_along {
-    AG_EACH,  /* rows of `data`, one after the other */
-    AG_SHARED /* one for all rows: an input that they all read, an output that is the sum over them */
-} ag_along;
+/* The data of an input or output of many runs, one for each row. */
 typedef struct ag_column {
     void *data; /* of the program's type; inputs are not written; an output may be NULL */
     ag_along along;
     const int64_t *index; /* AG_EACH, or NULL: row i is row index[i] of data; an output is added there */
 } ag_column;
 
-/* Runs the program once for each of `rows` rows, many rows at a time in the lanes of vector registers; the program's
- * operations are taken apart into scalar ones, so it should be small: thousands of numbers, not millions. An operation that
- * has no scalar form (linear algebra by LAPACK) is an error. Sums are made in an order that depends on nothing but `rows`. */
+/* Runs the program once for each of `rows` rows. A small program is taken apart into scalar operations and run for many
+ * rows at a time, in the lanes of vector registers; one that is large, or has an operation without a scalar form, is run
+ * row by row. Sums are made in an order that depends on nothing but `rows`. */
 AG_API ag_status ag_run_rows(ag_runner *runner, int64_t rows, const ag_column *xs, const ag_column *ys);
 
 #ifdef __cplusplus

@@ -96,7 +96,8 @@ static void assemble_record(const ag_rule *rule, ag_var w, ag_var *contributions
 }
 
 /* Adds element `index` of a part along the axes from `axis` on. */
-static int64_t place_scalars(const ag_elements *e, int k, const ag_placement *where, int axis, int64_t from, int64_t to) {
+static int64_t place_scalars(const ag_elements *e, int k, const ag_placement *where, int axis, int64_t from,
+                             int64_t to) {
     const ag_shape *s = &e->shapes[k];
     if (axis < s->rank) {
         for (int64_t i = 0; i < s->dim[axis]; i++)

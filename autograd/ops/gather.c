@@ -121,7 +121,8 @@ static void scatter_record(const ag_rule *rule, ag_var w, ag_var *contributions)
 static void pick_scalars(const ag_elements *e, bool back) {
     const picking *p = e->params;
     const int64_t *dim = e->shapes[0].dim, *index = indices_of(p);
-    int64_t outer = ag_count_dims(dim, 0, (int)p->axis), inner = ag_count_dims(dim, (int)p->axis + 1, e->shapes[0].rank);
+    int64_t outer = ag_count_dims(dim, 0, (int)p->axis),
+            inner = ag_count_dims(dim, (int)p->axis + 1, e->shapes[0].rank);
     for (int64_t n = back ? outer * p->length * inner : 0; n-- > 0;) e->out[n] = ag_num(0);
     for (int64_t o = 0; o < outer; o++)
         for (int64_t i = 0; i < p->n; i++)

@@ -99,6 +99,7 @@ static bool append(ag_builder *b, ag_draft *d) {
         ag_pcall *to = ag_list_add(p, &p->calls, sizeof *to, 1);
         if (!to) return false;
         *to = call;
+        if (call.operation->hold) call.operation->hold(params, 1);
     }
     ag_code *code = ag_list_add(p, &p->codes, sizeof *code, 1);
     if (!code) return false;
@@ -200,9 +201,8 @@ ag_ref ag_emit_constant(ag_builder *b, ag_shape shape, const void *data) {
 static ag_ref emit_elementwise(ag_builder *b, uint32_t op, ag_ref *in, ag_shape shape) {
     ag_ref r = {0, WHERE_ELEMENT};
     if (ag_simplify(b, op, in, shape, &r)) return r;
-    ag_draft d = {.code = {.op = op, .view = ag_program_shape(b->p, shape)},
-                  .in = in,
-                  .n = (uint32_t)ag_op_table[op].arity};
+    ag_draft d = {
+        .code = {.op = op, .view = ag_program_shape(b->p, shape)}, .in = in, .n = (uint32_t)ag_op_table[op].arity};
     return (ag_ref){intern(b, &d), d.code.view};
 }
 
@@ -266,7 +266,8 @@ static void compact(ag_program *p, const uint8_t *needed, uint32_t *number) {
     }
     p->codes.count = values;
     p->refs.count = refs;
-    for (uint64_t i = 0; i < p->inputs.count; i++) ag_pinput_at(p, i)->ref.value = number[ag_pinput_at(p, i)->ref.value];
+    for (uint64_t i = 0; i < p->inputs.count; i++)
+        ag_pinput_at(p, i)->ref.value = number[ag_pinput_at(p, i)->ref.value];
     for (uint64_t i = 0; i < p->outputs.count; i++)
         ag_poutput_at(p, i)->ref.value = number[ag_poutput_at(p, i)->ref.value];
 }

@@ -52,7 +52,8 @@ static ag_var replay_code(const ag_replay *r, const ag_code *c, const ag_var *xs
 /* The xs as vars of the tape, of the shapes that the program takes. */
 static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *own) {
     if (p->status != AG_OK) ag_fail(t, p->status, "call: %s", p->message);
-    else if (p->type != ag_tape_type(t)) ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
+    else if (p->type != ag_tape_type(t))
+        ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
     for (int k = 0; k < ag_program_inputs(p) && t->status == AG_OK; k++) {
         ag_port port = ag_program_input(p, k);
         own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));

@@ -31,8 +31,7 @@ static uint32_t base_number(const ag_tape *t, const ag_base *base) { return (uin
 
 static void settle_base(ag_freezing *f, const ag_base *base, ag_ref r) {
     const ag_program *p = f->b.p;
-    f->base[base_number(f->t, base)] =
-        (ag_base_home){r.value, ag_ref_is_uniform(p, r), ag_where_offset(p, r.where)};
+    f->base[base_number(f->t, base)] = (ag_base_home){r.value, ag_ref_is_uniform(p, r), ag_where_offset(p, r.where)};
 }
 
 /* A tensor that nothing computes: its values are constants. */
@@ -97,10 +96,8 @@ static void freeze_node(ag_freezing *f, ag_node *node) {
     }
     for (uint32_t k = 0; k < node->n; k++) in[k] = ref_of(f, node->in[k]);
     ag_shape shape = ag_view_shape(ag_view_at(t, node->view));
-    ag_pcall call = {.operation = node->operation,
-                     .n = node->n,
-                     .params_size = node->params_size,
-                     .saved_size = node->saved_size};
+    ag_pcall call = {
+        .operation = node->operation, .n = node->n, .params_size = node->params_size, .saved_size = node->saved_size};
     ag_ref r = node->operation ? ag_emit_call(&f->b, &call, ag_node_params(node), in, shape)
                                : ag_emit(&f->b, node->code, in, shape);
     if (in != few) ag_memory_free(&p->memory, in, node->n * sizeof *in);
@@ -189,7 +186,7 @@ ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *
     return ag_builder_close(&f.b);
 }
 
-ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys, const char *const *y_names,
-                      int ny) {
+ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
+                              const char *const *y_names, int ny) {
     return ag_freeze_as("freeze", xs, x_names, nx, ys, y_names, ny);
 }

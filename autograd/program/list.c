@@ -47,7 +47,8 @@ void ag_program_list(const ag_program *p, FILE *out) {
         fprintf(out, "program in error: %s\n", ag_program_message(p));
         return;
     }
-    fprintf(out, "program of %s: %lld instructions\n", p->type == AG_F64 ? "f64" : "f32", (long long)ag_program_size(p));
+    fprintf(out, "program of %s: %lld instructions\n", p->type == AG_F64 ? "f64" : "f32",
+            (long long)ag_program_size(p));
     for (uint32_t i = 0; i < p->codes.count; i++) {
         const ag_code *c = ag_code_at(p, i);
         if (c->op != CODE_CONSTANT || !(c->view & WHERE_ELEMENT)) put_code(p, i, out);

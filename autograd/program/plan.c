@@ -77,8 +77,7 @@ static void find_last_uses(ag_planning *g) {
             read_at(g, v, i, straight);
             if (!g->skipped[v]) continue;
             const ag_code *m = ag_code_at(p, v);
-            for (uint32_t j = 0; j < ag_operand_count(p, m); j++)
-                read_at(g, ag_ref_at(p, m->in + j)->value, i, true);
+            for (uint32_t j = 0; j < ag_operand_count(p, m); j++) read_at(g, ag_ref_at(p, m->in + j)->value, i, true);
         }
     }
     for (uint64_t i = 0; i < p->outputs.count; i++) g->last[ag_poutput_at(p, i)->ref.value] = g->n;
@@ -135,7 +134,8 @@ static void place_results_in_outputs(ag_planning *g) {
         ag_ref r = ag_poutput_at(p, i)->ref;
         const ag_code *c = ag_code_at(p, r.value);
         if (!is_computed(c) || c->view != r.where || is_scalar(p, r.value) || g->by_scalar[r.value]) continue;
-        if (g->spot[r.value].space == NOWHERE) g->spot[r.value] = (ag_spot){SPACE_INPUTS + (uint32_t)p->inputs.count + i, 0};
+        if (g->spot[r.value].space == NOWHERE)
+            g->spot[r.value] = (ag_spot){SPACE_INPUTS + (uint32_t)p->inputs.count + i, 0};
     }
 }
 
@@ -328,7 +328,8 @@ static void settle(ag_planning *g) {
     ag_runner *r = g->r;
     int64_t start = ((int64_t)g->scalars + ALIGN - 1) / ALIGN * ALIGN;
     if (start + g->tensors >= (int64_t)BEHIND && r->straight.count)
-        ag_runner_fail(r, AG_ERR_SLOTS, "run: scalar operations reach only the first %u numbers of the work array", BEHIND);
+        ag_runner_fail(r, AG_ERR_SLOTS, "run: scalar operations reach only the first %u numbers of the work array",
+                       BEHIND);
     ag_straight *s = (ag_straight *)(void *)r->straight.range.base;
     for (uint64_t i = 0; i < r->straight.count; i++) {
         uint32_t *in[3] = {&s[i].x, &s[i].y, &s[i].z};

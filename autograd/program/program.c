@@ -28,6 +28,7 @@ ag_program *ag_program_new(ag_type type, const ag_memory *memory) {
     p->memory = own;
     p->type = type;
     atomic_init(&p->references, 1);
+    pthread_mutex_init(&p->lock, NULL);
     return p;
 }
 
@@ -48,8 +49,13 @@ static void free_views(ag_program *p) {
 
 void ag_program_free(ag_program *p) {
     if (is_nil(p) || atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) > 1) return;
+    ag_program_close_pool(p);
+    for (uint64_t i = 0; i < p->calls.count; i++) {
+        const ag_pcall *call = ag_pcall_at(p, i);
+        if (call->operation->hold) call->operation->hold(ag_pparams_at(p, call->params), -1);
+    }
     free_views(p);
-    ag_list *lists[] = {&p->codes,     &p->refs,  &p->calls,  &p->params, &p->constants,
+    ag_list *lists[] = {&p->codes, &p->refs,   &p->calls,   &p->params, &p->constants,
                         &p->views, &p->inputs, &p->outputs, &p->names};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ag_range_free(&p->memory, &lists[i]->range);
     ag_memory memory = p->memory;

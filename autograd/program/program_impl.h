@@ -10,6 +10,7 @@
 
 #include "../tape/tape_impl.h"
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 /* Instructions beside those of the table of elementwise operations. */
@@ -69,6 +70,10 @@ struct ag_program {
     ag_status status;
     ag_list codes, refs, calls, params, constants, views, inputs, outputs, names;
     ag_view_entry *interned;
+    /* What operations that run this program keep at hand, behind the lock: planned runners, and its VJP by all inputs. */
+    pthread_mutex_t lock;
+    ag_runner *idle;
+    ag_program *vjp;
     char message[640];
 };
 
@@ -143,7 +148,17 @@ bool ag_ref_number(const ag_program *p, ag_ref r, double *number);
 /* A ref that equals the operation exactly, for every input; false if there is none. */
 bool ag_simplify(ag_builder *b, uint32_t op, ag_ref *in, ag_shape shape, ag_ref *out);
 
+/* ---- pool.c ---- */
+/* A runner that nobody else uses, planned once and given back. One in error if there is no memory. */
+ag_runner *ag_program_borrow(const ag_program *p);
+void ag_program_give_back(const ag_program *p, ag_runner *r);
+/* sum_j <seed j, d output j / d input> for each input; inputs: p's, then the seeds. Made once; belongs to p. */
+const ag_program *ag_program_adjoints(const ag_program *p);
+void ag_program_close_pool(ag_program *p);
+
 /* ---- scalars.c ---- */
+/* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */
+void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, ag_var *y);
 /* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. */
 ag_program *ag_program_scalars(const ag_program *p);
 

@@ -7,7 +7,7 @@
 enum { CHUNK = 64 * AG_LANES };
 
 typedef struct ag_batch {
-    ag_runner *r;      /* with the plan for lanes */
+    ag_runner *r;        /* with the plan for lanes */
     const ag_program *p; /* the caller's: its shapes are those of the columns */
     const ag_column *xs, *ys;
     int64_t rows;
@@ -62,8 +62,7 @@ static void add_indexed(const ag_runner *r, const ag_column *c, int64_t place, i
     for (int64_t l = 0; l < n; l++) {
         void *to = ag_element(r->p->type, c->data, c->index[row + l] * count);
         for (int64_t i = 0; i < count; i++)
-            ag_store(r->p->type, to, i,
-                     ag_load(r->p->type, to, i) + ag_load(r->p->type, lanes_at(r, place + i), l));
+            ag_store(r->p->type, to, i, ag_load(r->p->type, to, i) + ag_load(r->p->type, lanes_at(r, place + i), l));
     }
 }
 
@@ -75,7 +74,8 @@ static void store_rows(const ag_batch *b, int64_t row, int64_t n) {
         int64_t count = output_count(b, k);
         if (c->data && c->along == AG_SHARED) {
             for (int64_t i = 0; i < count; i++)
-                r->kernels->add_to((size_t)n, ag_element(r->p->type, r->sums, (place + i) * AG_LANES), lanes_at(r, place + i));
+                r->kernels->add_to((size_t)n, ag_element(r->p->type, r->sums, (place + i) * AG_LANES),
+                                   lanes_at(r, place + i));
         } else if (c->data && c->index) {
             add_indexed(r, c, place, row, n, count);
         } else if (c->data) {
@@ -112,7 +112,8 @@ static void add_sums(const ag_batch *b) {
         void *to = b->ys[k].data;
         for (int64_t i = 0; to && b->ys[k].along == AG_SHARED && i < count; i++)
             ag_store(type, to, i,
-                     ag_load(type, to, i) + r->kernels->sum(AG_LANES, ag_element(type, r->sums, (place + i) * AG_LANES)));
+                     ag_load(type, to, i) +
+                         r->kernels->sum(AG_LANES, ag_element(type, r->sums, (place + i) * AG_LANES)));
         place += count;
     }
 }
@@ -125,25 +126,78 @@ static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
     for (; row < end; row += AG_LANES) {
         int64_t n = end - row < AG_LANES ? end - row : AG_LANES;
         load_rows(b, row, n);
-        r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count, r->work);
+        r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count,
+                                   r->work);
         store_rows(b, row, n);
     }
     add_sums(b);
 }
 
-/* Plans on the first call. */
+/* ---- row by row: what is too large for lanes, or has no scalar form ---- */
+
+/* Where a row of a column is; of sums, and of rows that are added somewhere, a place to put them first. */
+static bool run_row(ag_runner *r, int64_t row, const ag_column *xs, const ag_column *ys, void **at, char *buffer) {
+    const ag_program *p = r->p;
+    ag_batch b = {.p = p};
+    void **to = at + p->inputs.count;
+    for (uint64_t k = 0; k < p->inputs.count; k++) {
+        int64_t from = xs[k].along == AG_SHARED ? 0 : xs[k].index ? xs[k].index[row] : row;
+        at[k] = ag_element(p->type, xs[k].data, from * input_count(&b, k));
+    }
+    int64_t place = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++) {
+        const ag_column *c = &ys[k];
+        bool direct = c->data && c->along == AG_EACH && !c->index;
+        to[k] = !c->data ? NULL
+                         : ag_element(p->type, direct ? c->data : buffer, direct ? row * output_count(&b, k) : place);
+        place += output_count(&b, k);
+    }
+    ag_status status = p->type == AG_F64
+                           ? ag_run(r, (const double *const *)(const void *)at, (double *const *)(const void *)to)
+                           : ag_run_f32(r, (const float *const *)(const void *)at, (float *const *)(const void *)to);
+    for (uint64_t k = 0; status == AG_OK && k < p->outputs.count; k++) {
+        const ag_column *c = &ys[k];
+        int64_t count = output_count(&b, k);
+        if (!c->data || (c->along == AG_EACH && !c->index)) continue;
+        r->kernels->add_to((size_t)count, ag_element(p->type, c->data, c->index ? c->index[row] * count : 0), to[k]);
+    }
+    return status == AG_OK;
+}
+
+static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys) {
+    const ag_program *p = r->p;
+    ag_batch b = {.p = p};
+    int64_t total = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++) {
+        total += output_count(&b, k);
+        if (ys[k].data && ys[k].along == AG_SHARED)
+            memset(ys[k].data, 0, (size_t)output_count(&b, k) * ag_type_size(p->type));
+    }
+    size_t ports = p->inputs.count + p->outputs.count;
+    if (!r->row_at) r->row_at = ag_memory_zeroed(&r->memory, ports * sizeof *r->row_at + 1);
+    if (!r->row_buffer) r->row_buffer = ag_memory_zeroed(&r->memory, (size_t)total * ag_type_size(p->type) + 1);
+    if (!r->row_at || !r->row_buffer) ag_fail(r->tape, AG_ERR_MEMORY, "rows: out of memory");
+    for (int64_t row = 0; row < rows && r->tape->status == AG_OK; row++)
+        if (!run_row(r, row, xs, ys, r->row_at, r->row_buffer)) return;
+}
+
+/* ---- which way ---- */
+
+/* Scalar instructions over lanes that are worth it: their operands have to stay in cache. */
+enum { MOST_STRAIGHT = 1 << 16 };
+
+/* Whether lanes can do it; plans them on the first call. */
 static bool open_lanes(ag_runner *r) {
     if (!r->lanes) {
         ag_program *scalars = ag_program_scalars(r->p);
         r->lanes = ag_runner_plan(scalars, true);
         ag_program_free(scalars);
         if (r->lanes->status == AG_OK)
-            r->lanes->sums = ag_memory_zeroed(&r->lanes->memory, r->lanes->p->outputs.count * AG_LANES *
-                                                                         ag_type_size(r->p->type) + 64);
+            r->lanes->sums = ag_memory_zeroed(&r->lanes->memory,
+                                              r->lanes->p->outputs.count * AG_LANES * ag_type_size(r->p->type) + 64);
         if (!r->lanes->sums) ag_runner_fail(r->lanes, AG_ERR_MEMORY, "rows: out of memory");
     }
-    if (r->lanes->status != AG_OK) ag_fail(r->tape, r->lanes->status, "%s", r->lanes->message);
-    return r->lanes->status == AG_OK;
+    return r->lanes->status == AG_OK && r->lanes->straight.count <= MOST_STRAIGHT;
 }
 
 static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs) {
@@ -158,7 +212,11 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
     if (!r) return AG_ERR_VALUE;
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
-    if (!check_columns(r, rows, xs) || !open_lanes(r)) return r->tape->status;
+    if (!check_columns(r, rows, xs)) return r->tape->status;
+    if (!open_lanes(r)) {
+        run_row_by_row(r, rows, xs, ys);
+        return r->tape->status;
+    }
     ag_batch b = {r->lanes, r->p, xs, ys, rows};
     for (uint64_t k = 0; k < r->p->inputs.count; k++)
         if (b.r->loaded[k] && xs[k].along == AG_SHARED && rows > 0)

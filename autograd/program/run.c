@@ -89,6 +89,10 @@ static void free_arrays(ag_runner *r) {
     ag_memory_free(m, r->load_at, p->inputs.count * sizeof *r->load_at + 1);
     ag_memory_free(m, r->arrays, r->longest * sizeof *r->arrays + 1);
     ag_memory_free(m, r->block, r->block_size);
+    ag_memory_free(m, r->row_at, (p->inputs.count + p->outputs.count) * sizeof *r->row_at + 1);
+    int64_t total = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++) total += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
+    ag_memory_free(m, r->row_buffer, (size_t)total * ag_type_size(p->type) + 1);
     ag_memory_free(m, r->sums, p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
 }
 
@@ -101,7 +105,7 @@ void ag_runner_free(ag_runner *r) {
     ag_list *lists[] = {&r->straight, &r->steps, &r->operands, &r->views};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ag_range_free(&r->memory, &lists[i]->range);
     ag_tape_free(r->tape);
-    ag_program_free((ag_program *)(uintptr_t)r->p);
+    if (!r->pooled) ag_program_free((ag_program *)(uintptr_t)r->p);
     ag_memory memory = r->memory;
     ag_memory_free(&memory, r, sizeof *r);
 }
@@ -145,7 +149,8 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
     if (s->kind == STEP_CALL) return run_call(r, s);
     if (s->kind == STEP_COPY) run_copy(r);
     else
-        ag_elementwise_value(r->kernels, r->p->type, (ag_opcode)s->code, r->arrays + 1, (int)s->count - 1, r->arrays[0]);
+        ag_elementwise_value(r->kernels, r->p->type, (ag_opcode)s->code, r->arrays + 1, (int)s->count - 1,
+                             r->arrays[0]);
     return true;
 }
 
@@ -175,9 +180,10 @@ static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *co
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
     if (type != r->p->type)
-        ag_fail(r->tape, AG_ERR_VALUE, "run: the program is of %s, the arrays of %s", type == AG_F64 ? "float" : "double",
-                type == AG_F64 ? "double" : "float");
-    else if (!set_bases(r, xs, ys)) ag_fail(r->tape, AG_ERR_MEMORY, "run: out of memory for an output that is not wanted");
+        ag_fail(r->tape, AG_ERR_VALUE, "run: the program is of %s, the arrays of %s",
+                type == AG_F64 ? "float" : "double", type == AG_F64 ? "double" : "float");
+    else if (!set_bases(r, xs, ys))
+        ag_fail(r->tape, AG_ERR_MEMORY, "run: out of memory for an output that is not wanted");
     const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
     for (uint64_t i = 0; i < r->steps.count && r->tape->status == AG_OK; i++)
         if (!run_step(r, &steps[i])) break;

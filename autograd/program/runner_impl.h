@@ -31,6 +31,8 @@ typedef struct ag_poperand {
 
 struct ag_runner {
     const ag_program *p;
+    ag_runner *next; /* in the pool of the program, which then is not counted */
+    bool pooled;
     ag_memory memory;
     ag_status status; /* of the plan; a run has its own in the tape's */
     ag_tape *tape;    /* where operations report errors and find scratch memory */
@@ -39,7 +41,7 @@ struct ag_runner {
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_array *arrays;                  /* room for the longest step */
     uint32_t longest;
-    char *work;    /* aligned, in `block` */
+    char *work; /* aligned, in `block` */
     void *block;
     size_t block_size;
     int64_t work_count;
@@ -47,6 +49,8 @@ struct ag_runner {
     char **spare;     /* of each output that the caller does not want, once it was needed */
     ag_runner *lanes; /* plans the program in scalars; `rows.c` */
     bool is_lanes;    /* this is such a plan: outputs are the first places, and the work array is for AG_LANES rows */
+    void **row_at;    /* row by row: where the inputs and outputs of a row are, */
+    char *row_buffer; /* and a place for outputs that are added somewhere */
     char *sums;       /* AG_LANES sums for each output */
     uint8_t *loaded;  /* of each input, whether it is copied to the work array */
     int64_t *load_at; /* and where */

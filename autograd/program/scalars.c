@@ -7,8 +7,8 @@ enum { MOST_ELEMENTS_IN_ALL = 1 << 24 };
 typedef struct ag_unrolling {
     ag_tape *t;
     const ag_program *p;
-    const ag_var *xs;
-    ag_var **value; /* of each instruction, its elements */
+    const ag_var *const *x; /* elements of the inputs */
+    ag_var **value;         /* of each instruction, its elements */
 } ag_unrolling;
 
 /* Row-major elements of an operand of some shape, which may be larger: it is broadcast. */
@@ -96,22 +96,21 @@ static void unroll_call(const ag_unrolling *u, const ag_code *c, ag_var *out) {
 }
 
 static void unroll(const ag_unrolling *u, const ag_code *c, int64_t count, ag_var *out) {
-    for (int64_t i = 0; c->op == CODE_INPUT && i < count; i++)
-        out[i] = c->view & WHERE_ELEMENT ? u->xs[c->extra] : ag_at(u->xs[c->extra], i);
-    for (int64_t i = 0; c->op == CODE_CONSTANT && i < count; i++) out[i] = ag_num(*ag_pconstant_at(u->p, c->extra + (uint64_t)i));
+    for (int64_t i = 0; c->op == CODE_INPUT && i < count; i++) out[i] = u->x[c->extra][i];
+    for (int64_t i = 0; c->op == CODE_CONSTANT && i < count; i++)
+        out[i] = ag_num(*ag_pconstant_at(u->p, c->extra + (uint64_t)i));
     if (c->op == CODE_CALL) unroll_call(u, c, out);
     else if (c->op < AG_OPCODES) unroll_elementwise(u, c, out);
 }
 
-static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
-    const ag_program *p = context;
+void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, ag_var *ys) {
     uint64_t n = p->codes.count;
     int64_t total = 0;
     for (uint32_t i = 0; i < n && total <= MOST_ELEMENTS_IN_ALL; i++) total += ag_value_count(p, i);
     if (total > MOST_ELEMENTS_IN_ALL)
         ag_fail(t, AG_ERR_SLOTS, "scalars: the program has more than %d elements in all", MOST_ELEMENTS_IN_ALL);
     ag_var *space = ag_scratch(t, (size_t)total * sizeof *space + 1), *at = space;
-    ag_unrolling u = {t, p, xs, ag_scratch(t, n * sizeof *u.value + 1)};
+    ag_unrolling u = {t, p, x, ag_scratch(t, n * sizeof *u.value + 1)};
     for (uint32_t i = 0; space && u.value && i < n && t->status == AG_OK; i++) {
         int64_t count = ag_value_count(p, i);
         u.value[i] = at;
@@ -124,6 +123,23 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
         ys += ag_where_count(p, r.where);
     }
     ag_scratch_free(t, u.value);
+    ag_scratch_free(t, space);
+}
+
+static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_program *p = context;
+    uint64_t nx = p->inputs.count;
+    int64_t total = 0;
+    for (uint64_t k = 0; k < nx; k++) total += ag_where_count(p, ag_pinput_at(p, k)->ref.where);
+    ag_var *space = ag_scratch(t, (size_t)total * sizeof *space + 1), *at = space;
+    const ag_var **x = ag_scratch(t, nx * sizeof *x + 1);
+    for (uint64_t k = 0; space && x && k < nx; k++) {
+        uint32_t where = ag_pinput_at(p, k)->ref.where;
+        x[k] = at;
+        for (int64_t i = 0; i < ag_where_count(p, where); i++) *at++ = where & WHERE_ELEMENT ? xs[k] : ag_at(xs[k], i);
+    }
+    if (space && x) ag_program_unroll(t, p, x, ys);
+    ag_scratch_free(t, x);
     ag_scratch_free(t, space);
 }
 

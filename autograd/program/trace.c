@@ -15,8 +15,8 @@ static ag_var trace_input(ag_tape *t, const ag_port *port) {
     return ag_input(t, port->example ? *port->example : (double)NAN);
 }
 
-static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port *inputs, int nx, const ag_port *outputs,
-                            int ny) {
+static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port *inputs, int nx,
+                            const ag_port *outputs, int ny) {
     size_t n = (size_t)nx + (size_t)ny;
     ag_var *v = ag_scratch(t, n * (sizeof *v + sizeof(char *)) + 1);
     if (!v) return failed(t->type, ag_tape_status(t), ag_tape_message(t));
@@ -37,8 +37,8 @@ static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port
     return p;
 }
 
-ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int nx, const ag_port *outputs,
-                     int ny) {
+ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int nx,
+                             const ag_port *outputs, int ny) {
     if (nx < 0 || ny < 0) return failed(type, AG_ERR_VALUE, "trace: the number of inputs or outputs is negative");
     ag_tape *t = ag_tape_new(type);
     if (t->status != AG_OK) return failed(type, t->status, t->message);

@@ -44,11 +44,12 @@ static bool open_deriving(ag_deriving *d, const ag_program *p, const int *wrt, i
         return false;
     }
     size_t ports = 2 * ((size_t)d->nx + (size_t)d->ny + (size_t)(n < 0 ? 0 : d->n));
-    d->size = 2 * ports * sizeof *d->in + (size_t)(d->n < 0 ? 0 : d->n) * sizeof(int) + 2 * p->names.count +
-              8 * ports + (size_t)(n > 0 ? n : 0) * 2 * (p->names.count + 8) + 64;
+    d->size = 2 * ports * sizeof *d->in + (size_t)(d->n < 0 ? 0 : d->n) * sizeof(int) + 2 * p->names.count + 8 * ports +
+              (size_t)(n > 0 ? n : 0) * 2 * (p->names.count + 8) + 64;
     char *space = n < 0 ? NULL : ag_memory_zeroed(&d->memory, d->size);
     if (!space) {
-        *result = failed(p, n < 0 ? AG_ERR_VALUE : AG_ERR_MEMORY, "derivative: no memory, or a negative number of inputs");
+        *result =
+            failed(p, n < 0 ? AG_ERR_VALUE : AG_ERR_MEMORY, "derivative: no memory, or a negative number of inputs");
         return false;
     }
     d->in = (ag_port *)(void *)space;
@@ -105,7 +106,8 @@ static bool has_scalar(const ag_program *p, ag_program **result) {
     int64_t count;
     if (ag_program_status(p) != AG_OK) return true;
     if (ag_program_outputs(p) > 0 && ag_shape_count(ag_program_output(p, 0).shape, &count) && count == 1) return true;
-    *result = failed(p, AG_ERR_SHAPE, "gradient: the first output is not a scalar; see ag_program_vjp and ag_program_jacobian");
+    *result = failed(p, AG_ERR_SHAPE,
+                     "gradient: the first output is not a scalar; see ag_program_vjp and ag_program_jacobian");
     return false;
 }
 

@@ -48,6 +48,33 @@ static void begin_call(ag_call *call, ag_tape *t, uint32_t n, const ag_arrays *a
     call->saved_size = 0;
 }
 
+/* ---- what parameters refer to ---- */
+
+void ag_drop_held(ag_tape *t) {
+    ag_held *held = (ag_held *)(void *)t->held.base;
+    while (t->held_count > 0) {
+        ag_held *h = &held[--t->held_count];
+        h->operation->hold(h->params, -1);
+        ag_memory_free(&t->memory, h->params, h->size);
+    }
+}
+
+/* Keeps a copy of the parameters, unless there is one. False after an error. */
+static bool hold(ag_tape *t, const ag_operation *op, const void *params, size_t size) {
+    ag_held *held = (ag_held *)(void *)t->held.base;
+    for (uint32_t i = t->held_count; i-- > 0;)
+        if (held[i].operation == op && held[i].size == size && memcmp(held[i].params, params, size) == 0) return true;
+    size_t need = (t->held_count + (size_t)1) * sizeof *held;
+    if (need > t->held.size && !ag_range_grow(&t->memory, &t->held, need, MOST_SLOTS * sizeof *held))
+        return ag_out_of_memory(t, op->name, need);
+    void *copy = ag_memory_resize(&t->memory, NULL, 0, size);
+    if (!copy) return ag_out_of_memory(t, op->name, size);
+    memcpy(copy, params, size);
+    op->hold(copy, 1);
+    ((ag_held *)(void *)t->held.base)[t->held_count++] = (ag_held){op, copy, size};
+    return true;
+}
+
 /* ---- recording ---- */
 
 static bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v, uint32_t n, ag_operand *in) {
@@ -78,6 +105,7 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     ag_call call;
     begin_call(&call, t, n, arrays, params, params_size);
     if (!op->shape(&call) || t->status != AG_OK) return ag_inert(t);
+    if (op->hold && params_size && !hold(t, op, params, params_size)) return ag_inert(t);
     uint32_t view = result_view(t, op, &call.shape, constant), offset;
     ag_pending p;
     if (view == VIEW_INERT || !ag_reserve_tensor(t, op->name, view, &p)) return ag_inert(t);

@@ -131,8 +131,7 @@ static void open_blocks(ag_type type, ag_blocks *b, const ag_array *in, int n, c
     for (int k = 0; k < n; k++) {
         open_cursor(&b->cursor[k], in[k].view, to);
         b->data[k] = in[k].data;
-        if (b->cursor[k].access == SINGLE)
-            fill(type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
+        if (b->cursor[k].access == SINGLE) fill(type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
         b->now[k] = &b->space[k];
     }
 }
@@ -151,7 +150,8 @@ static bool all_alike(const ag_array *in, int n, const ag_view *v) {
     return true;
 }
 
-void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n, ag_array out) {
+void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n,
+                          ag_array out) {
     ag_value_kernel *kernel = kernels->value[op];
     const ag_view *v = out.view;
     if (all_alike(in, n, v)) {

@@ -237,9 +237,10 @@ ag_tape *ag_tape_new(ag_type type) { return ag_tape_new_with(&(ag_options){.type
 
 void ag_tape_free(ag_tape *t) {
     if (is_nil(t)) return;
+    ag_drop_held(t);
     ag_close_views(t);
-    ag_range *ranges[] = {&t->values,   &t->adjoints, &t->instructions, &t->nodes, &t->bases,
-                          &t->sections, &t->labels,   &t->texts,        &t->views, &t->checkpoints};
+    ag_range *ranges[] = {&t->values, &t->adjoints, &t->instructions, &t->nodes,       &t->bases, &t->sections,
+                          &t->labels, &t->texts,    &t->views,        &t->checkpoints, &t->held};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) ag_range_free(&t->memory, ranges[i]);
     ag_memory memory = t->memory;
     ag_memory_free(&memory, t, sizeof *t);
@@ -247,6 +248,7 @@ void ag_tape_free(ag_tape *t) {
 
 void ag_tape_clear(ag_tape *t) {
     if (is_nil(t)) return;
+    ag_drop_held(t);
     return_to(t, &(ag_section){0});
     t->paused = 0;
     ag_tape_recover(t);

@@ -82,6 +82,13 @@ typedef struct ag_label {
     uint32_t text; /* offset in `texts` */
 } ag_label;
 
+/* Parameters that refer to something counted: a copy that the tape holds until it is cleared. */
+typedef struct ag_held {
+    const ag_operation *operation;
+    void *params;
+    size_t size;
+} ag_held;
+
 typedef struct ag_interned ag_interned;
 enum { RECENT_VIEWS = 64 };
 
@@ -95,6 +102,8 @@ struct ag_tape {
     ag_memory memory;
     ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
     uint32_t node_top; /* in 8 bytes */
+    ag_range held;     /* ag_held */
+    uint32_t held_count;
     uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
     ag_interned *interned;               /* views by shape and strides */
     uint32_t recent_views[RECENT_VIEWS]; /* of some, by a cheaper hash: tried first */
@@ -198,9 +207,12 @@ static inline bool ag_same_shape(const ag_view *a, const ag_view *b) {
 ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n);
 bool ag_elementwise_adjoint(ag_tape *t, ag_node *node);
 /* out = op(in), broadcast to out's shape; out is contiguous and overlaps no operand but one that is all of it. */
-void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n, ag_array out);
+void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n,
+                          ag_array out);
 
 /* ---- apply.c ---- */
+/* Lets go of all held parameters. */
+void ag_drop_held(ag_tape *t);
 bool ag_apply_adjoint(ag_tape *t, ag_node *node);
 
 /* ---- sweep.c ---- */

@@ -1,0 +1,60 @@
+/* What operations that run a program (map, ...) keep with it, so that running them again plans and derives nothing. */
+#include "runner_impl.h"
+
+ag_runner *ag_program_borrow(const ag_program *p) {
+    ag_program *q = (ag_program *)(uintptr_t)p;
+    pthread_mutex_lock(&q->lock);
+    ag_runner *r = q->idle;
+    if (r) q->idle = r->next;
+    pthread_mutex_unlock(&q->lock);
+    if (r) return r;
+    r = ag_runner_new(p);
+    if (r->p) {
+        r->pooled = true; /* a reference of the program to itself would keep it for ever */
+        ag_program_free(q);
+    }
+    return r;
+}
+
+void ag_program_give_back(const ag_program *p, ag_runner *r) {
+    ag_program *q = (ag_program *)(uintptr_t)p;
+    if (!r->pooled) {
+        ag_runner_free(r);
+        return;
+    }
+    pthread_mutex_lock(&q->lock);
+    r->next = q->idle;
+    q->idle = r;
+    pthread_mutex_unlock(&q->lock);
+}
+
+static ag_program *make_adjoints(const ag_program *p) {
+    ag_program *all = ag_program_vjp(p, NULL, 0);
+    int ny = ag_program_outputs(p), nx = ag_program_inputs(p);
+    ag_memory memory = {.no_reserve = true};
+    int *wanted = ag_memory_resize(&memory, NULL, 0, (size_t)nx * sizeof *wanted + 1);
+    for (int k = 0; wanted && k < nx; k++) wanted[k] = ny + k;
+    ag_program *q = wanted ? ag_program_select(all, wanted, nx) : ag_program_keep(all);
+    if (!wanted) ag_program_fail(q, AG_ERR_MEMORY, "adjoint: out of memory");
+    ag_memory_free(&memory, wanted, (size_t)nx * sizeof *wanted + 1);
+    ag_program_free(all);
+    return q;
+}
+
+const ag_program *ag_program_adjoints(const ag_program *p) {
+    ag_program *q = (ag_program *)(uintptr_t)p;
+    pthread_mutex_lock(&q->lock);
+    if (!q->vjp) q->vjp = make_adjoints(p);
+    pthread_mutex_unlock(&q->lock);
+    return q->vjp;
+}
+
+void ag_program_close_pool(ag_program *p) {
+    while (p->idle) {
+        ag_runner *r = p->idle;
+        p->idle = r->next;
+        ag_runner_free(r);
+    }
+    ag_program_free(p->vjp);
+    pthread_mutex_destroy(&p->lock);
+}
