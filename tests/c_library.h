@@ -54,6 +54,7 @@ REFERENCE(sign, (x > 0) - (x < 0))
 REFERENCE(floor, floor(x))
 REFERENCE(ceil, ceil(x))
 REFERENCE(round, nearbyint(x))
+REFERENCE(stop, x)
 REFERENCE(min, fmin(x, y))
 REFERENCE(max, fmax(x, y))
 REFERENCE(clip, fmin(fmax(x, y), z))
@@ -120,6 +121,7 @@ static reference *const REFERENCES[AG_OPCODES] = {
     [AG_FLOOR] = ref_floor,
     [AG_CEIL] = ref_ceil,
     [AG_ROUND] = ref_round,
+    [AG_STOP] = ref_stop,
     [AG_MIN] = ref_min,
     [AG_MAX] = ref_max,
     [AG_CLIP] = ref_clip,

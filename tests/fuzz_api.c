@@ -20,8 +20,8 @@ enum {
     TAPES = 3,
     MARKS = 6,
     MOST_CALLS = 160,
-    MOST_ELEMENTS = 1024,     /* of a var that is computed with; others are only looked at */
-    MOST_DERIVATIVES = 6,     /* recorded: each may double the tape */
+    MOST_ELEMENTS = 1024, /* of a var that is computed with; others are only looked at */
+    MOST_DERIVATIVES = 6, /* recorded: each may double the tape */
     MOST_SLOTS_TO_DERIVE = 20000,
     LIST = 4,                 /* vars handed over at once */
     ORDER = MOST_ELEMENTS * 4 /* labels, indices */
@@ -75,10 +75,40 @@ static unsigned byte(fuzz *f) {
 static bool flag(fuzz *f) { return byte(f) & 1; }
 
 static int64_t hostile(fuzz *f) {
-    static const int64_t list[] = {0, 1, -1, -2, -3, 8, 9, 16, 63, 64, 65, 255, 256, 1000, 4097, INT64_C(1) << 20, INT32_MAX,
-                                   INT32_MIN, UINT32_MAX, INT64_C(1) << 31, INT64_C(1) << 32, INT64_C(1) << 40,
-                                   INT64_C(1) << 61, INT64_C(1) << 62, INT64_MAX / 2, INT64_MAX / 3, INT64_MAX - 1, INT64_MAX,
-                                   INT64_MIN, INT64_MIN + 1, -INT64_MAX / 2, -(INT64_C(1) << 32), 3037000500, 6074001000};
+    static const int64_t list[] = {0,
+                                   1,
+                                   -1,
+                                   -2,
+                                   -3,
+                                   8,
+                                   9,
+                                   16,
+                                   63,
+                                   64,
+                                   65,
+                                   255,
+                                   256,
+                                   1000,
+                                   4097,
+                                   INT64_C(1) << 20,
+                                   INT32_MAX,
+                                   INT32_MIN,
+                                   UINT32_MAX,
+                                   INT64_C(1) << 31,
+                                   INT64_C(1) << 32,
+                                   INT64_C(1) << 40,
+                                   INT64_C(1) << 61,
+                                   INT64_C(1) << 62,
+                                   INT64_MAX / 2,
+                                   INT64_MAX / 3,
+                                   INT64_MAX - 1,
+                                   INT64_MAX,
+                                   INT64_MIN,
+                                   INT64_MIN + 1,
+                                   -INT64_MAX / 2,
+                                   -(INT64_C(1) << 32),
+                                   3037000500,
+                                   6074001000};
     return list[byte(f) % (sizeof list / sizeof *list)];
 }
 
@@ -94,7 +124,8 @@ static int small(fuzz *f, int lo, int hi) {
 }
 
 static double number(fuzz *f) {
-    static const double list[] = {0, -0.0, 1, -1, 2, 0.5, 1e308, -1e308, 1e-310, 1e-150, 1e150, 1e10, 150, -20, 0.25, 3};
+    static const double list[] = {0,      -0.0,   1,     -1,   2,   0.5, 1e308, -1e308,
+                                  1e-310, 1e-150, 1e150, 1e10, 150, -20, 0.25,  3};
     unsigned b = byte(f);
     if (b < 230) return ((int)b - 100) / 37.0;
     b = byte(f) % 20;
@@ -230,7 +261,8 @@ static void read_all(ag_var v) {
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {
         if (values)
-            HOLDS(same_number(out[i], type == AG_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i]));
+            HOLDS(
+                same_number(out[i], type == AG_F64 ? ((const double *)values)[i] : (double)((const float *)values)[i]));
         if (adjoints) sum += type == AG_F64 ? ((const double *)adjoints)[i] : (double)((const float *)adjoints)[i];
     }
     if (count == 1 && !ag_is_inert(v)) HOLDS(same_number(ag_value(v), out[0]));
@@ -396,7 +428,9 @@ static ag_var bad_result(const bad_params *p, ag_var good, ag_tape *t) {
     return p->what == 10 ? good : ag_num(0);
 }
 
-static ag_var bad_tangent(const ag_rule *r, const ag_var *tangents) { return bad_result(r->params, tangents[0], r->tape); }
+static ag_var bad_tangent(const ag_rule *r, const ag_var *tangents) {
+    return bad_result(r->params, tangents[0], r->tape);
+}
 
 static void bad_record(const ag_rule *r, ag_var w, ag_var *contributions) {
     for (int k = 0; k < r->n; k++)
@@ -404,12 +438,24 @@ static void bad_record(const ag_rule *r, ag_var w, ag_var *contributions) {
 }
 
 static const ag_operation own_operations[] = {
-    {"scale", scale_shape, scale_forward, scale_adjoint, scale_tangent, scale_record, false, true},
-    {"scale_plain", scale_shape, scale_forward, scale_adjoint, NULL, NULL, false, false},
-    {"saved", saved_shape, saved_forward, saved_adjoint, NULL, saved_record, false, false},
-    {"saved_plain", saved_shape, saved_forward, saved_adjoint, NULL, NULL, false, false},
-    {"bad", bad_shape, bad_forward, bad_adjoint, bad_tangent, bad_record, true, false},
-    {"bad_reverse", bad_shape, bad_forward, bad_adjoint, NULL, bad_record, false, false}};
+    {.name = "scale",
+     .shape = scale_shape,
+     .forward = scale_forward,
+     .adjoint = scale_adjoint,
+     .tangent = scale_tangent,
+     .record = scale_record,
+     .stores = true},
+    {.name = "scale_plain", .shape = scale_shape, .forward = scale_forward, .adjoint = scale_adjoint},
+    {.name = "saved", .shape = saved_shape, .forward = saved_forward, .adjoint = saved_adjoint, .record = saved_record},
+    {.name = "saved_plain", .shape = saved_shape, .forward = saved_forward, .adjoint = saved_adjoint},
+    {.name = "bad",
+     .shape = bad_shape,
+     .forward = bad_forward,
+     .adjoint = bad_adjoint,
+     .tangent = bad_tangent,
+     .record = bad_record,
+     .strided = true},
+    {.name = "bad_reverse", .shape = bad_shape, .forward = bad_forward, .adjoint = bad_adjoint, .record = bad_record}};
 
 static ag_var own_operation(fuzz *f) {
     unsigned which = byte(f) % (sizeof own_operations / sizeof *own_operations);
@@ -509,8 +555,8 @@ static ag_var view(fuzz *f, bool *aliased) {
 }
 
 static ag_var reduction(fuzz *f) {
-    static ag_var (*const over[])(ag_var, ag_axes, bool) = {
-        ag_sum_over, ag_mean_over, ag_prod_over, ag_max_over, ag_min_over, ag_norm_over, ag_logsumexp_over};
+    static ag_var (*const over[])(ag_var, ag_axes, bool) = {ag_sum_over, ag_mean_over, ag_prod_over,     ag_max_over,
+                                                            ag_min_over, ag_norm_over, ag_logsumexp_over};
     static ag_var (*const whole[])(ag_var) = {ag_sum, ag_mean, ag_prod, ag_norm, ag_logsumexp, ag_trace};
     static ag_var (*const along[])(ag_var, int) = {ag_argmax, ag_cumsum, ag_softmax, ag_log_softmax};
     unsigned kind = byte(f) % 4, which = byte(f);
@@ -709,8 +755,9 @@ static bool all_moderate(const double *x, int64_t n) {
 /* Whether derivatives by x of y can be compared. */
 static bool comparable(fuzz *f, ag_var y, const fuzz_place *x) {
     int i = tape_number(f, y.tape);
-    return i >= 0 && y.tape && y.tape == x->v.tape && !f->changed[i] && !x->aliased && !ag_is_inert(y) && !ag_is_inert(x->v) &&
-           ag_count(x->v) <= 64 && ag_count(y) <= 64 && ag_tape_type(y.tape) == AG_F64 && may_derive(f, y.tape);
+    return i >= 0 && y.tape && y.tape == x->v.tape && !f->changed[i] && !x->aliased && !ag_is_inert(y) &&
+           !ag_is_inert(x->v) && ag_count(x->v) <= 64 && ag_count(y) <= 64 && ag_tape_type(y.tape) == AG_F64 &&
+           may_derive(f, y.tape);
 }
 
 /* A var to differentiate y by. */
@@ -740,7 +787,8 @@ static void check_transposes(fuzz *f) {
     numbers(f, w, w_f32);
     for (int i = 0; i < MOST_ELEMENTS; i++) v[i] = 0.3 - w[(i * 7 + 3) % MOST_ELEMENTS];
     if (!all_moderate(w, MOST_ELEMENTS)) return;
-    ag_var along = ag_constant_tensor(y.tape, v, ag_shape_of(x)), weights = ag_constant_tensor(y.tape, w, ag_shape_of(y));
+    ag_var along = ag_constant_tensor(y.tape, v, ag_shape_of(x)),
+           weights = ag_constant_tensor(y.tape, w, ag_shape_of(y));
     ag_vjp(&y, &weights, 1, &x, 1, &g);
     ag_jvp(&y, 1, &x, &along, 1, &d);
     check_var(d);
@@ -772,7 +820,8 @@ static void check_sweep(fuzz *f) {
     if (!all_moderate(swept, n) || !all_moderate(recorded, n)) return;
     for (int64_t i = 0; i < n; i++) {
         double error = fabs(swept[i] - recorded[i]), most = fmax(1, fmax(fabs(swept[i]), fabs(recorded[i])));
-        if (!(error <= 1e-6 * most)) fprintf(stderr, "element %d: swept %.17g, recorded %.17g\n", (int)i, swept[i], recorded[i]);
+        if (!(error <= 1e-6 * most))
+            fprintf(stderr, "element %d: swept %.17g, recorded %.17g\n", (int)i, swept[i], recorded[i]);
         HOLDS(error <= 1e-6 * most);
     }
 }
@@ -792,9 +841,7 @@ static ag_var checked_function(ag_tape *t, const ag_var *x, int n, void *context
     case 3: return ag_num(3);
     case 4: return ag_matmul(x[0], x[n - 1]);
     case 5: return unary[c->what % (sizeof unary / sizeof *unary)](x[0]);
-    default:
-        ag_tape_clear(t);
-        return x[0];
+    default: ag_tape_clear(t); return x[0];
     }
 }
 
