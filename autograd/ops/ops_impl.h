@@ -79,6 +79,8 @@ typedef struct ag_kernels {
     /* Runs straight-line code on numbers, and on AG_LANES numbers at a time: lane l of place i is work[i * AG_LANES + l]. */
     void (*straight)(const ag_straight *code, size_t count, void *work);
     void (*straight_lanes)(const ag_straight *code, size_t count, void *work);
+    /* The same where place i is the AG_LANES numbers from work[i] on. */
+    void (*straight_rows)(const ag_straight *code, size_t count, void *const *work);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */

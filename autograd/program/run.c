@@ -71,7 +71,7 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
     }
     if (!ag_plan(r)) return r;
     r->arrays = ag_memory_zeroed(&r->memory, r->longest * sizeof *r->arrays + 1);
-    if (!r->arrays) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
+    if (!r->arrays || !ag_open_fused(r)) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
     return r;
 }
 
@@ -99,6 +99,7 @@ static void free_arrays(ag_runner *r) {
 void ag_runner_free(ag_runner *r) {
     if (is_nil(r)) return;
     ag_runner_free(r->lanes);
+    ag_close_fused(r);
     if (r->p) free_arrays(r);
     for (uint64_t i = 0; i < r->views.count; i++)
         ag_memory_free(&r->memory, ((ag_view **)(void *)r->views.range.base)[i], sizeof(ag_view));
@@ -147,7 +148,8 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = 0; k < s->count; k++)
         r->arrays[k] = (ag_array){ag_element(r->p->type, r->base[o[k].spot.space], o[k].spot.offset), o[k].view};
     if (s->kind == STEP_CALL) return run_call(r, s);
-    if (s->kind == STEP_COPY) run_copy(r);
+    if (s->kind == STEP_FUSED) ag_run_fused(r, s);
+    else if (s->kind == STEP_COPY) run_copy(r);
     else
         ag_elementwise_value(r->kernels, r->p->type, (ag_opcode)s->code, r->arrays + 1, (int)s->count - 1,
                              r->arrays[0]);

@@ -15,13 +15,15 @@ typedef enum ag_step_kind {
     STEP_STRAIGHT,    /* `count` instructions of straight-line code from `first` on */
     STEP_ELEMENTWISE, /* operands: the result first, then those of operation `code` */
     STEP_CALL,        /* the same, of call number `code` */
+    STEP_FUSED,       /* straight-line code over elements: operands are the results first, then what is read */
     STEP_COPY         /* the result, and what is copied there */
 } ag_step_kind;
 
 typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
-    int64_t saved; /* STEP_CALL: where in the work array its saved bytes go */
+    uint32_t codes, outs, rows; /* STEP_FUSED: instructions from `code` on, results, rows */
+    int64_t saved;              /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
 
 typedef struct ag_poperand {
@@ -40,6 +42,8 @@ struct ag_runner {
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_array *arrays;                  /* room for the longest step */
+    struct ag_fused *fused;            /* room for the largest fused step */
+    uint32_t most_rows;
     uint32_t longest;
     char *work; /* aligned, in `block` */
     void *block;
@@ -58,6 +62,12 @@ struct ag_runner {
 };
 
 ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
+
+/* ---- fused.c ---- */
+bool ag_open_fused(ag_runner *r); /* false if there is no memory */
+void ag_close_fused(ag_runner *r);
+/* Runs a fused step whose operands are in r->arrays. */
+void ag_run_fused(ag_runner *r, const ag_pstep *s);
 
 /* Fills in straight, steps, operands, work_count, loaded, load_at. False after an error. */
 bool ag_plan(ag_runner *r);

@@ -2,7 +2,7 @@
  *
  * Kernels see contiguous runs only. An operand that is contiguous and of the result's shape is passed as it is; one of a
  * single element is spread over a block once; any other is gathered block by block. Adjoints go the same way back. */
-#include "tape_impl.h"
+#include "cursor_impl.h"
 
 enum { BLOCK = 512 }; /* elements; four blocks of f64 are half of a small first-level cache */
 
@@ -10,16 +10,6 @@ typedef union ag_block {
     double f64[BLOCK];
     float f32[BLOCK];
 } ag_block;
-
-typedef enum ag_access { DIRECT, SINGLE, STRIDED } ag_access;
-
-/* An operand in the index space of the result: axes merged where they can be, and a position that moves on. */
-typedef struct ag_cursor {
-    ag_access access;
-    int rank;
-    int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK], index[AG_MAX_RANK];
-    int64_t offset;
-} ag_cursor;
 
 /* Strides of v broadcast to shape: false if it does not fit. */
 static bool broadcast_strides(const ag_view *v, const ag_view *to, int64_t *stride) {
@@ -32,7 +22,7 @@ static bool broadcast_strides(const ag_view *v, const ag_view *to, int64_t *stri
     return lead >= 0;
 }
 
-static void open_cursor(ag_cursor *c, const ag_view *v, const ag_view *to) {
+void ag_cursor_open(ag_cursor *c, const ag_view *v, const ag_view *to) {
     c->access = STRIDED;
     if (v->count == 1) c->access = SINGLE;
     else if (v == to || (v->contiguous && ag_same_shape(v, to))) c->access = DIRECT;
@@ -71,7 +61,7 @@ static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
     return run;
 }
 
-static void gather(ag_type type, ag_cursor *c, const void *from, int64_t n, void *to) {
+void ag_cursor_gather(ag_type type, ag_cursor *c, const void *from, int64_t n, void *to) {
     for (int64_t i = 0, run, offset; i < n; i += run) {
         int64_t s = c->stride[c->rank - 1];
         run = next_run(c, n - i, &offset);
@@ -129,7 +119,7 @@ static void open_blocks(ag_type type, ag_blocks *b, const ag_array *in, int n, c
     b->n = n;
     for (int k = 0; k < 3; k++) b->now[k] = NULL;
     for (int k = 0; k < n; k++) {
-        open_cursor(&b->cursor[k], in[k].view, to);
+        ag_cursor_open(&b->cursor[k], in[k].view, to);
         b->data[k] = in[k].data;
         if (b->cursor[k].access == SINGLE) fill(type, &b->space[k], to->count < BLOCK ? to->count : BLOCK, b->data[k]);
         b->now[k] = &b->space[k];
@@ -139,7 +129,7 @@ static void open_blocks(ag_type type, ag_blocks *b, const ag_array *in, int n, c
 static void next_blocks(ag_type type, ag_blocks *b, int64_t at, int64_t n) {
     for (int k = 0; k < b->n; k++) {
         if (b->cursor[k].access == DIRECT) b->now[k] = b->data[k] + (size_t)at * ag_type_size(type);
-        else if (b->cursor[k].access == STRIDED) gather(type, &b->cursor[k], b->data[k], n, &b->space[k]);
+        else if (b->cursor[k].access == STRIDED) ag_cursor_gather(type, &b->cursor[k], b->data[k], n, &b->space[k]);
     }
 }
 
@@ -271,7 +261,7 @@ static void open_targets(ag_tape *t, const ag_node *node, ag_target target[3]) {
     for (int k = 0; k < (int)node->n; k++) {
         const ag_view *x = ag_view_at(t, node->in[k].view);
         asked[k] = !x->constant && t->kernels->partial[node->code][k];
-        if (asked[k]) open_cursor(&target[k].cursor, x, v);
+        if (asked[k]) ag_cursor_open(&target[k].cursor, x, v);
         all_direct &= !asked[k] || target[k].cursor.access == DIRECT;
     }
     /* An operand may share its base with another that is gathered: only runs in step may store block by block. */

@@ -1,0 +1,130 @@
+/* A group of elementwise operations as one step: straight-line code that runs over AG_LANES elements at a time, of arrays
+ * and of rows of a small buffer that stays in cache. */
+#include "plan_impl.h"
+
+/* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then what is read from
+ * outside; behind them come rows for values that only the group sees. */
+typedef struct ag_grouping {
+    ag_planning *g;
+    uint32_t first, end;
+    uint32_t *row;  /* of each member, by its position in the group */
+    uint32_t *last; /* the position of the last member that reads it */
+    ag_poperand *operands;
+    ag_ref *refs; /* what each operand behind the results is */
+    uint32_t outs, ins, rows;
+    uint32_t *free, free_count;
+} ag_grouping;
+
+static uint32_t member(const ag_grouping *u, uint32_t j) { return u->g->order[u->first + j]; }
+static uint32_t member_count(const ag_grouping *u) { return u->end - u->first; }
+
+/* The position of a member in the group; of the members those that come after `before` are not looked at. */
+static uint32_t position_of(const ag_grouping *u, uint32_t value, uint32_t before) {
+    for (uint32_t j = before; j-- > 0;)
+        if (member(u, j) == value) return j;
+    return NOWHERE;
+}
+
+static uint32_t operand_count(const ag_grouping *u, uint32_t i) {
+    return ag_operand_count(u->g->p, ag_code_at(u->g->p, i));
+}
+
+static ag_ref operand(const ag_grouping *u, uint32_t i, uint32_t k) {
+    return *ag_ref_at(u->g->p, ag_code_at(u->g->p, i)->in + k);
+}
+
+/* The operands of a member as it is executed: those of a product that it takes in stand for the product. */
+static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint32_t *op) {
+    const ag_planning *g = u->g;
+    uint32_t i = member(u, j), n = operand_count(u, i);
+    *op = ag_code_at(g->p, i)->op;
+    for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
+    if (*op == AG_FMA) *op = AG_STRAIGHT_FMA;
+    if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
+    int fused = ag_fused_operand(g, i);
+    if (fused < 0) return n;
+    uint32_t product = in[fused].value;
+    *op = *op == AG_ADD ? AG_STRAIGHT_FMA : AG_STRAIGHT_FNMA;
+    in[2] = in[1 - fused];
+    in[0] = operand(u, product, 0);
+    in[1] = operand(u, product, operand_count(u, product) - 1); /* the same for a square */
+    return 3;
+}
+
+static uint32_t input_row(ag_grouping *u, ag_ref r) {
+    for (uint32_t k = 0; k < u->ins; k++)
+        if (u->refs[k].value == r.value && u->refs[k].where == r.where) return u->outs + k;
+    u->operands[u->outs + u->ins] = ag_operand_at(u->g, r);
+    u->refs[u->ins] = r;
+    return u->outs + u->ins++;
+}
+
+/* Results first, so that rows of inputs are known when code is made: inputs are all found before rows for values. */
+static void find_rows(ag_grouping *u) {
+    ag_planning *g = u->g;
+    for (uint32_t j = 0; j < member_count(u); j++) {
+        uint32_t i = member(u, j);
+        u->last[j] = 0;
+        if (!g->stored[i] || g->skipped[i]) continue;
+        u->row[j] = u->outs;
+        u->operands[u->outs++] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+    }
+    for (uint32_t j = 0; j < member_count(u); j++) {
+        ag_ref in[3];
+        uint32_t op;
+        if (g->skipped[member(u, j)]) continue;
+        for (uint32_t k = 0, n = operands_of(u, j, in, &op); k < n; k++) {
+            uint32_t at = position_of(u, in[k].value, j);
+            if (at == NOWHERE) input_row(u, in[k]);
+            else u->last[at] = j;
+        }
+    }
+    u->rows = u->outs + u->ins;
+}
+
+static void make_code(ag_grouping *u, ag_pstep *step) {
+    ag_planning *g = u->g;
+    ag_runner *r = g->r;
+    step->code = (uint32_t)r->straight.count;
+    for (uint32_t j = 0; j < member_count(u); j++) {
+        ag_ref in[3];
+        uint32_t row[3] = {0}, i = member(u, j), op, n;
+        if (g->skipped[i]) continue;
+        n = operands_of(u, j, in, &op);
+        for (uint32_t k = 0; k < n; k++) {
+            uint32_t at = position_of(u, in[k].value, j);
+            row[k] = at == NOWHERE ? input_row(u, in[k]) : u->row[at];
+            bool again = false;
+            for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
+            if (at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value])
+                u->free[u->free_count++] = u->row[at];
+        }
+        if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
+        ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);
+        if (s) *s = (ag_straight){op, u->row[j], row[0], row[1], row[2]};
+    }
+    step->codes = (uint32_t)r->straight.count - step->code;
+    step->outs = u->outs;
+    step->rows = u->rows;
+    if (u->rows > r->most_rows) r->most_rows = u->rows;
+}
+
+void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
+    ag_memory *memory = &g->r->memory;
+    size_t n = end - first, operands = 4 * n;
+    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 3 * n * sizeof(uint32_t);
+    ag_grouping u = {.g = g, .first = first, .end = end, .operands = ag_memory_zeroed(memory, size)};
+    if (!u.operands) {
+        ag_runner_fail(g->r, AG_ERR_MEMORY, "run: out of memory");
+        return;
+    }
+    u.refs = (ag_ref *)(void *)(u.operands + operands);
+    u.row = (uint32_t *)(void *)(u.refs + operands);
+    u.last = u.row + n;
+    u.free = u.last + n;
+    find_rows(&u);
+    ag_pstep step = {.kind = STEP_FUSED};
+    make_code(&u, &step);
+    ag_add_step(g, step, u.operands, u.outs + u.ins);
+    ag_memory_free(memory, u.operands, size);
+}

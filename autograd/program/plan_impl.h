@@ -1,0 +1,53 @@
+/* What the parts of planning share. */
+#ifndef AG_PLAN_IMPL_H
+#define AG_PLAN_IMPL_H
+
+#include "runner_impl.h"
+
+#define NOWHERE UINT32_MAX
+enum { ALONE = 0 };
+
+typedef struct ag_planning {
+    ag_runner *r;
+    const ag_program *p;
+    uint32_t n;
+    uint8_t *uses;    /* of each value: 0, 1, 2 = more */
+    uint8_t *skipped; /* a product that the sum which uses it takes in */
+    /* schedule.c: */
+    uint32_t *order, ordered; /* instructions in the order of execution; those of a group stand together */
+    uint32_t *group;          /* of each instruction: ALONE, or elementwise ones of one shape that are run together */
+    uint32_t *time;           /* when it has been executed: its position, or that of the last of its group */
+    uint8_t *stored;          /* needed outside its group */
+    /* plan.c: */
+    uint8_t *by_scalar; /* read by straight-line code on scalars */
+    uint32_t *last;     /* when it is read last */
+    ag_spot *spot;      /* offsets of tensors in the work array count from their part */
+    uint32_t *free;     /* scalar places, a stack */
+    uint32_t free_count, scalars;
+    ag_list gaps;
+    int64_t tensors;
+} ag_planning;
+
+static inline bool ag_is_scalar(const ag_program *p, uint32_t value) {
+    return ag_code_at(p, value)->view & WHERE_ELEMENT;
+}
+static inline bool ag_is_computed(const ag_code *c) { return c->op != CODE_INPUT && c->op != CODE_CONSTANT; }
+static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
+
+/* ---- schedule.c ---- */
+void ag_schedule(ag_planning *g);
+/* Which operand of an addition or subtraction is a product that it takes in, or -1. */
+int ag_fused_operand(const ag_planning *g, uint32_t i);
+
+/* ---- plan.c ---- */
+void ag_place(ag_planning *g, uint32_t value);
+/* Where a ref is and how it is seen. Offsets in the tensors' part of the work array are marked by the sign bit. */
+ag_poperand ag_operand_at(const ag_planning *g, ag_ref r);
+/* Appends a step; NULL after an error. */
+ag_pstep *ag_add_step(ag_planning *g, ag_pstep step, const ag_poperand *operands, uint32_t n);
+
+/* ---- fuse.c ---- */
+/* The step of a group: positions first..end-1 of the order. Results that are stored have places. */
+void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end);
+
+#endif

@@ -1,0 +1,138 @@
+/* In which order a program's instructions are executed, and which of them together.
+ *
+ * Elementwise operations on tensors of one shape are gathered in groups, so that a chain of them goes over memory once. A
+ * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
+ * executed before it. An open group never depends on another open one. */
+#include "plan_impl.h"
+
+enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
+
+typedef struct ag_open_group {
+    uint32_t view, id;
+    uint32_t members[LONGEST_GROUP], count;
+} ag_open_group;
+
+typedef struct ag_scheduling {
+    ag_planning *g;
+    ag_open_group open[OPEN_GROUPS];
+    uint32_t open_count, groups;
+} ag_scheduling;
+
+static void close_group(ag_scheduling *s, uint32_t k) {
+    ag_planning *g = s->g;
+    ag_open_group *o = &s->open[k];
+    for (uint32_t j = 0; j < o->count; j++) {
+        g->time[o->members[j]] = g->ordered + (o->count - 1 - j);
+        g->order[g->ordered++] = o->members[j];
+        if (o->count < LEAST_SHARED) g->group[o->members[j]] = ALONE;
+    }
+    if (k != --s->open_count) *o = s->open[s->open_count];
+}
+
+/* The open group that a value is waiting in, or open_count. */
+static uint32_t waiting_in(const ag_scheduling *s, uint32_t value) {
+    const ag_planning *g = s->g;
+    uint32_t k = 0;
+    if (g->time[value] != NOWHERE || g->group[value] == ALONE) return s->open_count;
+    while (k < s->open_count && s->open[k].id != g->group[value]) k++;
+    return k;
+}
+
+/* Closes the groups that an instruction depends on, but not `but` if all that it reads of that is whole values. */
+static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) {
+    const ag_program *p = s->g->p;
+    for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+        ag_ref r = *ag_ref_at(p, c->in + k);
+        uint32_t at = waiting_in(s, r.value);
+        if (at == s->open_count) continue;
+        if (s->open[at].id != but_id || r.where != ag_code_at(p, r.value)->view) close_group(s, at);
+    }
+}
+
+static ag_open_group *find_group(ag_scheduling *s, uint32_t view) {
+    for (uint32_t k = 0; k < s->open_count; k++)
+        if (s->open[k].view == view && s->open[k].count < LONGEST_GROUP) return &s->open[k];
+    return NULL;
+}
+
+static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
+    ag_open_group *o = find_group(s, c->view);
+    close_operands(s, c, o ? o->id : ALONE);
+    o = find_group(s, c->view); /* it may have been closed */
+    if (!o) {
+        for (uint32_t k = 0; k < s->open_count; k++) /* a full one of this shape */
+            if (s->open[k].view == c->view) close_group(s, k--);
+        if (s->open_count == OPEN_GROUPS) close_group(s, 0);
+        o = &s->open[s->open_count++];
+        *o = (ag_open_group){.view = c->view, .id = ++s->groups};
+    }
+    s->g->group[i] = o->id;
+    o->members[o->count++] = i;
+}
+
+static void execute(ag_scheduling *s, uint32_t i) {
+    s->g->time[i] = s->g->ordered;
+    s->g->order[s->g->ordered++] = i;
+}
+
+static void count_uses(ag_planning *g) {
+    const ag_program *p = g->p;
+    for (uint64_t i = 0; i < p->outputs.count; i++) g->uses[ag_poutput_at(p, i)->ref.value] = 2;
+    for (uint32_t i = 0; i < g->n; i++) {
+        const ag_code *c = ag_code_at(p, i);
+        for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+            uint8_t *uses = &g->uses[ag_ref_at(p, c->in + k)->value];
+            *uses = (uint8_t)(*uses + (*uses < 2));
+        }
+    }
+}
+
+int ag_fused_operand(const ag_planning *g, uint32_t i) {
+    const ag_code *c = ag_code_at(g->p, i);
+    if (c->op != AG_ADD && c->op != AG_SUB) return -1;
+    for (int k = c->op == AG_ADD ? 0 : 1; k < 2; k++) {
+        ag_ref r = *ag_ref_at(g->p, c->in + (uint32_t)k);
+        const ag_code *m = ag_code_at(g->p, r.value);
+        bool together = c->view & WHERE_ELEMENT ? m->view & WHERE_ELEMENT
+                                                : g->group[i] != ALONE && g->group[i] == g->group[r.value];
+        if ((m->op == AG_MUL || m->op == AG_SQUARE) && together && g->uses[r.value] == 1) return k;
+    }
+    return -1;
+}
+
+static void find_products(ag_planning *g) {
+    for (uint32_t i = 0; i < g->n; i++) {
+        int k = ag_fused_operand(g, i);
+        if (k >= 0) g->skipped[ag_ref_at(g->p, ag_code_at(g->p, i)->in + (uint32_t)k)->value] = 1;
+    }
+}
+
+static void find_stored(ag_planning *g) {
+    const ag_program *p = g->p;
+    for (uint64_t i = 0; i < p->outputs.count; i++) g->stored[ag_poutput_at(p, i)->ref.value] = 1;
+    for (uint32_t i = 0; i < g->n; i++) {
+        const ag_code *c = ag_code_at(p, i);
+        for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+            uint32_t v = ag_ref_at(p, c->in + k)->value;
+            g->stored[v] |= g->group[i] == ALONE || g->group[v] != g->group[i];
+        }
+    }
+}
+
+void ag_schedule(ag_planning *g) {
+    ag_scheduling s = {.g = g};
+    for (uint32_t i = 0; i < g->n; i++) {
+        const ag_code *c = ag_code_at(g->p, i);
+        if (!ag_is_computed(c)) continue;
+        if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0) {
+            join_group(&s, i, c);
+            continue;
+        }
+        close_operands(&s, c, ALONE);
+        execute(&s, i);
+    }
+    while (s.open_count) close_group(&s, 0);
+    count_uses(g);
+    find_products(g);
+    find_stored(g);
+}
