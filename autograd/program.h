@@ -3,8 +3,8 @@
  *     static void f(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
  *         y[0] = ag_sum(ag_mul(ag_sin(x[0]), x[1]));
  *     }
- *     ag_program *p = ag_program_trace(AG_F64, f, NULL, (ag_port[]){{"x", AG_SHAPE(100)}, {"w", AG_SHAPE(100)}}, 2,
- *                              (ag_port[]){{"y"}}, 1);
+ *     ag_port in[] = {ag_in("x", AG_SHAPE(100)), ag_in("w", AG_SHAPE(100))}, out[] = {ag_out("y")};
+ *     ag_program *p = ag_program_trace(AG_F64, f, NULL, in, 2, out, 1);
  *     ag_program *g = ag_program_gradient(p, NULL, 0);     // outputs y, d_x, d_w
  *     ag_runner *r = ag_runner_new(g);
  *     ag_run(r, (const double *[]){x, w}, (double *[]){&y, dx, dw});
@@ -34,6 +34,19 @@ typedef struct ag_port {
      * value while it is recorded (NaN is read), only a shape. */
     const double *example;
 } ag_port;
+static inline ag_port ag_in(const char *name, ag_shape shape) {
+    ag_port port;
+    memset(&port, 0, sizeof port);
+    port.name = name;
+    port.shape = shape;
+    return port;
+}
+static inline ag_port ag_out(const char *name) {
+    ag_port port;
+    memset(&port, 0, sizeof port);
+    port.name = name;
+    return port;
+}
 
 /* What is recorded: computes the outputs ys from the inputs xs on tape. */
 typedef void (*ag_model)(ag_tape *tape, const ag_var *xs, ag_var *ys, void *context);
@@ -118,6 +131,18 @@ typedef struct ag_column {
     ag_along along;
     const int64_t *index; /* AG_EACH, or NULL: row i is row index[i] of data; an output is added there */
 } ag_column;
+static inline ag_column ag_column_of_(const void *data, ag_along along, const int64_t *index) {
+    ag_column column;
+    column.data = (void *)(uintptr_t)data;
+    column.along = along;
+    column.index = index;
+    return column;
+}
+static inline ag_column ag_each(const void *data) { return ag_column_of_(data, AG_EACH, NULL); }
+static inline ag_column ag_shared(const void *data) { return ag_column_of_(data, AG_SHARED, NULL); }
+static inline ag_column ag_indexed(const void *data, const int64_t *index) {
+    return ag_column_of_(data, AG_EACH, index);
+}
 
 /* Runs the program once for each of `rows` rows. A small program is taken apart into scalar operations and run for many
  * rows at a time, in the lanes of vector registers; one that is large, or has an operation without a scalar form, is run
