@@ -135,6 +135,9 @@ bool ag_shape_count(ag_shape shape, int64_t *count);
 void *ag_scratch(ag_tape *tape, size_t bytes);
 void ag_scratch_free(ag_tape *tape, void *memory);
 
+/* Whether an operation sums up all elements of an operand of this rank. */
+bool ag_is_total_sum(const ag_operation *operation, const void *params, int rank);
+
 /* A view of a contiguous var, by offset and strides in elements. */
 ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride);
 

@@ -354,6 +354,12 @@ static const ag_operation sum_operation = {
     .stores = true,
 };
 
+bool ag_is_total_sum(const ag_operation *operation, const void *params, int rank) {
+    if (operation != &sum_operation) return false;
+    const ag_reduction *p = params;
+    return (p->mask & ((1u << rank) - 1)) == (1u << rank) - 1;
+}
+
 ag_var ag_reduce_sum(ag_var x, const ag_reduction *p) { return ag_apply(&sum_operation, &x, 1, p, sizeof *p); }
 
 ag_var ag_sum_over(ag_var x, ag_axes axes, bool keep) { return ag_reduce(&sum_operation, AG_ANY_AXES, x, axes, keep); }

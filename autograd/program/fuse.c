@@ -2,16 +2,16 @@
  * and of rows of a small buffer that stays in cache. */
 #include "plan_impl.h"
 
-/* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then what is read from
- * outside; behind them come rows for values that only the group sees. */
+/* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then the sums, then
+ * what is read from outside; behind them come rows for values that only the group sees. */
 typedef struct ag_grouping {
     ag_planning *g;
     uint32_t first, end;
     uint32_t *row;  /* of each member, by its position in the group */
     uint32_t *last; /* the position of the last member that reads it */
     ag_poperand *operands;
-    ag_ref *refs; /* what each operand behind the results is */
-    uint32_t outs, ins, rows;
+    ag_ref *refs;                   /* what each operand behind the results is */
+    uint32_t outs, sums, ins, rows; /* of operands: the results, the sums, what is read */
     uint32_t *free, free_count;
 } ag_grouping;
 
@@ -41,6 +41,7 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
     if (*op == AG_FMA) *op = AG_STRAIGHT_FMA;
     if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
+    if (*op == CODE_CALL) *op = AG_ADD; /* to the sum so far */
     int fused = ag_fused_operand(g, i);
     if (fused < 0) return n;
     uint32_t product = in[fused].value;
@@ -51,35 +52,44 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     return 3;
 }
 
+static bool is_sum(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL; }
+
 static uint32_t input_row(ag_grouping *u, ag_ref r) {
+    uint32_t first = u->outs + u->sums;
     for (uint32_t k = 0; k < u->ins; k++)
-        if (u->refs[k].value == r.value && u->refs[k].where == r.where) return u->outs + k;
-    u->operands[u->outs + u->ins] = ag_operand_at(u->g, r);
+        if (u->refs[k].value == r.value && u->refs[k].where == r.where) return first + k;
+    u->operands[first + u->ins] = ag_operand_at(u->g, r);
     u->refs[u->ins] = r;
-    return u->outs + u->ins++;
+    return first + u->ins++;
 }
 
-/* Results first, so that rows of inputs are known when code is made: inputs are all found before rows for values. */
-static void find_rows(ag_grouping *u) {
+/* Results or sums get their rows. */
+static void find_results(ag_grouping *u, bool sums) {
     ag_planning *g = u->g;
     for (uint32_t j = 0; j < member_count(u); j++) {
-        uint32_t i = member(u, j);
-        u->last[j] = 0;
-        if (!g->stored[i] || g->skipped[i]) continue;
-        u->row[j] = u->outs;
-        u->operands[u->outs++] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+        uint32_t i = member(u, j), *count = sums ? &u->sums : &u->outs;
+        if (is_sum(u, j) != sums || !g->stored[i] || g->skipped[i]) continue;
+        u->row[j] = u->outs + u->sums;
+        u->operands[u->row[j]] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+        ++*count;
     }
+}
+
+/* Inputs are all found before there are rows for values. */
+static void find_rows(ag_grouping *u) {
+    find_results(u, false);
+    find_results(u, true);
     for (uint32_t j = 0; j < member_count(u); j++) {
         ag_ref in[3];
         uint32_t op;
-        if (g->skipped[member(u, j)]) continue;
+        if (u->g->skipped[member(u, j)]) continue;
         for (uint32_t k = 0, n = operands_of(u, j, in, &op); k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
             if (at == NOWHERE) input_row(u, in[k]);
             else u->last[at] = j;
         }
     }
-    u->rows = u->outs + u->ins;
+    u->rows = u->outs + u->sums + u->ins;
 }
 
 static void make_code(ag_grouping *u, ag_pstep *step) {
@@ -100,11 +110,13 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
                 u->free[u->free_count++] = u->row[at];
         }
         if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
+        if (is_sum(u, j)) row[1] = u->row[j];
         ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);
         if (s) *s = (ag_straight){op, u->row[j], row[0], row[1], row[2]};
     }
     step->codes = (uint32_t)r->straight.count - step->code;
     step->outs = u->outs;
+    step->sums = u->sums;
     step->rows = u->rows;
     if (u->rows > r->most_rows) r->most_rows = u->rows;
 }
@@ -123,8 +135,8 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     u.last = u.row + n;
     u.free = u.last + n;
     find_rows(&u);
-    ag_pstep step = {.kind = STEP_FUSED};
+    ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
     make_code(&u, &step);
-    ag_add_step(g, step, u.operands, u.outs + u.ins);
+    ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins);
     ag_memory_free(memory, u.operands, size);
 }

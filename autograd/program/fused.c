@@ -1,12 +1,18 @@
 /* Running a fused step: AG_LANES elements at a time. Code finds its operands through a table of rows: arrays of the
- * result's shape as they are, everything else in a buffer. */
+ * result's shape as they are, everything else in a buffer.
+ *
+ * Tensors in the work array have room for whole blocks, so that only the last block of what the caller owns goes through
+ * the buffer. Sums are kept lane by lane, and folded now and then so that rounding errors do not pile up. */
 #include "../tape/cursor_impl.h"
 #include "runner_impl.h"
+
+enum { FOLDED = 256 }; /* blocks */
 
 struct ag_fused {
     void **row;        /* most_rows: where each row is now */
     char *buffer;      /* most_rows rows of AG_LANES numbers */
     ag_cursor *cursor; /* longest: of each operand */
+    double *sum;       /* longest: what was folded */
     void *block;
     size_t size;
 };
@@ -16,12 +22,13 @@ bool ag_open_fused(ag_runner *r) {
     struct ag_fused *f = ag_memory_zeroed(&r->memory, sizeof *f);
     r->fused = f;
     if (!f) return false;
-    f->size = 64 + r->most_rows * (row_bytes + sizeof *f->row) + r->longest * sizeof *f->cursor;
+    f->size = 64 + r->most_rows * (row_bytes + sizeof *f->row) + r->longest * (sizeof *f->cursor + sizeof *f->sum);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
     f->row = (void **)(void *)(f->buffer + r->most_rows * row_bytes);
     f->cursor = (ag_cursor *)(void *)(f->row + r->most_rows);
+    f->sum = (double *)(void *)(f->cursor + r->longest);
     return true;
 }
 
@@ -35,44 +42,74 @@ static void *buffer_row(const ag_runner *r, uint32_t k) {
     return ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
 }
 
+static bool in_work(const ag_runner *r, const ag_pstep *s, uint32_t k) {
+    return ((const ag_poperand *)(const void *)r->operands.range.base)[s->first + k].spot.space == SPACE_WORK;
+}
+
+static void clear_sums(const ag_runner *r, const ag_pstep *s) {
+    memset(buffer_row(r, s->outs), 0, s->sums * AG_LANES * ag_type_size(r->p->type));
+}
+
 /* Rows that stay where they are for the whole step, and cursors of the others. */
 static void begin(ag_runner *r, const ag_pstep *s) {
     const ag_array *a = r->arrays;
-    for (uint32_t k = 0; k < s->rows; k++) r->fused->row[k] = buffer_row(r, k);
-    for (uint32_t k = s->outs; k < s->count; k++) {
-        ag_cursor_open(&r->fused->cursor[k], a[k].view, a[0].view);
-        if (r->fused->cursor[k].access == SINGLE)
+    struct ag_fused *f = r->fused;
+    uint32_t results = s->outs + s->sums;
+    for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
+    for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
+    clear_sums(r, s);
+    for (uint32_t k = results; k < s->count; k++) {
+        ag_cursor_open(&f->cursor[k], a[k].view, s->view);
+        if (f->cursor[k].access == SINGLE)
             r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
     }
 }
 
-/* The rows of elements at..at+n-1: of a whole block as they are, of the last one through the buffer. */
+/* Points the rows at elements at..at+n-1. */
 static void load(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     ag_type type = r->p->type;
-    for (uint32_t k = s->outs; k < s->count; k++) {
+    for (uint32_t k = s->outs + s->sums; k < s->count; k++) {
         ag_cursor *c = &r->fused->cursor[k];
         void *from = r->arrays[k].data;
-        if (c->access == STRIDED) ag_cursor_gather(type, c, from, n, buffer_row(r, k));
-        else if (c->access == DIRECT && n == AG_LANES) r->fused->row[k] = ag_element(type, from, at);
-        else if (c->access == DIRECT) {
-            r->fused->row[k] = buffer_row(r, k);
-            memcpy(buffer_row(r, k), ag_element(type, from, at), (size_t)n * ag_type_size(type));
+        if (c->access == STRIDED) {
+            ag_cursor_gather(type, c, from, n, buffer_row(r, k));
+        } else if (c->access == DIRECT) {
+            bool direct = n == AG_LANES || in_work(r, s, k);
+            r->fused->row[k] = direct ? ag_element(type, from, at) : buffer_row(r, k);
+            if (!direct) memcpy(buffer_row(r, k), ag_element(type, from, at), (size_t)n * ag_type_size(type));
         }
     }
+    for (uint32_t k = 0; k < s->outs; k++) {
+        bool direct = n == AG_LANES || in_work(r, s, k);
+        r->fused->row[k] = direct ? ag_element(type, r->arrays[k].data, at) : buffer_row(r, k);
+    }
+}
+
+/* Results of the last block that went to the buffer. */
+static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     for (uint32_t k = 0; k < s->outs; k++)
-        r->fused->row[k] = n == AG_LANES ? ag_element(type, r->arrays[k].data, at) : buffer_row(r, k);
+        if (!in_work(r, s, k))
+            memcpy(ag_element(r->p->type, r->arrays[k].data, at), buffer_row(r, k),
+                   (size_t)n * ag_type_size(r->p->type));
+}
+
+static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
+    for (uint32_t k = s->outs; k < s->outs + s->sums; k++)
+        r->fused->sum[k] += r->kernels->sum((size_t)n, buffer_row(r, k));
+    clear_sums(r, s);
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
     const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
-    ag_type type = r->p->type;
-    int64_t count = r->arrays[0].view->count;
+    int64_t count = s->view->count;
     begin(r, s);
     for (int64_t at = 0; at < count; at += AG_LANES) {
         int64_t n = count - at < AG_LANES ? count - at : AG_LANES;
+        if (s->sums && (n < AG_LANES || at % (FOLDED * AG_LANES) == 0)) fold_sums(r, s, AG_LANES);
         load(r, s, at, n);
         r->kernels->straight_rows(code, s->codes, r->fused->row);
-        for (uint32_t k = 0; k < s->outs && n < AG_LANES; k++)
-            memcpy(ag_element(type, r->arrays[k].data, at), buffer_row(r, k), (size_t)n * ag_type_size(type));
+        if (n < AG_LANES) store(r, s, at, n);
+        if (s->sums && at + AG_LANES >= count) fold_sums(r, s, n);
     }
+    for (uint32_t k = s->outs; k < s->outs + s->sums; k++) ag_store(r->p->type, r->arrays[k].data, 0, r->fused->sum[k]);
 }

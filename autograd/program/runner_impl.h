@@ -22,8 +22,9 @@ typedef enum ag_step_kind {
 typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
-    uint32_t codes, outs, rows; /* STEP_FUSED: instructions from `code` on, results, rows */
-    int64_t saved;              /* STEP_CALL: where in the work array its saved bytes go */
+    uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows */
+    const ag_view *view;              /* STEP_FUSED: the shape of the elements */
+    int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
 
 typedef struct ag_poperand {

@@ -2,7 +2,8 @@
  *
  * Elementwise operations on tensors of one shape are gathered in groups, so that a chain of them goes over memory once. A
  * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
- * executed before it. An open group never depends on another open one. */
+ * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
+ * too. */
 #include "plan_impl.h"
 
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
@@ -45,7 +46,8 @@ static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) 
         ag_ref r = *ag_ref_at(p, c->in + k);
         uint32_t at = waiting_in(s, r.value);
         if (at == s->open_count) continue;
-        if (s->open[at].id != but_id || r.where != ag_code_at(p, r.value)->view) close_group(s, at);
+        bool whole = r.where == ag_code_at(p, r.value)->view && !(r.where & WHERE_ELEMENT);
+        if (s->open[at].id != but_id || !whole) close_group(s, at);
     }
 }
 
@@ -68,6 +70,20 @@ static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
     }
     s->g->group[i] = o->id;
     o->members[o->count++] = i;
+}
+
+/* The open group that a total sum can be a member of, or NULL. */
+static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
+    const ag_program *p = s->g->p;
+    if (c->op != CODE_CALL) return NULL;
+    const ag_pcall *call = ag_pcall_at(p, c->extra);
+    ag_ref r = *ag_ref_at(p, c->in);
+    if (call->n != 1 || r.where & WHERE_ELEMENT || r.where != ag_code_at(p, r.value)->view ||
+        !(c->view & WHERE_ELEMENT) ||
+        !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
+        return NULL;
+    uint32_t at = waiting_in(s, r.value);
+    return at < s->open_count && s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
 }
 
 static void execute(ag_scheduling *s, uint32_t i) {
@@ -112,6 +128,7 @@ static void find_stored(ag_planning *g) {
     for (uint64_t i = 0; i < p->outputs.count; i++) g->stored[ag_poutput_at(p, i)->ref.value] = 1;
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(p, i);
+        if (c->op == CODE_CALL) g->stored[i] = 1;
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
             uint32_t v = ag_ref_at(p, c->in + k)->value;
             g->stored[v] |= g->group[i] == ALONE || g->group[v] != g->group[i];
@@ -126,6 +143,12 @@ void ag_schedule(ag_planning *g) {
         if (!ag_is_computed(c)) continue;
         if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0) {
             join_group(&s, i, c);
+            continue;
+        }
+        ag_open_group *o = group_of_sum(&s, c);
+        if (o) {
+            g->group[i] = o->id;
+            o->members[o->count++] = i;
             continue;
         }
         close_operands(&s, c, ALONE);
