@@ -7,24 +7,19 @@
 #include <stdlib.h>
 
 /* All that gets here is UTF-8, but for messages that were cut off and names of files; then '?' stands for a byte. */
-static int character_length(const char *text) {
-    unsigned char c = (unsigned char)*text;
-    int length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : c >= 0xE0 && c < 0xF0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
-    for (int i = 1; i < length; i++)
-        if (((unsigned char)text[i] & 0xC0) != 0x80) return 0;
-    return length;
-}
-
 static void write_string(FILE *out, const char *text) {
     fputc('"', out);
-    while (*text != '\0') {
-        int length = character_length(text);
+    for (size_t left = strlen(text); left > 0;) {
+        uint32_t code;
+        int length = ac_decode(text, left, &code);
         unsigned char c = (unsigned char)*text;
         if (length == 0) fputc('?', out);
         else if (c == '"' || c == '\\') fprintf(out, "\\%c", c);
         else if (c < 0x20 || c == 0x7F) fprintf(out, "\\u%04x", c);
         else fwrite(text, 1, (size_t)length, out);
-        text += length > 0 ? length : 1;
+        size_t used = length > 0 ? (size_t)length : 1;
+        text += used;
+        left -= used;
     }
     fputc('"', out);
 }

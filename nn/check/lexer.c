@@ -6,19 +6,8 @@ static char at(const ac_lexer *l, uint32_t offset) { return l->source->text[offs
 
 /* ---- characters ------------------------------------------------------------------------------------------------- */
 
-/* The character at an offset (RFC 3629: no overlong forms, no surrogates) and its length; 0 if it is not UTF-8. */
 static int decode(const ac_lexer *l, uint32_t offset, uint32_t *code) {
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    unsigned char c = (unsigned char)at(l, offset);
-    int length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
-    if (length == 0 || offset + (uint32_t)length > l->source->size) return 0;
-    *code = length == 1 ? c : c & (0x7Fu >> length);
-    for (int i = 1; i < length; i++) {
-        unsigned char next = (unsigned char)at(l, offset + (uint32_t)i);
-        if ((next & 0xC0) != 0x80) return 0;
-        *code = *code << 6 | (next & 0x3F);
-    }
-    return *code < least[length] || (*code >= 0xD800 && *code < 0xE000) || *code > 0x10FFFF ? 0 : length;
+    return ac_decode(l->source->text + offset, l->source->size - offset, code);
 }
 
 /* Ranges beyond ASCII that are no letters: signs, spaces, arrows, operators, pictures. Subscript digits may be in a

@@ -3,6 +3,20 @@
 
 #include <stdarg.h>
 
+int ac_decode(const char *text, size_t size, uint32_t *code) {
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    unsigned char c = size > 0 ? (unsigned char)*text : 0xFF;
+    int length = c < 0x80 ? 1 : c >= 0xC2 && c < 0xE0 ? 2 : (c & 0xF0) == 0xE0 ? 3 : c >= 0xF0 && c < 0xF5 ? 4 : 0;
+    if (length == 0 || (size_t)length > size) return 0;
+    *code = length == 1 ? c : c & (0x7Fu >> length);
+    for (int i = 1; i < length; i++) {
+        unsigned char next = (unsigned char)text[i];
+        if ((next & 0xC0) != 0x80) return 0;
+        *code = *code << 6 | (next & 0x3F);
+    }
+    return *code < least[length] || (*code >= 0xD800 && *code < 0xE000) || *code > 0x10FFFF ? 0 : length;
+}
+
 static bool continues_character(char c) { return ((unsigned char)c & 0xC0) == 0x80; }
 
 ac_place ac_place_of(const ac_source *source, uint32_t offset) {

@@ -36,6 +36,10 @@ typedef struct ac_source {
     size_t size;
 } ac_source;
 
+/* The character that a text of `size` bytes starts with (RFC 3629: no overlong forms, no surrogates), and its length; 0 if
+ * it is not UTF-8, or there is none. */
+int ac_decode(const char *text, size_t size, uint32_t *code);
+
 /* Line and column (in characters) from 1. */
 typedef struct ac_place {
     int64_t line, column;
