@@ -12,6 +12,7 @@ static const char usage[] =
     "A FILE of - is the standard input.\n"
     "\n"
     "  --json           print JSON\n"
+    "  --html FILE      also write a page to read in a browser, or to hand back\n"
     "  --dot FILE       write the graph of the last file's computation for Graphviz\n"
     "  --draws N        test laws at N draws of their quantified names (200)\n"
     "  --seed S         take other draws\n"
@@ -31,7 +32,7 @@ static const char usage[] =
 typedef struct command {
     ac_options options;
     bool json;
-    const char *dot;
+    const char *dot, *html;
     const char **files;
     int file_count;
 } command;
@@ -52,7 +53,7 @@ static bool read_count(const char *text, double least, double most, double *numb
 
 /* An option with a value; *used counts the arguments that it took. */
 static bool read_option(command *c, const char *name, const char *value, int *used) {
-    static const char *const names[] = {"--draws", "--seed", "--time", "--memory", "--dot"};
+    static const char *const names[] = {"--draws", "--seed", "--time", "--memory", "--dot", "--html"};
     static const double least[] = {1, 0, 1e-3, 1}, most[] = {AC_MAX_DRAWS, 9e15, 1e6, 1e6};
     double number = 0;
     int i = 0, count = (int)(sizeof names / sizeof names[0]);
@@ -66,6 +67,10 @@ static bool read_option(command *c, const char *name, const char *value, int *us
     if (i == 2) c->options.limits.seconds = number;
     if (i == 3) c->options.limits.bytes = (size_t)(number * 1048576);
     if (i == 4) c->dot = value;
+    if (i == 5) c->html = value;
+    size_t length = strlen(value);
+    if (i >= 4 && length > 3 && strcmp(value + length - 3, ".ad") == 0)
+        return complain("that would overwrite a derivation", value);
     return true;
 }
 
@@ -147,7 +152,7 @@ static int check_files(const command *c, const ac_sink *const *sinks, int sink_c
     return status;
 }
 
-static int run(const command *c) {
+static int run_with(const command *c, const ac_sink *page) {
     ac_json_report json;
     ac_text_report text;
     const char *no_colour = getenv("NO_COLOR");
@@ -155,13 +160,13 @@ static int run(const command *c) {
     int status;
     if (c->json) {
         ac_json_open(&json, stdout);
-        const ac_sink *const sinks[] = {&json.sink};
-        status = check_files(c, sinks, 1);
+        const ac_sink *const sinks[] = {&json.sink, page};
+        status = check_files(c, sinks, page != NULL ? 2 : 1);
         ac_json_close(&json);
     } else {
         ac_text_open(&text, stdout, stderr, colour);
-        const ac_sink *const sinks[] = {&text.sink};
-        status = check_files(c, sinks, 1);
+        const ac_sink *const sinks[] = {&text.sink, page};
+        status = check_files(c, sinks, page != NULL ? 2 : 1);
         ac_text_close(&text);
     }
     if (fflush(stdout) == 0 && !ferror(stdout)) return status;
@@ -169,11 +174,34 @@ static int run(const command *c) {
     return 2;
 }
 
+static int complain_of_page(const command *c) {
+    fprintf(stderr, "adcheck: %s: the page could not be written%s%s\n", c->html, errno != 0 ? ": " : "",
+            errno != 0 ? strerror(errno) : "");
+    return 2;
+}
+
+/* Without its page if that cannot be written: what is wrong with a derivation is said all the same. */
+static int run(const command *c) {
+    ac_output output;
+    ac_html_report page;
+    if (c->html == NULL) return run_with(c, NULL);
+    if (!ac_output_open(&output, c->html)) {
+        complain_of_page(c);
+        run_with(c, NULL);
+        return 2;
+    }
+    bool opened = ac_html_open(&page, output.file, &c->options);
+    int status = run_with(c, opened ? &page.sink : NULL);
+    errno = 0;
+    bool whole = ac_html_close(&page);
+    return ac_output_close(&output, whole) ? status : complain_of_page(c);
+}
+
 /* OpenBLAS's threads cost more than they save on matrices of a derivation's size. Other libraries have no such function. */
 extern void openblas_set_num_threads(int count) __attribute__((weak));
 
 int main(int count, char **arguments) {
-    command c = {.files = nn_allocate((size_t)count, sizeof *c.files)};
+    command c = {0};
     int status = 2;
     if (openblas_set_num_threads != NULL) openblas_set_num_threads(1);
     for (int i = 1; i < count; i++) {
@@ -181,6 +209,7 @@ int main(int count, char **arguments) {
         if (strcmp(arguments[i], "--version") == 0) return puts("adcheck " AG_VERSION) < 0;
         if (strcmp(arguments[i], "--") == 0) break;
     }
+    c.files = nn_allocate((size_t)count, sizeof *c.files);
     if (count < 2) fputs(usage, stderr);
     else if (c.files == NULL) fputs("adcheck: out of memory\n", stderr);
     else if (read_arguments(&c, count, arguments)) status = run(&c);

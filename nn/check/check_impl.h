@@ -39,4 +39,16 @@ const ac_node *ac_inline(ac_arena *arena, const ac_node *node);
 /* The derivatives on the left side that are not within others; up to `most` of them. */
 int ac_find_derivatives(const ac_node *node, const ac_node **found, int most);
 
+/* A function whose derivative is claimed, and where. */
+typedef struct ac_drawn {
+    const ac_node *function;
+    const ac_statement *statement;
+} ac_drawn;
+/* Those of a file in its order, each once; up to `most` of them. */
+int ac_find_functions(const ac_file *file, ac_drawn *found, int most);
+/* Writes the graph of what leads to one, for Graphviz, and whether it has adjoints; false if it has more steps than that,
+ * cannot be computed, or writing failed. */
+bool ac_draw_function(const ac_file *file, const ac_drawn *drawn, const ac_options *options, int most_steps, FILE *out,
+                      int64_t *steps, bool *adjoints);
+
 #endif

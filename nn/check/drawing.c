@@ -1,6 +1,31 @@
 /* A file's computation as a graph. */
 #include "nn/check/check_impl.h"
 
+static bool is_same(const ac_source *s, const ac_node *a, const ac_node *b) {
+    if (a->kind == AC_NAME && b->kind == AC_NAME) return a->symbol == b->symbol;
+    uint32_t length = a->span.end - a->span.start;
+    return a->kind == b->kind && b->span.end - b->span.start == length &&
+           memcmp(s->text + a->span.start, s->text + b->span.start, length) == 0;
+}
+
+static bool is_found(const ac_file *file, const ac_drawn *found, int count, const ac_node *function) {
+    for (int i = 0; i < count; i++)
+        if (is_same(&file->source, found[i].function, function)) return true;
+    return false;
+}
+
+int ac_find_functions(const ac_file *file, ac_drawn *found, int most) {
+    int count = 0;
+    for (int i = 0; i < file->statement_count && count < most; i++) {
+        const ac_node *derivative[1];
+        const ac_statement *s = file->statements[i];
+        if (s->kind == AC_CHECK && ac_find_derivatives(ac_inline(file->arena, s->left), derivative, 1) > 0 &&
+            !is_found(file, found, count, derivative[0]->operands[0]))
+            found[count++] = (ac_drawn){derivative[0]->operands[0], s};
+    }
+    return count;
+}
+
 /* The function of the last derivative that is claimed, and what its expression needs. */
 static const ac_node *find_function(const ac_file *file, const ac_statement **statement) {
     for (int i = file->statement_count - 1; i >= 0; i--) {
@@ -22,26 +47,51 @@ static bool record_names(ac_evaluator *e) {
     return true;
 }
 
-static void sweep(ac_evaluator *e) {
-    const ac_statement *statement;
-    const ac_node *function = find_function(e->file, &statement);
-    if (function == NULL || !ac_prepare(e, statement->uses, statement->use_count, true)) return;
-    ag_var f = ac_evaluate(e, function, statement->frame_size);
-    if (!e->error->set && ag_shape_of(f).rank == 0 && !ag_is_constant(f)) ag_backward(f);
+/* Adjoints of what leads to a function; whether there are any. */
+static bool sweep(ac_evaluator *e, const ac_drawn *d) {
+    ac_symbol *name = d->function->kind == AC_NAME ? d->function->symbol : NULL;
+    bool global = name != NULL && name->kind != AC_LOCAL;
+    if (!ac_prepare(e, global ? &name : d->statement->uses, global ? 1 : d->statement->use_count, true)) return false;
+    ag_var f = ac_evaluate(e, d->function, d->statement->frame_size);
+    if (e->error->set || ag_shape_of(f).rank > 0 || ag_is_constant(f)) return false;
+    ag_backward(f);
+    return true;
+}
+
+static bool draw_all(ac_evaluator *e, FILE *out) {
+    ac_drawn d;
+    d.function = find_function(e->file, &d.statement);
+    e->named = true;
+    if (!record_names(e)) return false;
+    if (d.function != NULL) sweep(e, &d);
+    return ag_dot(e->tape, out);
 }
 
 bool ac_draw(const char *name, const char *text, size_t size, const ac_options *options, FILE *out) {
     ac_file *file = ac_parse(name, text, size);
     ac_evaluator e;
-    if (file == NULL) return false;
-    bool fine = !file->error.set && ac_evaluator_open(&e, file, &file->error, options->seed, options->limits);
-    if (fine) {
-        e.named = true;
-        fine = record_names(&e);
-        if (fine) sweep(&e);
-        fine = fine && ag_dot(e.tape, out);
+    bool fine = false;
+    if (file != NULL && !file->error.set) {
+        fine = ac_evaluator_open(&e, file, &file->error, options->seed, options->limits) && draw_all(&e, out);
         ac_evaluator_close(&e);
     }
     ac_file_free(file);
+    return fine;
+}
+
+bool ac_draw_function(const ac_file *file, const ac_drawn *d, const ac_options *options, int most_steps, FILE *out,
+                      int64_t *steps, bool *adjoints) {
+    ac_evaluator e;
+    ac_error error = {0};
+    bool fine = ac_evaluator_open(&e, file, &error, options->seed, options->limits);
+    if (fine) {
+        e.named = true;
+        ac_start_draw(&e, 0);
+        *adjoints = sweep(&e, d);
+        ag_stats stats = ag_tape_stats(e.tape);
+        *steps = (int64_t)(stats.scalar_instructions + stats.tensor_instructions);
+        fine = !error.set && *steps <= most_steps && ag_dot(e.tape, out);
+    }
+    ac_evaluator_close(&e);
     return fine;
 }

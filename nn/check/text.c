@@ -21,13 +21,17 @@ const char *ac_number_text(double x, int digits, char *text, size_t size) {
 
 /* ---- values ----------------------------------------------------------------------------------------------------- */
 
-/* As many decimals as were printed, so that 0.34 is shown as 0.34 and 1.0 as 1.0. */
-static void write_number(FILE *out, double x, const double *unit) {
-    char text[40];
+const char *ac_printed_text(double x, const double *unit, char *text, size_t size) {
     int decimals = unit != NULL && *unit > 0 ? (int)fmin(fmax(0, -round(log10(*unit))), 12) : -1;
     if (decimals < 0 || !isfinite(x) || fabs(x) >= 1e15)
-        fputs(ac_number_text(x, unit != NULL ? 15 : DIGITS, text, sizeof text), out);
-    else fprintf(out, "%.*f", decimals, x);
+        return ac_number_text(x, unit != NULL ? 15 : DIGITS, text, size);
+    snprintf(text, size, "%.*f", decimals, x);
+    return text;
+}
+
+static void write_number(FILE *out, double x, const double *unit) {
+    char text[40];
+    fputs(ac_printed_text(x, unit, text, sizeof text), out);
 }
 
 static void write_row(FILE *out, const double *x, const double *unit, int64_t n) {
@@ -88,8 +92,22 @@ static void write_line(const ac_source *s, uint32_t from, uint32_t to, FILE *out
     fputc('\n', out);
 }
 
-void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
+bool ac_write_place(const ac_file *file, const char *indent, FILE *out) {
     enum { LONGEST = 200 };
+    const ac_source *s = &file->source;
+    const ac_error *e = &file->error;
+    uint32_t start = line_start(s, e->span.start), end = e->span.start;
+    while (end < s->size && s->text[end] != '\n' && end - start < 4 * LONGEST) end++;
+    if (s->size == 0 || e->span.start - start > LONGEST) return false;
+    uint32_t last = end - start > LONGEST ? start + LONGEST : end;
+    fputs(indent, out);
+    write_line(s, start, last, out);
+    fputs(indent, out);
+    write_caret(s, start, e->span, last, out);
+    return true;
+}
+
+void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
     const ac_source *s = &file->source;
     const ac_error *e = &file->error;
     ac_place place = ac_place_of(s, e->span.start);
@@ -98,15 +116,7 @@ void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
             (long long)place.column, styles[OFF], styles[RED], styles[OFF]);
     for (const char *c = e->message; *c != '\0'; c++) fputc((unsigned char)*c < 0x20 ? '?' : *c, errors);
     fputc('\n', errors);
-    uint32_t start = line_start(s, e->span.start), end = e->span.start;
-    while (end < s->size && s->text[end] != '\n' && end - start < 4 * LONGEST) end++;
-    if (s->size > 0 && e->span.start - start <= LONGEST) {
-        uint32_t last = end - start > LONGEST ? start + LONGEST : end;
-        fputs("  ", errors);
-        write_line(s, start, last, errors);
-        fputs("  ", errors);
-        write_caret(s, start, e->span, last, errors);
-    }
+    ac_write_place(file, "  ", errors);
     if (*e->hint != '\0') fprintf(errors, "  hint: %s\n", e->hint);
 }
 

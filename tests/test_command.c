@@ -1,0 +1,157 @@
+/* The command adcheck: its options, what it writes and where, its exit status. */
+#include "html.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[64], said[1 << 16], complained[1 << 16];
+
+static void read_back(const char *name, char *text, size_t size) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "rb");
+    assert_non_null(file);
+    size_t got = fread(text, 1, size - 1, file);
+    text[got] = '\0';
+    fclose(file);
+}
+
+static void write_file(const char *name, const char *text) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    fputs(text, file);
+    assert_int_equal(fclose(file), 0);
+}
+
+static bool is_there(const char *name) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Runs a line of the shell in the folder; its exit status. */
+static int run_line(const char *line) {
+    char command[1024];
+    snprintf(command, sizeof command, "cd %s && { %s; } > said 2> complained", folder, line);
+    int status = system(command);
+    read_back("said", said, sizeof said);
+    read_back("complained", complained, sizeof complained);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int run(const char *arguments) {
+    char line[512];
+    snprintf(line, sizeof line, ADCHECK " %s", arguments);
+    return run_line(line);
+}
+
+static int make_folder(void **unused) {
+    (void)unused;
+    strcpy(folder, "/tmp/autograd_adcheck_XXXXXX");
+    if (mkdtemp(folder) == NULL) return 1;
+    write_file("right.ad", "x = 2\ny = x^2\ncheck \"square\": grad(y, x) == 4\n");
+    write_file("wrong.ad", "x = [1, 2]\ncheck \"<twice>\": 2 * x == [2, 5]\n");
+    write_file("broken.ad", "x = \n");
+    return 0;
+}
+
+static int remove_folder(void **unused) {
+    (void)unused;
+    char command[128];
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+static void expect(const char *text, const char *part) {
+    if (strstr(text, part) == NULL) fail_msg("\"%s\" is not in:\n%s", part, text);
+}
+
+/* ---- tests ------------------------------------------------------------------------------------------------------ */
+
+static void the_status_says_how_it_went(void **unused) {
+    (void)unused;
+    assert_int_equal(run("right.ad"), 0);
+    assert_int_equal(run("right.ad wrong.ad"), 1);
+    assert_int_equal(run("wrong.ad broken.ad right.ad"), 2);
+    expect(said, "right.ad: 1 check, 1 hold, 0 wrong");
+    expect(complained, "broken.ad:1:5: error: ");
+    assert_int_equal(run("gone.ad"), 2);
+    assert_int_equal(run("- < wrong.ad"), 1);
+    expect(said, "<stdin>:2");
+    assert_int_equal(run(""), 2);
+    expect(complained, "usage: adcheck");
+    assert_int_equal(run("--help"), 0);
+    expect(said, "--html FILE");
+    assert_int_equal(run("--version"), 0);
+    assert_int_equal(run("--draws 0 right.ad"), 2);
+    assert_int_equal(run("--colour right.ad"), 2);
+    assert_int_equal(run("right.ad --seed"), 2);
+}
+
+/* An overlong form, half a surrogate pair, half a character: JSON is UTF-8 (RFC 8259). */
+static void a_name_that_is_no_text_is_shown_as_such(void **unused) {
+    (void)unused;
+    write_file("\xE0\x80\x80\xED\xA0\x80\xC3.ad", "check 1 == 1\n");
+    assert_int_equal(run("--json *[!a-z].ad"), 0);
+    expect(said, "{\"file\": \"???????.ad\"");
+}
+
+/* The page comes beside the other reports, and changes nothing about them. */
+static void a_page_is_written_beside_the_report(void **unused) {
+    (void)unused;
+    static char page[1 << 20], before[sizeof said];
+    static const char *const options[] = {"", "--json "};
+    for (int i = 0; i < 2; i++) {
+        char command[128];
+        snprintf(command, sizeof command, "%sright.ad wrong.ad broken.ad", options[i]);
+        assert_int_equal(run(command), 2);
+        strcpy(before, said);
+        snprintf(command, sizeof command, "%s--html page.html right.ad wrong.ad broken.ad", options[i]);
+        assert_int_equal(run(command), 2);
+        assert_string_equal(said, before);
+        read_back("page.html", page, sizeof page);
+        html_check(page);
+        expect(page, "2 claims: 1 holds, 1 is wrong, in 3 files; 1 could not be checked to the end");
+        expect(page, "<bdi>&lt;twice&gt;</bdi>");
+    }
+    assert_int_equal(run("--html page.html right.ad"), 0);
+    assert_int_equal(run("--html page.html --dot graph.dot wrong.ad"), 1);
+    assert_true(is_there("graph.dot"));
+    read_back("page.html", page, sizeof page);
+    html_check(page);
+    expect(page, "1 claim: 0 hold, 1 is wrong");
+}
+
+/* The derivations are checked all the same, nothing half-written is left, and what was there stays. */
+static void a_page_that_cannot_be_written_is_an_error(void **unused) {
+    (void)unused;
+    static char text[1 << 16];
+    assert_int_equal(run("--html nowhere/page.html right.ad"), 2);
+    expect(complained, "adcheck: nowhere/page.html: the page could not be written: No such file or directory");
+    expect(said, "1 hold, 0 wrong");
+    assert_int_equal(run("--html /dev/full right.ad"), 2);
+    expect(complained, "/dev/full: the page could not be written: No space left on device");
+    write_file("page.html", "before");
+    assert_int_equal(run_line("trap '' XFSZ; ulimit -f 1; " ADCHECK " --html page.html right.ad"), 2);
+    expect(complained, "adcheck: page.html: the page could not be written");
+    read_back("page.html", text, sizeof text);
+    assert_string_equal(text, "before");
+    assert_int_equal(run_line("ls | grep 'page.html[.]'"), 1);
+    assert_int_equal(run("--html right.ad wrong.ad"), 2);
+    expect(complained, "that would overwrite a derivation: right.ad");
+    read_back("right.ad", text, sizeof text);
+    assert_non_null(strstr(text, "square"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_status_says_how_it_went),
+        cmocka_unit_test(a_name_that_is_no_text_is_shown_as_such),
+        cmocka_unit_test(a_page_is_written_beside_the_report),
+        cmocka_unit_test(a_page_that_cannot_be_written_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
