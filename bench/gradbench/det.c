@@ -1,0 +1,65 @@
+/* The determinant of a matrix by expansion along its first row, again and again: many scalar operations. */
+#include "gradbench.h"
+
+enum { MOST_ROWS = 12 }; /* n rows take about 2.7 n! operations */
+
+typedef struct det {
+    int64_t n;
+    double *matrix; /* n x n */
+    double value, *gradient;
+} det;
+
+static bool parse(gb_run *run, const json_t *input) {
+    det *d = run->state;
+    int64_t count;
+    d->n = gb_integer(run, input, "ell", 1, MOST_ROWS);
+    count = d->n * d->n;
+    d->matrix = gb_tensor(run, input, "A", 1, &count);
+    d->gradient = GB_DOUBLES(run, count);
+    return d->matrix && d->gradient;
+}
+
+/* The minor of the last `rows` rows of an n x n matrix and of as many columns. */
+static ag_var minor_of(ag_var a, int n, int rows, const int *columns) {
+    int64_t first = (int64_t)(n - rows) * n;
+    if (rows == 1) return ag_at(a, first + columns[0]);
+    int others[MOST_ROWS];
+    memcpy(others, columns + 1, (size_t)(rows - 1) * sizeof *others); /* without column j, for j = 0, 1, ... */
+    ag_var sum = ag_mul(ag_at(a, first + columns[0]), minor_of(a, n, rows - 1, others));
+    for (int j = 1; j < rows; j++) {
+        others[j - 1] = columns[j - 1];
+        ag_var x = ag_at(a, first + columns[j]), y = minor_of(a, n, rows - 1, others);
+        sum = j % 2 ? ag_fnma(x, y, sum) : ag_fma(x, y, sum);
+    }
+    return sum;
+}
+
+static ag_var determinant(ag_var a, int n) {
+    int columns[MOST_ROWS];
+    for (int j = 0; j < n; j++) columns[j] = j;
+    return minor_of(a, n, n, columns);
+}
+
+static void primal(gb_run *run) {
+    det *d = run->state;
+    ag_var a = ag_tensor(run->tape, d->matrix, AG_SHAPE(d->n, d->n));
+    d->value = ag_value(determinant(a, (int)d->n));
+}
+
+static void gradient(gb_run *run) {
+    det *d = run->state;
+    ag_var a = ag_tensor(run->tape, d->matrix, AG_SHAPE(d->n, d->n));
+    ag_backward(determinant(a, (int)d->n));
+    ag_read_grad(a, d->gradient);
+}
+
+static json_t *print_value(gb_run *run) { return json_real(((det *)run->state)->value); }
+
+static json_t *print_gradient(gb_run *run) {
+    det *d = run->state;
+    return gb_vector(d->gradient, d->n * d->n);
+}
+
+const gb_function gb_det[] = {{"det", "primal", sizeof(det), parse, NULL, primal, print_value},
+                              {"det", "gradient", sizeof(det), parse, NULL, gradient, print_gradient},
+                              {0}};

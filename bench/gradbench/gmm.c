@@ -1,0 +1,121 @@
+/* The log posterior of a Gaussian mixture with a Wishart prior on the precision matrices, and its gradient.
+ *
+ * Component k has weight exp(alpha_k) / sum, mean mu_k and precision Q_k' Q_k, where Q_k is lower triangular: exp(q_k) on
+ * the diagonal, l_k below it, column by column. With b_ik = alpha_k + sum q_k - |Q_k (x_i - mu_k)|^2 / 2 it is
+ *     sum_i logsumexp_k b_ik - n logsumexp alpha - gamma^2 / 2 sum_k |Q_k|^2 + m sum q + constant. */
+#include "gradbench.h"
+
+#include <math.h>
+
+typedef struct gmm {
+    int64_t d, k, n, m, below; /* below = d (d - 1) / 2 */
+    double gamma;
+    double *alpha, *mu, *q, *l, *x;
+    int64_t *triangle; /* for each element of a d x d matrix, where it is in (exp q, l, 0) */
+    double constant;
+    double value, *d_alpha, *d_mu, *d_q, *d_l;
+} gmm;
+
+static bool parse(gb_run *run, const json_t *input) {
+    gmm *g = run->state;
+    g->d = gb_integer(run, input, "d", 1, 1 << 15);
+    g->k = gb_integer(run, input, "k", 1, INT32_MAX);
+    g->n = gb_integer(run, input, "n", 1, INT32_MAX);
+    g->m = gb_integer(run, input, "m", 0, INT32_MAX);
+    g->gamma = gb_number(run, input, "gamma");
+    g->below = g->d * (g->d - 1) / 2;
+    if (run->error[0]) return false;
+    int64_t vector[] = {g->k}, means[] = {g->k, g->d}, lower[] = {g->k, g->below}, points[] = {g->n, g->d};
+    g->alpha = gb_tensor(run, input, "alpha", 1, vector);
+    g->mu = gb_tensor(run, input, "mu", 2, means);
+    g->q = gb_tensor(run, input, "q", 2, means);
+    g->l = gb_tensor(run, input, "l", 2, lower);
+    g->x = gb_tensor(run, input, "x", 2, points);
+    g->d_alpha = GB_DOUBLES(run, g->k);
+    g->d_mu = GB_DOUBLES(run, g->k * g->d);
+    g->d_q = GB_DOUBLES(run, g->k * g->d);
+    g->d_l = GB_DOUBLES(run, g->k * g->below);
+    return !run->error[0];
+}
+
+/* log of the multivariate gamma function of dimension p. */
+static double log_gamma(double a, int64_t p) {
+    double sum = (double)(p * (p - 1)) / 4 * log(M_PI);
+    int sign;
+    for (int64_t j = 0; j < p; j++) sum += lgamma_r(a - 0.5 * (double)j, &sign);
+    return sum;
+}
+
+static bool prepare(gb_run *run) {
+    gmm *g = run->state;
+    int64_t d = g->d, next = d, freedom = d + g->m + 1;
+    g->triangle = GB_INDICES(run, d * d);
+    if (!g->triangle) return false;
+    for (int64_t i = 0; i < d * d; i++) g->triangle[i] = d + g->below; /* the 0 */
+    for (int64_t j = 0; j < d; j++) {
+        g->triangle[j * d + j] = j;
+        for (int64_t i = j + 1; i < d; i++) g->triangle[i * d + j] = next++;
+    }
+    g->constant = -0.5 * (double)(g->n * d) * log(2 * M_PI) +
+                  (double)g->k * ((double)(freedom * d) * log(g->gamma / sqrt(2)) - log_gamma((double)freedom / 2, d));
+    return true;
+}
+
+/* The k matrices Q: (k, d, d). */
+static ag_var triangles(const gmm *g, ag_var q, ag_var l) {
+    ag_var parts[] = {ag_exp(q), l, ag_zeros(q.tape, AG_SHAPE(g->k, 1))};
+    ag_var elements = ag_gather(ag_concat(parts, 3, 1), 1, g->triangle, g->d * g->d);
+    return ag_reshape(elements, AG_SHAPE(g->k, g->d, g->d));
+}
+
+static ag_var log_posterior(const gmm *g, ag_var alpha, ag_var mu, ag_var q, ag_var l) {
+    ag_var x = ag_constant_tensor(alpha.tape, g->x, AG_SHAPE(g->n, g->d));
+    ag_var big_q = triangles(g, q, l), sum_q = ag_sum_over(q, AG_AXES(1), false);
+
+    /* Q (x - mu) of all points and components: x times all Q at once, less Q mu. */
+    ag_var all = ag_reshape(big_q, AG_SHAPE(g->k * g->d, g->d));
+    ag_var q_mu = ag_matmul(big_q, ag_unsqueeze(mu, 2)); /* (k, d, 1) */
+    ag_var y = ag_sub(ag_matmul(x, ag_transpose(all)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
+    ag_var squares = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, g->k, g->d))), AG_AXES(2), false);
+
+    ag_var b = ag_fnma(0.5, squares, ag_add(alpha, sum_q)); /* (n, k) */
+    ag_var likelihood =
+        ag_sub(ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)), ag_mul((double)g->n, ag_logsumexp(alpha)));
+    ag_var prior =
+        ag_sub(ag_mul((double)g->m, ag_sum(sum_q)), ag_mul(g->gamma * g->gamma / 2, ag_sum(ag_square(big_q))));
+    return ag_add(ag_add(likelihood, prior), g->constant);
+}
+
+static void objective(gb_run *run) {
+    gmm *g = run->state;
+    ag_var alpha = ag_tensor(run->tape, g->alpha, AG_SHAPE(g->k)),
+           mu = ag_tensor(run->tape, g->mu, AG_SHAPE(g->k, g->d));
+    ag_var q = ag_tensor(run->tape, g->q, AG_SHAPE(g->k, g->d)),
+           l = ag_tensor(run->tape, g->l, AG_SHAPE(g->k, g->below));
+    g->value = ag_value(log_posterior(g, alpha, mu, q, l));
+}
+
+static void jacobian(gb_run *run) {
+    gmm *g = run->state;
+    ag_var alpha = ag_tensor(run->tape, g->alpha, AG_SHAPE(g->k)),
+           mu = ag_tensor(run->tape, g->mu, AG_SHAPE(g->k, g->d));
+    ag_var q = ag_tensor(run->tape, g->q, AG_SHAPE(g->k, g->d)),
+           l = ag_tensor(run->tape, g->l, AG_SHAPE(g->k, g->below));
+    ag_backward(log_posterior(g, alpha, mu, q, l));
+    ag_read_grad(alpha, g->d_alpha);
+    ag_read_grad(mu, g->d_mu);
+    ag_read_grad(q, g->d_q);
+    ag_read_grad(l, g->d_l);
+}
+
+static json_t *print_value(gb_run *run) { return json_real(((gmm *)run->state)->value); }
+
+static json_t *print_gradient(gb_run *run) {
+    gmm *g = run->state;
+    return json_pack("{s:o,s:o,s:o,s:o}", "alpha", gb_vector(g->d_alpha, g->k), "mu", gb_matrix(g->d_mu, g->k, g->d),
+                     "q", gb_matrix(g->d_q, g->k, g->d), "l", gb_matrix(g->d_l, g->k, g->below));
+}
+
+const gb_function gb_gmm[] = {{"gmm", "objective", sizeof(gmm), parse, prepare, objective, print_value},
+                              {"gmm", "jacobian", sizeof(gmm), parse, prepare, jacobian, print_gradient},
+                              {0}};

@@ -1,0 +1,90 @@
+/* gradbench-autograd: a tool for GradBench's protocol (github.com/gradbench/gradbench, CONTRIBUTING.md, "Protocol").
+ *
+ * One source file an eval. A function of an eval is a row of a table, four steps:
+ *
+ *     parse     the input's numbers into the function's state; checks shapes
+ *     prepare   (optional) what depends on shapes and indices but not on the input's values; timed as "prepare"
+ *     evaluate  from the values in the state to the result in the state; timed as "evaluate", run repeatedly
+ *     print     the result as JSON
+ *
+ * The state is state_size zeroed bytes; the rest of a run's memory comes from gb_array and lives as long as the run. */
+#ifndef GRADBENCH_H
+#define GRADBENCH_H
+
+#include <autograd/autograd.h>
+
+#include <jansson.h>
+
+enum { GB_MAX_RANK = 3, GB_ANY = -1 };
+
+typedef struct gb_block gb_block; /* memory of a run */
+
+/* One "evaluate" message. */
+typedef struct gb_run {
+    ag_tape *tape;   /* empty at the start of each evaluation */
+    void *state;     /* the function's */
+    char error[512]; /* a sentence once something failed, "" before */
+    gb_block *blocks;
+} gb_run;
+
+typedef struct gb_function {
+    const char *module, *name;
+    size_t state_size;
+    bool (*parse)(gb_run *run, const json_t *input);
+    bool (*prepare)(gb_run *run);
+    void (*evaluate)(gb_run *run); /* errors stick to the tape */
+    json_t *(*print)(gb_run *run); /* NULL: a number is not finite, or out of memory */
+} gb_function;
+
+/* The functions of each eval; ends with a row whose module is NULL. */
+extern const gb_function gb_hello[], gb_det[], gb_llsq[], gb_lse[], gb_ode[], gb_gmm[], gb_ba[], gb_ht[], gb_lstm[],
+    gb_kmeans[], gb_particle[], gb_saddle[];
+
+/* ---- a run ---- */
+
+/* Sets the error, unless there is one; returns false. */
+bool gb_fail(gb_run *run, const char *format, ...) AG_FORMAT_(2, 3);
+/* n zeroed elements, freed with the run; NULL and an error where memory is short. */
+void *gb_array(gb_run *run, int64_t n, size_t size);
+void gb_free(gb_run *run);
+#define GB_DOUBLES(run, n) ((double *)gb_array(run, n, sizeof(double)))
+#define GB_INDICES(run, n) ((int64_t *)gb_array(run, n, sizeof(int64_t)))
+
+/* ---- reading input: each sets an error that names the place and returns 0 or NULL if the input is not as expected ---- */
+
+const json_t *gb_member(gb_run *run, const json_t *object, const char *name);
+double gb_number(gb_run *run, const json_t *object, const char *name);
+int64_t gb_integer(gb_run *run, const json_t *object, const char *name, int64_t least, int64_t most);
+bool gb_boolean(gb_run *run, const json_t *object, const char *name);
+/* Nested arrays of numbers, row-major. dim[i] is the length expected, or GB_ANY, which is replaced by the length found. */
+double *gb_tensor(gb_run *run, const json_t *object, const char *name, int rank, int64_t *dim);
+/* The same of integers in least..most. */
+int64_t *gb_indices(gb_run *run, const json_t *object, const char *name, int rank, int64_t *dim, int64_t least,
+                    int64_t most);
+
+/* ---- writing output ---- */
+
+json_t *gb_vector(const double *numbers, int64_t n);
+json_t *gb_matrix(const double *numbers, int64_t rows, int64_t columns);
+
+/* ---- gradient descent, of particle and saddle (descent.c) ---- */
+
+enum { GB_MAX_UNKNOWNS = 2 };
+
+/* A function of n vars (or plain numbers) and the derivative by them that descent follows. Both may be recorded. */
+typedef struct gb_objective {
+    int n;
+    ag_var (*value)(const void *context, const ag_var *x);
+    void (*gradient)(const void *context, const ag_var *x, ag_var *out);
+    const void *context;
+} gb_objective;
+
+/* Moves x to a minimum (sign 1) or a maximum (sign -1). Branches on values; what it computes with is vars, so it can be
+ * recorded and differentiated like anything else. */
+void gb_descend(const gb_objective *f, double sign, ag_var *x);
+
+/* d y / d x: in reverse or forward, one direction an unknown, both recorded; by a sweep, which gives plain numbers. */
+typedef void gb_mode(ag_var y, const ag_var *x, int n, ag_var *out);
+gb_mode gb_reverse, gb_forward, gb_sweep;
+
+#endif

@@ -1,0 +1,232 @@
+/* Hand tracking: how far measured points are from the hand's surface, and the Jacobian by the pose theta (26 angles and
+ * coordinates) and, in the "complicated" case, by the two coordinates us of each point within its triangle.
+ *
+ * A bone's transform is its parent's times its rest position times its rotation. A vertex moves with the bones by its
+ * weights ("skinning"): v = sum_b weight_b T_b v0. That is linear in the transforms, so all vertices are one product of a
+ * constant matrix (vertices, bones * 4) with the stacked transforms (bones * 4, 3). */
+#include "gradbench.h"
+
+enum {
+    THETA = 26,
+    FINGERS = 5,
+    FINGER_BONES = 4,
+    FIRST_FINGER = 2,
+    LEAST_BONES = FIRST_FINGER + FINGERS * FINGER_BONES - 1
+};
+
+typedef struct ht {
+    int64_t bones, points, vertices; /* vertices: that are needed, one a point or three */
+    bool complicated, mirrored;
+    double *theta, *us, *measured;       /* (26), (points, 2), (points, 3) */
+    double *relative, *inverse_absolute; /* (bones, 4, 4) */
+    double *rest, *weights;              /* (vertices, 4), (vertices, bones) */
+    int64_t *parents;                    /* -1 for a root */
+    int64_t *x_angle, *z_angle;          /* by bone: which of (theta, 0) */
+    ag_var *absolute;                    /* a var a bone */
+    double *result;
+} ht;
+
+/* ---- input ---- */
+
+/* Rows `at[0..n-1]` of a matrix. */
+static double *pick(gb_run *run, const double *rows, int64_t columns, const int64_t *at, int64_t n) {
+    double *out = GB_DOUBLES(run, n * columns);
+    for (int64_t i = 0; out && i < n; i++)
+        memcpy(out + i * columns, rows + at[i] * columns, (size_t)columns * sizeof *out);
+    return out;
+}
+
+/* The vertices that the points lie on: one each, or the three of a triangle. */
+static int64_t *needed_vertices(gb_run *run, const json_t *data, const json_t *model, int64_t all) {
+    ht *h = run->state;
+    int64_t triangles[] = {GB_ANY, 3};
+    if (!h->complicated) return gb_indices(run, data, "correspondences", 1, &h->points, 0, all - 1);
+    const int64_t *corners = gb_indices(run, model, "triangles", 2, triangles, 0, all - 1);
+    if (!corners) return NULL;
+    const int64_t *triangle = gb_indices(run, data, "correspondences", 1, &h->points, 0, triangles[0] - 1);
+    int64_t *out = triangle ? GB_INDICES(run, 3 * h->points) : NULL;
+    for (int64_t i = 0; out && i < 3 * h->points; i++) out[i] = corners[3 * triangle[i / 3] + i % 3];
+    return out;
+}
+
+static bool parse_model(gb_run *run, const json_t *model) {
+    ht *h = run->state;
+    h->bones = GB_ANY;
+    h->parents = gb_indices(run, model, "parents", 1, &h->bones, -1, INT32_MAX);
+    h->mirrored = gb_boolean(run, model, "is_mirrored");
+    if (run->error[0]) return false;
+    if (h->bones < LEAST_BONES)
+        return gb_fail(run, "parents: expected %d bones or more, got %lld", LEAST_BONES, (long long)h->bones);
+    for (int64_t i = 0; i < h->bones; i++)
+        if (h->parents[i] >= i)
+            return gb_fail(run, "parents[%lld] is %lld: a parent comes before its children", (long long)i,
+                           (long long)h->parents[i]);
+    int64_t matrices[] = {h->bones, 4, 4};
+    h->relative = gb_tensor(run, model, "base_relatives", 3, matrices);
+    h->inverse_absolute = gb_tensor(run, model, "inverse_base_absolutes", 3, matrices);
+    h->absolute = gb_array(run, h->bones, sizeof *h->absolute);
+    return !run->error[0];
+}
+
+static bool parse(gb_run *run, const json_t *input) {
+    ht *h = run->state;
+    int64_t theta = THETA, us[] = {GB_ANY, 2}, measured[] = {GB_ANY, 3}, rest[] = {GB_ANY, 4};
+    const json_t *data = gb_member(run, input, "data"), *model = data ? gb_member(run, data, "model") : NULL;
+    if (!model || !parse_model(run, model)) return false;
+    h->theta = gb_tensor(run, input, "theta", 1, &theta);
+    h->us = gb_tensor(run, input, "us", 2, us);
+    h->measured = gb_tensor(run, data, "points", 2, measured);
+    const double *all_rest = gb_tensor(run, model, "base_positions", 2, rest);
+    int64_t weights[] = {rest[0], h->bones};
+    const double *all_weights = gb_tensor(run, model, "weights", 2, weights);
+    if (run->error[0]) return false;
+    h->points = measured[0];
+    h->complicated = us[0] != 0;
+    if (h->points == 0) return gb_fail(run, "points: expected at least one");
+    if (h->complicated && us[0] != h->points)
+        return gb_fail(run, "us: expected %lld rows, as many as points, got %lld", (long long)h->points,
+                       (long long)us[0]);
+    const int64_t *at = needed_vertices(run, data, model, rest[0]);
+    if (!at) return false;
+    h->vertices = h->complicated ? 3 * h->points : h->points;
+    h->rest = pick(run, all_rest, 4, at, h->vertices);
+    h->weights = pick(run, all_weights, h->bones, at, h->vertices);
+    h->result = GB_DOUBLES(run, 3 * h->points * (THETA + 2));
+    return !run->error[0];
+}
+
+/* Each finger has a knuckle with two angles, two bones with one, and one with none. Other bones do not turn. */
+static bool prepare(gb_run *run) {
+    ht *h = run->state;
+    h->x_angle = GB_INDICES(run, h->bones);
+    h->z_angle = GB_INDICES(run, h->bones);
+    if (!h->x_angle || !h->z_angle) return false;
+    for (int64_t i = 0; i < h->bones; i++) h->x_angle[i] = h->z_angle[i] = THETA;
+    for (int finger = 0; finger < FINGERS; finger++) {
+        int bone = FIRST_FINGER + FINGER_BONES * finger, angle = 6 + 4 * finger;
+        h->x_angle[bone] = angle;
+        h->z_angle[bone] = angle + 1;
+        h->x_angle[bone + 1] = angle + 2;
+        h->x_angle[bone + 2] = angle + 3;
+    }
+    return true;
+}
+
+/* ---- the model ---- */
+
+/* A rotation about x by one angle, then about z by another, for each bone: (bones, 4, 4). */
+static ag_var bone_rotations(const ht *h, ag_var theta) {
+    ag_tape *t = theta.tape;
+    ag_var zero = ag_zeros(t, AG_SHAPE(h->bones)), one = ag_ones(t, AG_SHAPE(h->bones));
+    ag_var parts[] = {theta, ag_zeros(t, AG_SHAPE(1))}, angles = ag_concat(parts, 2, 0);
+    ag_var x = ag_gather(angles, 0, h->x_angle, h->bones), z = ag_gather(angles, 0, h->z_angle, h->bones);
+    ag_var cx = ag_cos(x), sx = ag_sin(x), cz = ag_cos(z), sz = ag_sin(z);
+    const ag_var elements[16] = {cz,
+                                 ag_neg(ag_mul(sz, cx)),
+                                 ag_mul(sz, sx),
+                                 zero, /* */
+                                 sz,
+                                 ag_mul(cz, cx),
+                                 ag_neg(ag_mul(cz, sx)),
+                                 zero, /* */
+                                 zero,
+                                 sx,
+                                 cx,
+                                 zero, /* */
+                                 zero,
+                                 zero,
+                                 zero,
+                                 one};
+    return ag_reshape(ag_stack(elements, 16, 1), AG_SHAPE(h->bones, 4, 4));
+}
+
+/* The rotation by an angle about an axis, given as their product; the identity if that is shorter than 0.0001. */
+static ag_var global_rotation(ag_var product) {
+    ag_var length = ag_norm(product), small = ag_lt(length, 1e-4);
+    ag_var axis = ag_div(product, ag_select(small, 1, length));
+    ag_var c = ag_select(small, 1, ag_cos(length)), s = ag_select(small, 0, ag_sin(length)), d = ag_sub(1, c);
+    ag_var x = ag_at(axis, 0), y = ag_at(axis, 1), z = ag_at(axis, 2);
+    ag_var xy = ag_mul(ag_mul(x, y), d), xz = ag_mul(ag_mul(x, z), d), yz = ag_mul(ag_mul(y, z), d);
+    const ag_var elements[9] = {ag_fma(ag_mul(x, x), d, c), ag_fnma(z, s, xy),          ag_fma(y, s, xz),  /* */
+                                ag_fma(z, s, xy),           ag_fma(ag_mul(y, y), d, c), ag_fnma(x, s, yz), /* */
+                                ag_fnma(y, s, xz),          ag_fma(x, s, yz),           ag_fma(ag_mul(z, z), d, c)};
+    return ag_reshape(ag_stack(elements, 9, 0), AG_SHAPE(3, 3));
+}
+
+/* The bones' transforms from the rest position, seen from outside the hand: (3, bones * 4). */
+static ag_var transforms(ht *h, ag_var theta) {
+    ag_tape *t = theta.tape;
+    ag_var relative = ag_constant_tensor(t, h->relative, AG_SHAPE(h->bones, 4, 4));
+    ag_var inverse = ag_constant_tensor(t, h->inverse_absolute, AG_SHAPE(h->bones, 4, 4));
+    ag_var posed = ag_matmul(relative, bone_rotations(h, theta));
+    for (int64_t i = 0; i < h->bones; i++) {
+        ag_var own = ag_index(posed, 0, i);
+        h->absolute[i] = h->parents[i] < 0 ? own : ag_matmul(h->absolute[h->parents[i]], own);
+    }
+    ag_var all = ag_matmul(ag_stack(h->absolute, (int)h->bones, 0), inverse);
+    ag_var rows = ag_permute(ag_slice(all, 1, 0, 3, 1), AG_AXES(1, 0, 2)); /* (3, bones, 4) */
+    const double mirror[3] = {h->mirrored ? -1 : 1, 1, 1};
+    ag_var turn = ag_mul(global_rotation(ag_slice(theta, 0, 0, 3, 1)), ag_constant_tensor(t, mirror, AG_SHAPE(3)));
+    return ag_matmul(turn, ag_reshape(rows, AG_SHAPE(3, h->bones * 4)));
+}
+
+/* Measured minus modelled points: (points, 3). us: (points, 2), not used in the simple case. */
+static ag_var errors(ht *h, ag_var theta, ag_var us) {
+    ag_tape *t = theta.tape;
+    ag_var rest = ag_constant_tensor(t, h->rest, AG_SHAPE(h->vertices, 1, 4));
+    ag_var weights = ag_constant_tensor(t, h->weights, AG_SHAPE(h->vertices, h->bones, 1));
+    ag_var skinning = ag_reshape(ag_mul(weights, rest), AG_SHAPE(h->vertices, h->bones * 4));
+    ag_var translation = ag_slice(theta, 0, 3, 6, 1);
+    ag_var hand = ag_add(ag_matmul(skinning, ag_transpose(transforms(h, theta))), translation); /* (vertices, 3) */
+    if (h->complicated) {
+        ag_var last = ag_sub(1, ag_sum_over(us, AG_AXES(1), true)), parts[] = {us, last};
+        ag_var corner_weights = ag_reshape(ag_concat(parts, 2, 1), AG_SHAPE(h->points, 3, 1));
+        hand = ag_sum_over(ag_mul(corner_weights, ag_reshape(hand, AG_SHAPE(h->points, 3, 3))), AG_AXES(1), false);
+    }
+    return ag_sub(ag_constant_tensor(t, h->measured, AG_SHAPE(h->points, 3)), hand);
+}
+
+static ag_var input_us(const ht *h, ag_tape *tape) {
+    return h->complicated ? ag_tensor(tape, h->us, AG_SHAPE(h->points, 2)) : ag_num(0);
+}
+
+static void objective(gb_run *run) {
+    ht *h = run->state;
+    ag_read(errors(h, ag_tensor(run->tape, h->theta, AG_SHAPE(THETA)), input_us(h, run->tape)), h->result);
+}
+
+/* A point depends on its own two of us only, so one direction for the first of each and one for the second give all. */
+static ag_var by_us(const ht *h, ag_var error, ag_var us) {
+    ag_var columns[2];
+    for (int k = 0; k < 2; k++) {
+        const double row[2] = {k == 0, k == 1};
+        ag_var direction = ag_expand(ag_constant_tensor(us.tape, row, AG_SHAPE(2)), AG_SHAPE(h->points, 2));
+        ag_jvp(&error, 1, &us, &direction, 1, &columns[k]);
+    }
+    return ag_stack(columns, 2, -1);
+}
+
+static void jacobian(gb_run *run) {
+    ht *h = run->state;
+    ag_var theta = ag_tensor(run->tape, h->theta, AG_SHAPE(THETA)), us = input_us(h, run->tape);
+    ag_var error = errors(h, theta, us), result = ag_jacobian(error, theta); /* (points, 3, 26) */
+    if (h->complicated) {
+        ag_var parts[] = {by_us(h, error, us), result};
+        result = ag_concat(parts, 2, -1);
+    }
+    ag_read(result, h->result);
+}
+
+static json_t *print_errors(gb_run *run) {
+    ht *h = run->state;
+    return gb_vector(h->result, 3 * h->points);
+}
+
+static json_t *print_jacobian(gb_run *run) {
+    ht *h = run->state;
+    return gb_matrix(h->result, 3 * h->points, h->complicated ? THETA + 2 : THETA);
+}
+
+const gb_function gb_ht[] = {{"ht", "objective", sizeof(ht), parse, prepare, objective, print_errors},
+                             {"ht", "jacobian", sizeof(ht), parse, prepare, jacobian, print_jacobian},
+                             {0}};
