@@ -177,14 +177,17 @@ static void answer_line(ag_tape *tape, const char *line, size_t length) {
     gb_free(&run);
 }
 
-/* Three quarters of the machine's memory: what needs more gets an error, and the machine does not swap. */
+/* Three quarters of the machine's memory: what needs more gets an error, and the machine does not swap. Sanitizers take
+ * more address space than that. */
 static void limit_memory(void) {
+#ifndef GB_SANITIZED
     long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     struct rlimit limit;
     if (pages <= 0 || page <= 0 || getrlimit(RLIMIT_DATA, &limit) != 0) return;
     rlim_t most = (rlim_t)pages / 4 * 3 * (rlim_t)page;
     if (limit.rlim_cur > most) limit.rlim_cur = most;
     setrlimit(RLIMIT_DATA, &limit);
+#endif
 }
 
 int main(void) {
