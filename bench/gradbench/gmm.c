@@ -68,19 +68,29 @@ static ag_var triangles(const gmm *g, ag_var q, ag_var l) {
     return ag_reshape(elements, AG_SHAPE(g->k, g->d, g->d));
 }
 
-static ag_var log_posterior(const gmm *g, ag_var alpha, ag_var mu, ag_var q, ag_var l) {
-    ag_var x = ag_constant_tensor(alpha.tape, g->x, AG_SHAPE(g->n, g->d));
-    ag_var big_q = triangles(g, q, l), sum_q = ag_sum_over(q, AG_AXES(1), false);
+/* What the derivatives are taken by. */
+typedef struct parameters {
+    ag_var alpha, mu, q, l;
+} parameters;
+
+static parameters inputs(const gmm *g, ag_tape *tape) {
+    return (parameters){ag_tensor(tape, g->alpha, AG_SHAPE(g->k)), ag_tensor(tape, g->mu, AG_SHAPE(g->k, g->d)),
+                        ag_tensor(tape, g->q, AG_SHAPE(g->k, g->d)), ag_tensor(tape, g->l, AG_SHAPE(g->k, g->below))};
+}
+
+static ag_var log_posterior(const gmm *g, parameters p) {
+    ag_var x = ag_constant_tensor(p.alpha.tape, g->x, AG_SHAPE(g->n, g->d));
+    ag_var big_q = triangles(g, p.q, p.l), sum_q = ag_sum_over(p.q, AG_AXES(1), false);
 
     /* Q (x - mu) of all points and components: x times all Q at once, less Q mu. */
     ag_var all = ag_reshape(big_q, AG_SHAPE(g->k * g->d, g->d));
-    ag_var q_mu = ag_matmul(big_q, ag_unsqueeze(mu, 2)); /* (k, d, 1) */
+    ag_var q_mu = ag_matmul(big_q, ag_unsqueeze(p.mu, 2)); /* (k, d, 1) */
     ag_var y = ag_sub(ag_matmul(x, ag_transpose(all)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
     ag_var squares = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, g->k, g->d))), AG_AXES(2), false);
 
-    ag_var b = ag_fnma(0.5, squares, ag_add(alpha, sum_q)); /* (n, k) */
+    ag_var b = ag_fnma(0.5, squares, ag_add(p.alpha, sum_q)); /* (n, k) */
     ag_var likelihood =
-        ag_sub(ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)), ag_mul((double)g->n, ag_logsumexp(alpha)));
+        ag_sub(ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)), ag_mul((double)g->n, ag_logsumexp(p.alpha)));
     ag_var prior =
         ag_sub(ag_mul((double)g->m, ag_sum(sum_q)), ag_mul(g->gamma * g->gamma / 2, ag_sum(ag_square(big_q))));
     return ag_add(ag_add(likelihood, prior), g->constant);
@@ -88,24 +98,17 @@ static ag_var log_posterior(const gmm *g, ag_var alpha, ag_var mu, ag_var q, ag_
 
 static void objective(gb_run *run) {
     gmm *g = run->state;
-    ag_var alpha = ag_tensor(run->tape, g->alpha, AG_SHAPE(g->k)),
-           mu = ag_tensor(run->tape, g->mu, AG_SHAPE(g->k, g->d));
-    ag_var q = ag_tensor(run->tape, g->q, AG_SHAPE(g->k, g->d)),
-           l = ag_tensor(run->tape, g->l, AG_SHAPE(g->k, g->below));
-    g->value = ag_value(log_posterior(g, alpha, mu, q, l));
+    g->value = ag_value(log_posterior(g, inputs(g, run->tape)));
 }
 
 static void jacobian(gb_run *run) {
     gmm *g = run->state;
-    ag_var alpha = ag_tensor(run->tape, g->alpha, AG_SHAPE(g->k)),
-           mu = ag_tensor(run->tape, g->mu, AG_SHAPE(g->k, g->d));
-    ag_var q = ag_tensor(run->tape, g->q, AG_SHAPE(g->k, g->d)),
-           l = ag_tensor(run->tape, g->l, AG_SHAPE(g->k, g->below));
-    ag_backward(log_posterior(g, alpha, mu, q, l));
-    ag_read_grad(alpha, g->d_alpha);
-    ag_read_grad(mu, g->d_mu);
-    ag_read_grad(q, g->d_q);
-    ag_read_grad(l, g->d_l);
+    parameters p = inputs(g, run->tape);
+    ag_backward(log_posterior(g, p));
+    ag_read_grad(p.alpha, g->d_alpha);
+    ag_read_grad(p.mu, g->d_mu);
+    ag_read_grad(p.q, g->d_q);
+    ag_read_grad(p.l, g->d_l);
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((gmm *)run->state)->value); }

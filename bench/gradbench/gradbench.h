@@ -71,20 +71,18 @@ json_t *gb_matrix(const double *numbers, int64_t rows, int64_t columns);
 
 enum { GB_MAX_UNKNOWNS = 2 };
 
-/* A function of n vars (or plain numbers) and the derivative by them that descent follows. Both may be recorded. */
-typedef struct gb_objective {
-    int n;
-    ag_var (*value)(const void *context, const ag_var *x);
-    void (*gradient)(const void *context, const ag_var *x, ag_var *out);
-    const void *context;
-} gb_objective;
-
-/* Moves x to a minimum (sign 1) or a maximum (sign -1). Branches on values; what it computes with is vars, so it can be
- * recorded and differentiated like anything else. */
-void gb_descend(const gb_objective *f, double sign, ag_var *x);
+/* A function of some vars. */
+typedef ag_var gb_scalar(const void *context, const ag_var *x);
 
 /* d y / d x: in reverse or forward, one direction an unknown, both recorded; by a sweep, which gives plain numbers. */
 typedef void gb_mode(ag_var y, const ag_var *x, int n, ag_var *out);
 gb_mode gb_reverse, gb_forward, gb_sweep;
+
+/* Moves x to a minimum (sign 1) or a maximum (sign -1) of f. Branches on values; what it computes with is vars, so it can
+ * be recorded and differentiated like anything else. */
+void gb_descend(gb_scalar *f, const void *context, gb_mode *mode, double sign, int n, ag_var *x);
+
+/* The same to a minimum from plain numbers: each value and derivative is recorded at the tape's end and then forgotten. */
+void gb_minimise(ag_tape *tape, gb_scalar *f, const void *context, gb_mode *mode, int n, double *x);
 
 #endif

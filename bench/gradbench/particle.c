@@ -9,7 +9,7 @@ enum { MOST_STEPS = 1 << 20 };
 typedef struct particle {
     double w, result;
     ag_tape *tape;
-    gb_mode *outer, *inner;
+    gb_mode *inner;
 } particle;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -29,12 +29,13 @@ static ag_var potential(const ag_var *x, ag_var w) {
 }
 
 /* The square of where the particle crosses the x axis. */
-static ag_var miss(const particle *p, ag_var w) {
+static ag_var miss(const void *context, const ag_var *w) {
+    const particle *p = context;
     const double dt = 0.1;
     ag_var x[2] = {ag_input(p->tape, 0), ag_input(p->tape, 8)}, v[2] = {ag_num(0.75), ag_num(0)};
     for (int step = 0; step < MOST_STEPS; step++) {
         ag_var force[2]; /* minus this */
-        p->inner(potential(x, w), x, 2, force);
+        p->inner(potential(x, w[0]), x, 2, force);
         for (int i = 0; i < 2; i++) x[i] = ag_fma(v[i], dt, x[i]);
         if (!(ag_value(x[1]) > 0)) {
             ag_var crossing = ag_fnma(ag_div(x[1], v[1]), v[0], x[0]);
@@ -42,36 +43,16 @@ static ag_var miss(const particle *p, ag_var w) {
         }
         for (int i = 0; i < 2; i++) v[i] = ag_fnma(force[i], dt, v[i]);
     }
-    ag_fail(p->tape, AG_ERR_VALUE, "particle: with w = %g it does not cross the axis in %d steps", ag_value(w),
+    ag_fail(p->tape, AG_ERR_VALUE, "particle: with w = %g it does not cross the axis in %d steps", ag_value(w[0]),
             MOST_STEPS);
     return ag_num(0);
 }
 
-static ag_var value(const void *context, const ag_var *w) {
-    const particle *p = context;
-    ag_mark start = ag_tape_mark(p->tape);
-    double result = ag_value(miss(p, ag_input(p->tape, ag_value(w[0]))));
-    ag_tape_rewind(p->tape, start);
-    return ag_num(result);
-}
-
-static void gradient(const void *context, const ag_var *w, ag_var *out) {
-    const particle *p = context;
-    ag_mark start = ag_tape_mark(p->tape);
-    ag_var x = ag_input(p->tape, ag_value(w[0])), slope;
-    p->outer(miss(p, x), &x, 1, &slope);
-    out[0] = ag_num(ag_value(slope));
-    ag_tape_rewind(p->tape, start);
-}
-
 static void solve(gb_run *run, gb_mode *outer, gb_mode *inner) {
     particle *p = run->state;
-    p->outer = outer;
     p->inner = inner;
-    const gb_objective f = {1, value, gradient, p};
-    ag_var w = ag_num(p->w);
-    gb_descend(&f, 1, &w);
-    p->result = ag_value(w);
+    p->result = p->w;
+    gb_minimise(p->tape, miss, p, outer, 1, &p->result);
 }
 
 /* The first letter is the outer mode. */
