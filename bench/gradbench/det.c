@@ -20,37 +20,39 @@ static bool parse(gb_run *run, const json_t *input) {
 }
 
 /* The minor of the last `rows` rows of an n x n matrix and of as many columns. */
-static ag_var minor_of(ag_var a, int n, int rows, const int *columns) {
-    int64_t first = (int64_t)(n - rows) * n;
-    if (rows == 1) return ag_at(a, first + columns[0]);
+static ag_var minor_of(const ag_var *a, int n, int rows, const int *columns) {
+    const ag_var *first = a + (n - rows) * n;
+    if (rows == 1) return first[columns[0]];
     int others[MOST_ROWS];
     memcpy(others, columns + 1, (size_t)(rows - 1) * sizeof *others); /* without column j, for j = 0, 1, ... */
-    ag_var sum = ag_mul(ag_at(a, first + columns[0]), minor_of(a, n, rows - 1, others));
+    ag_var sum = ag_mul(first[columns[0]], minor_of(a, n, rows - 1, others));
     for (int j = 1; j < rows; j++) {
         others[j - 1] = columns[j - 1];
-        ag_var x = ag_at(a, first + columns[j]), y = minor_of(a, n, rows - 1, others);
-        sum = j % 2 ? ag_fnma(x, y, sum) : ag_fma(x, y, sum);
+        ag_var minor = minor_of(a, n, rows - 1, others);
+        sum = j % 2 ? ag_fnma(first[columns[j]], minor, sum) : ag_fma(first[columns[j]], minor, sum);
     }
     return sum;
 }
 
-static ag_var determinant(ag_var a, int n) {
-    int columns[MOST_ROWS];
+/* Records the matrix's elements, n x n inputs, and the determinant. */
+static ag_var determinant(const det *d, ag_tape *tape, ag_var *elements) {
+    int columns[MOST_ROWS], n = (int)d->n;
+    for (int i = 0; i < n * n; i++) elements[i] = ag_input(tape, d->matrix[i]);
     for (int j = 0; j < n; j++) columns[j] = j;
-    return minor_of(a, n, n, columns);
+    return minor_of(elements, n, n, columns);
 }
 
 static void primal(gb_run *run) {
     det *d = run->state;
-    ag_var a = ag_tensor(run->tape, d->matrix, AG_SHAPE(d->n, d->n));
-    d->value = ag_value(determinant(a, (int)d->n));
+    ag_var elements[MOST_ROWS * MOST_ROWS];
+    d->value = ag_value(determinant(d, run->tape, elements));
 }
 
 static void gradient(gb_run *run) {
     det *d = run->state;
-    ag_var a = ag_tensor(run->tape, d->matrix, AG_SHAPE(d->n, d->n));
-    ag_backward(determinant(a, (int)d->n));
-    ag_read_grad(a, d->gradient);
+    ag_var elements[MOST_ROWS * MOST_ROWS];
+    ag_backward(determinant(d, run->tape, elements));
+    for (int64_t i = 0; i < d->n * d->n; i++) d->gradient[i] = ag_grad(elements[i]);
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((det *)run->state)->value); }
