@@ -26,6 +26,7 @@ typedef struct ba {
     /* The Jacobian in compressed rows: first the 2 p of projections, then the p of weights. */
     int64_t entries, *rows, *columns;
     double *values;
+    ag_runner *runner; /* of one observation's residuals or Jacobian */
 } ba;
 
 static double *repeat(gb_run *run, const double *row, int64_t length, int64_t times) {
@@ -63,29 +64,6 @@ static bool parse(gb_run *run, const json_t *input) {
     return true;
 }
 
-/* Where the Jacobian's entries are. */
-static bool prepare_pattern(gb_run *run) {
-    ba *b = run->state;
-    b->entries = (2 * COLUMNS + 1) * b->p;
-    b->rows = GB_INDICES(run, 3 * b->p + 1);
-    b->columns = GB_INDICES(run, b->entries);
-    b->values = GB_DOUBLES(run, b->entries);
-    if (run->error[0]) return false;
-    int64_t point_columns = CAMERA * b->n, weight_columns = point_columns + 3 * b->m, *column = b->columns;
-    for (int64_t row = 0; row < 2 * b->p; row++) {
-        int64_t i = row / 2;
-        for (int k = 0; k < CAMERA; k++) *column++ = CAMERA * b->camera_of[i] + k;
-        for (int k = 0; k < 3; k++) *column++ = point_columns + 3 * b->point_of[i] + k;
-        *column++ = weight_columns + i;
-        b->rows[row + 1] = b->rows[row] + COLUMNS;
-    }
-    for (int64_t i = 0; i < b->p; i++) {
-        *column++ = weight_columns + i;
-        b->rows[2 * b->p + i + 1] = b->rows[2 * b->p + i] + 1;
-    }
-    return true;
-}
-
 /* ---- the function of one observation ---- */
 
 static ag_var dot3(const ag_var *a, const ag_var *b) {
@@ -119,46 +97,88 @@ static void residuals(const ag_var *x, const ag_var *feature, ag_var *out) {
     out[2] = ag_fnma(x[WEIGHT], x[WEIGHT], 1);
 }
 
-/* ---- all observations ---- */
+/* ---- programs of one observation: inputs are camera, point, weight, feature ---- */
 
-/* Records observation i: its inputs and residuals. */
-static void record(const ba *b, ag_tape *tape, int64_t i, ag_var *x, ag_var *out) {
-    const double *camera = b->cameras + CAMERA * b->camera_of[i], *point = b->points + 3 * b->point_of[i];
-    ag_var feature[OBSERVED];
-    for (int k = 0; k < CAMERA; k++) x[k] = ag_input(tape, camera[k]);
-    for (int k = 0; k < 3; k++) x[POINT + k] = ag_input(tape, point[k]);
-    x[WEIGHT] = ag_input(tape, b->weights[i]);
-    for (int k = 0; k < OBSERVED; k++) feature[k] = ag_num(b->features[OBSERVED * i + k]);
-    residuals(x, feature, out);
+/* Outputs: the two residuals of the projection; that of the weight. Returns what they depend on, as one vector. */
+static ag_var record_residuals(const ag_var *in, ag_var *out) {
+    ag_var parts[] = {in[0], in[1], ag_unsqueeze(in[2], 0)}, all = ag_concat(parts, 3, 0), x[COLUMNS],
+           feature[OBSERVED];
+    for (int k = 0; k < COLUMNS; k++) x[k] = ag_at(all, k);
+    for (int k = 0; k < OBSERVED; k++) feature[k] = ag_at(in[3], k);
+    ag_var residual[RESIDUALS];
+    residuals(x, feature, residual);
+    out[0] = ag_stack(residual, 2, 0);
+    out[1] = residual[2];
+    return all;
 }
+
+static void trace_residuals(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape, (void)context;
+    record_residuals(in, out);
+}
+
+/* Outputs: the two rows of the projection's Jacobian, (2, 15); the weight's only entry. */
+static void trace_jacobian(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape, (void)context;
+    ag_var value[2], all = record_residuals(in, value), weight = ag_at(all, WEIGHT);
+    out[0] = ag_jacobian(value[0], all);
+    ag_gradient(value[1], &weight, 1, &out[1]);
+}
+
+static bool prepare(gb_run *run, ag_model model) {
+    ba *b = run->state;
+    const ag_port in[] = {{.name = "camera", .shape = AG_SHAPE(CAMERA)},
+                          {.name = "point", .shape = AG_SHAPE(3)},
+                          {.name = "weight"},
+                          {.name = "feature", .shape = AG_SHAPE(OBSERVED)}};
+    b->runner = gb_runner(run, ag_program_trace(AG_F64, model, NULL, in, 4, NULL, 2));
+    return b->runner != NULL;
+}
+
+static void run_all(gb_run *run, double *projection, double *weight) {
+    ba *b = run->state;
+    const ag_column in[] = {{b->cameras, AG_EACH, b->camera_of},
+                            {b->points, AG_EACH, b->point_of},
+                            {b->weights, AG_EACH, NULL},
+                            {b->features, AG_EACH, NULL}};
+    const ag_column out[] = {{projection, AG_EACH, NULL}, {weight, AG_EACH, NULL}};
+    gb_check(run, b->runner, ag_run_rows(b->runner, b->p, in, out));
+}
+
+static bool prepare_objective(gb_run *run) { return prepare(run, trace_residuals); }
 
 static void objective(gb_run *run) {
     ba *b = run->state;
-    ag_mark empty = ag_tape_mark(run->tape);
-    for (int64_t i = 0; i < b->p; i++) {
-        ag_var x[COLUMNS], out[RESIDUALS];
-        record(b, run->tape, i, x, out);
-        for (int r = 0; r < 2; r++) b->projection[2 * i + r] = ag_value(out[r]);
-        b->weight[i] = ag_value(out[2]);
-        ag_tape_rewind(run->tape, empty);
-    }
+    run_all(run, b->projection, b->weight);
 }
+
+/* Where the Jacobian's entries are. */
+static bool find_pattern(gb_run *run, ba *b) {
+    b->entries = (2 * COLUMNS + 1) * b->p;
+    b->rows = GB_INDICES(run, 3 * b->p + 1);
+    b->columns = GB_INDICES(run, b->entries);
+    b->values = GB_DOUBLES(run, b->entries);
+    if (run->error[0]) return false;
+    int64_t point_columns = CAMERA * b->n, weight_columns = point_columns + 3 * b->m, *column = b->columns;
+    for (int64_t row = 0; row < 2 * b->p; row++) {
+        int64_t i = row / 2;
+        for (int k = 0; k < CAMERA; k++) *column++ = CAMERA * b->camera_of[i] + k;
+        for (int k = 0; k < 3; k++) *column++ = point_columns + 3 * b->point_of[i] + k;
+        *column++ = weight_columns + i;
+        b->rows[row + 1] = b->rows[row] + COLUMNS;
+    }
+    for (int64_t i = 0; i < b->p; i++) {
+        *column++ = weight_columns + i;
+        b->rows[2 * b->p + i + 1] = b->rows[2 * b->p + i] + 1;
+    }
+    return true;
+}
+
+static bool prepare_jacobian(gb_run *run) { return find_pattern(run, run->state) && prepare(run, trace_jacobian); }
 
 static void jacobian(gb_run *run) {
     ba *b = run->state;
-    ag_mark empty = ag_tape_mark(run->tape);
-    double *values = b->values, *weight_values = b->values + 2 * COLUMNS * b->p;
-    for (int64_t i = 0; i < b->p; i++) {
-        ag_var x[COLUMNS], out[RESIDUALS];
-        record(b, run->tape, i, x, out);
-        for (int r = 0; r < 2; r++) {
-            ag_backward(out[r]);
-            for (int k = 0; k < COLUMNS; k++) *values++ = ag_grad(x[k]);
-        }
-        ag_backward(out[2]);
-        weight_values[i] = ag_grad(x[WEIGHT]);
-        ag_tape_rewind(run->tape, empty);
-    }
+    run_all(run, b->values, b->values + 2 * COLUMNS * b->p);
 }
 
 /* ---- output: the eval wants the first residuals; the first 30 and the last of the Jacobian's numbers ---- */
@@ -189,6 +209,6 @@ static json_t *print_jacobian(gb_run *run) {
                      ends_of_indices(b->columns, b->entries), "vals", values);
 }
 
-const gb_function gb_ba[] = {{"ba", "objective", sizeof(ba), parse, NULL, objective, print_residuals},
-                             {"ba", "jacobian", sizeof(ba), parse, prepare_pattern, jacobian, print_jacobian},
+const gb_function gb_ba[] = {{"ba", "objective", sizeof(ba), parse, prepare_objective, objective, print_residuals},
+                             {"ba", "jacobian", sizeof(ba), parse, prepare_jacobian, jacobian, print_jacobian},
                              {0}};

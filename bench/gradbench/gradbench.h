@@ -47,6 +47,10 @@ bool gb_fail(gb_run *run, const char *format, ...) AG_FORMAT_(2, 3);
 /* n zeroed elements, freed with the run; NULL and an error where memory is short. */
 void *gb_array(gb_run *run, int64_t n, size_t size);
 void gb_free(gb_run *run);
+/* A runner of a program, which is freed with the run; takes the program. NULL and an error if the program has one. */
+ag_runner *gb_runner(gb_run *run, ag_program *program);
+/* A run of it that failed is an error of the tape's. */
+void gb_check(gb_run *run, const ag_runner *runner, ag_status status);
 #define GB_DOUBLES(run, n) ((double *)gb_array(run, n, sizeof(double)))
 #define GB_INDICES(run, n) ((int64_t *)gb_array(run, n, sizeof(int64_t)))
 

@@ -7,6 +7,7 @@
 
 struct gb_block {
     gb_block *next;
+    ag_runner *runner; /* or NULL: elements follow */
 };
 
 bool gb_fail(gb_run *run, const char *format, ...) {
@@ -34,9 +35,24 @@ void *gb_array(gb_run *run, int64_t n, size_t size) {
 void gb_free(gb_run *run) {
     while (run->blocks) {
         gb_block *next = run->blocks->next;
+        ag_runner_free(run->blocks->runner);
         free(run->blocks);
         run->blocks = next;
     }
+}
+
+ag_runner *gb_runner(gb_run *run, ag_program *program) {
+    ag_runner *runner = ag_runner_new(program);
+    void *elements = gb_array(run, 0, 1);
+    if (ag_program_status(program) != AG_OK) gb_fail(run, "%s", ag_program_message(program));
+    ag_program_free(program); /* the runner keeps it */
+    if (elements) run->blocks->runner = runner;
+    else ag_runner_free(runner);
+    return run->error[0] ? NULL : runner;
+}
+
+void gb_check(gb_run *run, const ag_runner *runner, ag_status status) {
+    if (status != AG_OK) ag_fail(run->tape, status, "%s", ag_runner_message(runner));
 }
 
 /* ---- input ---- */
