@@ -7,6 +7,7 @@ typedef struct det {
     int64_t n;
     double *matrix; /* n x n */
     double value, *gradient;
+    ag_runner *runner;
 } det;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -34,25 +35,43 @@ static ag_var minor_of(const ag_var *a, int n, int rows, const int *columns) {
     return sum;
 }
 
-/* Records the matrix's elements, n x n inputs, and the determinant. */
-static ag_var determinant(const det *d, ag_tape *tape, ag_var *elements) {
-    int columns[MOST_ROWS], n = (int)d->n;
-    for (int i = 0; i < n * n; i++) elements[i] = ag_input(tape, d->matrix[i]);
+/* A program's input is the matrix, its output the determinant. */
+static void trace_determinant(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var elements[MOST_ROWS * MOST_ROWS];
+    int columns[MOST_ROWS], n = *(const int *)context;
+    (void)tape;
+    for (int i = 0; i < n * n; i++) elements[i] = ag_at(in[0], i);
     for (int j = 0; j < n; j++) columns[j] = j;
-    return minor_of(elements, n, n, columns);
+    out[0] = minor_of(elements, n, n, columns);
+}
+
+static ag_program *trace(const det *d) {
+    int n = (int)d->n;
+    return ag_program_trace(AG_F64, trace_determinant, &n, &(ag_port){"A", AG_SHAPE(n, n), NULL}, 1, NULL, 1);
+}
+
+static bool prepare_primal(gb_run *run) {
+    det *d = run->state;
+    d->runner = gb_runner(run, trace(d));
+    return d->runner != NULL;
+}
+
+static bool prepare_gradient(gb_run *run) {
+    det *d = run->state;
+    ag_program *value = trace(d);
+    d->runner = gb_runner(run, ag_program_gradient(value, NULL, 0));
+    ag_program_free(value);
+    return d->runner != NULL;
 }
 
 static void primal(gb_run *run) {
     det *d = run->state;
-    ag_var elements[MOST_ROWS * MOST_ROWS];
-    d->value = ag_value(determinant(d, run->tape, elements));
+    gb_check(run, d->runner, ag_run(d->runner, (const double *[]){d->matrix}, (double *[]){&d->value}));
 }
 
 static void gradient(gb_run *run) {
     det *d = run->state;
-    ag_var elements[MOST_ROWS * MOST_ROWS];
-    ag_backward(determinant(d, run->tape, elements));
-    for (int64_t i = 0; i < d->n * d->n; i++) d->gradient[i] = ag_grad(elements[i]);
+    gb_check(run, d->runner, ag_run(d->runner, (const double *[]){d->matrix}, (double *[]){&d->value, d->gradient}));
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((det *)run->state)->value); }
@@ -62,6 +81,6 @@ static json_t *print_gradient(gb_run *run) {
     return gb_vector(d->gradient, d->n * d->n);
 }
 
-const gb_function gb_det[] = {{"det", "primal", sizeof(det), parse, NULL, primal, print_value},
-                              {"det", "gradient", sizeof(det), parse, NULL, gradient, print_gradient},
+const gb_function gb_det[] = {{"det", "primal", sizeof(det), parse, prepare_primal, primal, print_value},
+                              {"det", "gradient", sizeof(det), parse, prepare_gradient, gradient, print_gradient},
                               {0}};
