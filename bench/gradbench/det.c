@@ -45,24 +45,14 @@ static void trace_determinant(ag_tape *tape, const ag_var *in, ag_var *out, void
     out[0] = minor_of(elements, n, n, columns);
 }
 
-static ag_program *trace(const det *d) {
+static bool prepare(gb_run *run, int wrt) {
+    det *d = run->state;
     int n = (int)d->n;
-    return ag_program_trace(AG_F64, trace_determinant, &n, &(ag_port){"A", AG_SHAPE(n, n), NULL}, 1, NULL, 1);
-}
-
-static bool prepare_primal(gb_run *run) {
-    det *d = run->state;
-    d->runner = gb_runner(run, trace(d));
+    d->runner = gb_trace(run, trace_determinant, &n, &(ag_port){"A", AG_SHAPE(n, n), NULL}, 1, wrt);
     return d->runner != NULL;
 }
-
-static bool prepare_gradient(gb_run *run) {
-    det *d = run->state;
-    ag_program *value = trace(d);
-    d->runner = gb_runner(run, ag_program_gradient(value, NULL, 0));
-    ag_program_free(value);
-    return d->runner != NULL;
-}
+static bool prepare_primal(gb_run *run) { return prepare(run, 0); }
+static bool prepare_gradient(gb_run *run) { return prepare(run, 1); }
 
 static void primal(gb_run *run) {
     det *d = run->state;

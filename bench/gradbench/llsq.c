@@ -7,6 +7,7 @@ typedef struct llsq {
     double *x;     /* m coefficients */
     double *t, *s; /* n points and what the polynomial should be there */
     double value, *gradient;
+    ag_runner *runner;
 } llsq;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -19,7 +20,16 @@ static bool parse(gb_run *run, const json_t *input) {
     return l->x && l->gradient;
 }
 
-static bool prepare(gb_run *run) {
+/* Horner's rule at all points at once. */
+static void objective(ag_tape *tape, const ag_var *x, ag_var *out, void *context) {
+    const llsq *l = context;
+    ag_var t = ag_constant_tensor(tape, l->t, AG_SHAPE(l->n)), s = ag_constant_tensor(tape, l->s, AG_SHAPE(l->n));
+    ag_var p = ag_expand(ag_at(x[0], l->m - 1), AG_SHAPE(l->n));
+    for (int64_t j = l->m - 2; j >= 0; j--) p = ag_fma(p, t, ag_at(x[0], j));
+    out[0] = ag_mul(0.5, ag_sum(ag_square(ag_sub(s, p))));
+}
+
+static bool prepare(gb_run *run, int wrt) {
     llsq *l = run->state;
     l->t = GB_DOUBLES(run, l->n);
     l->s = GB_DOUBLES(run, l->n);
@@ -28,30 +38,15 @@ static bool prepare(gb_run *run) {
         l->t[i] = -1 + 2 * (double)i / (double)(l->n - 1);
         l->s[i] = (l->t[i] > 0) - (l->t[i] < 0);
     }
-    return true;
+    l->runner = gb_trace(run, objective, l, &(ag_port){"x", AG_SHAPE(l->m), NULL}, 1, wrt);
+    return l->runner != NULL;
 }
+static bool prepare_primal(gb_run *run) { return prepare(run, 0); }
+static bool prepare_gradient(gb_run *run) { return prepare(run, 1); }
 
-/* Horner's rule at all points at once. */
-static ag_var objective(gb_run *run, ag_var x) {
-    const llsq *l = run->state;
-    ag_var t = ag_constant_tensor(run->tape, l->t, AG_SHAPE(l->n));
-    ag_var s = ag_constant_tensor(run->tape, l->s, AG_SHAPE(l->n));
-    ag_var p = ag_expand(ag_at(x, l->m - 1), AG_SHAPE(l->n));
-    for (int64_t j = l->m - 2; j >= 0; j--) p = ag_fma(p, t, ag_at(x, j));
-    return ag_mul(0.5, ag_sum(ag_square(ag_sub(s, p))));
-}
-
-static void primal(gb_run *run) {
+static void evaluate(gb_run *run) {
     llsq *l = run->state;
-    ag_var x = ag_tensor(run->tape, l->x, AG_SHAPE(l->m));
-    l->value = ag_value(objective(run, x));
-}
-
-static void gradient(gb_run *run) {
-    llsq *l = run->state;
-    ag_var x = ag_tensor(run->tape, l->x, AG_SHAPE(l->m));
-    ag_backward(objective(run, x));
-    ag_read_grad(x, l->gradient);
+    gb_check(run, l->runner, ag_run(l->runner, (const double *[]){l->x}, (double *[]){&l->value, l->gradient}));
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((llsq *)run->state)->value); }
@@ -61,6 +56,6 @@ static json_t *print_gradient(gb_run *run) {
     return gb_vector(l->gradient, l->m);
 }
 
-const gb_function gb_llsq[] = {{"llsq", "primal", sizeof(llsq), parse, prepare, primal, print_value},
-                               {"llsq", "gradient", sizeof(llsq), parse, prepare, gradient, print_gradient},
+const gb_function gb_llsq[] = {{"llsq", "primal", sizeof(llsq), parse, prepare_primal, evaluate, print_value},
+                               {"llsq", "gradient", sizeof(llsq), parse, prepare_gradient, evaluate, print_gradient},
                                {0}};

@@ -5,6 +5,7 @@ typedef struct lse {
     int64_t n;
     double *x;
     double value, *gradient;
+    ag_runner *runner;
 } lse;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -17,21 +18,23 @@ static bool parse(gb_run *run, const json_t *input) {
 }
 
 /* Any shift gives the same value and derivative; the greatest x avoids overflow. */
-static ag_var log_sum_exp(ag_var x) {
-    ag_var shift = ag_detach(ag_max_over(x, AG_AXES(0), false));
-    return ag_add(ag_log(ag_sum(ag_exp(ag_sub(x, shift)))), shift);
+static void log_sum_exp(ag_tape *tape, const ag_var *x, ag_var *out, void *context) {
+    (void)tape, (void)context;
+    ag_var shift = ag_detach(ag_max_over(x[0], AG_AXES(0), false));
+    out[0] = ag_add(ag_log(ag_sum(ag_exp(ag_sub(x[0], shift)))), shift);
 }
 
-static void primal(gb_run *run) {
+static bool prepare(gb_run *run, int wrt) {
     lse *l = run->state;
-    l->value = ag_value(log_sum_exp(ag_tensor(run->tape, l->x, AG_SHAPE(l->n))));
+    l->runner = gb_trace(run, log_sum_exp, NULL, &(ag_port){"x", AG_SHAPE(l->n), NULL}, 1, wrt);
+    return l->runner != NULL;
 }
+static bool prepare_primal(gb_run *run) { return prepare(run, 0); }
+static bool prepare_gradient(gb_run *run) { return prepare(run, 1); }
 
-static void gradient(gb_run *run) {
+static void evaluate(gb_run *run) {
     lse *l = run->state;
-    ag_var x = ag_tensor(run->tape, l->x, AG_SHAPE(l->n));
-    ag_backward(log_sum_exp(x));
-    ag_read_grad(x, l->gradient);
+    gb_check(run, l->runner, ag_run(l->runner, (const double *[]){l->x}, (double *[]){&l->value, l->gradient}));
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((lse *)run->state)->value); }
@@ -41,6 +44,6 @@ static json_t *print_gradient(gb_run *run) {
     return gb_vector(l->gradient, l->n);
 }
 
-const gb_function gb_lse[] = {{"lse", "primal", sizeof(lse), parse, NULL, primal, print_value},
-                              {"lse", "gradient", sizeof(lse), parse, NULL, gradient, print_gradient},
+const gb_function gb_lse[] = {{"lse", "primal", sizeof(lse), parse, prepare_primal, evaluate, print_value},
+                              {"lse", "gradient", sizeof(lse), parse, prepare_gradient, evaluate, print_gradient},
                               {0}};

@@ -51,6 +51,17 @@ ag_runner *gb_runner(gb_run *run, ag_program *program) {
     return run->error[0] ? NULL : runner;
 }
 
+ag_runner *gb_trace(gb_run *run, ag_model model, void *context, const ag_port *inputs, int n, int wrt) {
+    enum { MOST_INPUTS = 16 };
+    int by[MOST_INPUTS];
+    for (int i = 0; i < wrt && i < MOST_INPUTS; i++) by[i] = i;
+    ag_program *value = ag_program_trace(AG_F64, model, context, inputs, n, NULL, 1);
+    if (wrt == 0) return gb_runner(run, value);
+    ag_runner *runner = gb_runner(run, ag_program_gradient(value, by, wrt));
+    ag_program_free(value);
+    return runner;
+}
+
 void gb_check(gb_run *run, const ag_runner *runner, ag_status status) {
     if (status != AG_OK) ag_fail(run->tape, status, "%s", ag_runner_message(runner));
 }
