@@ -12,8 +12,9 @@ typedef struct gmm {
     double gamma;
     double *alpha, *mu, *q, *l, *x;
     int64_t *triangle; /* for each element of a d x d matrix, where it is in (exp q, l, 0) */
-    double constant;
+    double constant;   /* what depends on shapes and m only */
     double value, *d_alpha, *d_mu, *d_q, *d_l;
+    ag_runner *runner;
 } gmm;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -46,7 +47,7 @@ static double log_gamma(double a, int64_t p) {
     return sum;
 }
 
-static bool prepare(gb_run *run) {
+static bool prepare_constants(gb_run *run) {
     gmm *g = run->state;
     int64_t d = g->d, next = d, freedom = d + g->m + 1;
     g->triangle = GB_INDICES(run, d * d);
@@ -56,8 +57,8 @@ static bool prepare(gb_run *run) {
         g->triangle[j * d + j] = j;
         for (int64_t i = j + 1; i < d; i++) g->triangle[i * d + j] = next++;
     }
-    g->constant = -0.5 * (double)(g->n * d) * log(2 * M_PI) +
-                  (double)g->k * ((double)(freedom * d) * log(g->gamma / sqrt(2)) - log_gamma((double)freedom / 2, d));
+    g->constant = -0.5 * (double)(g->n * d) * log(2 * M_PI) -
+                  (double)g->k * ((double)(freedom * d) * log(2) / 2 + log_gamma((double)freedom / 2, d));
     return true;
 }
 
@@ -68,47 +69,44 @@ static ag_var triangles(const gmm *g, ag_var q, ag_var l) {
     return ag_reshape(elements, AG_SHAPE(g->k, g->d, g->d));
 }
 
-/* What the derivatives are taken by. */
-typedef struct parameters {
-    ag_var alpha, mu, q, l;
-} parameters;
+enum { ALPHA, MU, Q, L, X, GAMMA, INPUTS };
 
-static parameters inputs(const gmm *g, ag_tape *tape) {
-    return (parameters){ag_tensor(tape, g->alpha, AG_SHAPE(g->k)), ag_tensor(tape, g->mu, AG_SHAPE(g->k, g->d)),
-                        ag_tensor(tape, g->q, AG_SHAPE(g->k, g->d)), ag_tensor(tape, g->l, AG_SHAPE(g->k, g->below))};
-}
-
-static ag_var log_posterior(const gmm *g, parameters p) {
-    ag_var x = ag_constant_tensor(p.alpha.tape, g->x, AG_SHAPE(g->n, g->d));
-    ag_var big_q = triangles(g, p.q, p.l), sum_q = ag_sum_over(p.q, AG_AXES(1), false);
+static void log_posterior(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    const gmm *g = context;
+    ag_var all_q = triangles(g, in[Q], in[L]), sum_q = ag_sum_over(in[Q], AG_AXES(1), false);
+    (void)tape;
 
     /* Q (x - mu) of all points and components: x times all Q at once, less Q mu. */
-    ag_var all = ag_reshape(big_q, AG_SHAPE(g->k * g->d, g->d));
-    ag_var q_mu = ag_matmul(big_q, ag_unsqueeze(p.mu, 2)); /* (k, d, 1) */
-    ag_var y = ag_sub(ag_matmul(x, ag_transpose(all)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
+    ag_var rows = ag_reshape(all_q, AG_SHAPE(g->k * g->d, g->d));
+    ag_var q_mu = ag_matmul(all_q, ag_unsqueeze(in[MU], 2)); /* (k, d, 1) */
+    ag_var y = ag_sub(ag_matmul(in[X], ag_transpose(rows)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
     ag_var squares = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, g->k, g->d))), AG_AXES(2), false);
 
-    ag_var b = ag_fnma(0.5, squares, ag_add(p.alpha, sum_q)); /* (n, k) */
-    ag_var likelihood =
-        ag_sub(ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)), ag_mul((double)g->n, ag_logsumexp(p.alpha)));
-    ag_var prior =
-        ag_sub(ag_mul((double)g->m, ag_sum(sum_q)), ag_mul(g->gamma * g->gamma / 2, ag_sum(ag_square(big_q))));
-    return ag_add(ag_add(likelihood, prior), g->constant);
+    ag_var b = ag_fnma(0.5, squares, ag_add(in[ALPHA], sum_q)); /* (n, k) */
+    ag_var likelihood = ag_fnma((double)g->n, ag_logsumexp(in[ALPHA]), ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)));
+    ag_var norm = ag_mul(ag_square(in[GAMMA]), ag_sum(ag_square(all_q)));
+    ag_var prior = ag_fma((double)(g->k * (g->d + g->m + 1) * g->d), ag_log(in[GAMMA]),
+                          ag_fnma(0.5, norm, ag_mul((double)g->m, ag_sum(sum_q))));
+    out[0] = ag_add(ag_add(likelihood, prior), g->constant);
 }
 
-static void objective(gb_run *run) {
+static bool prepare(gb_run *run, int wrt) {
     gmm *g = run->state;
-    g->value = ag_value(log_posterior(g, inputs(g, run->tape)));
+    const ag_port in[INPUTS] = {
+        [ALPHA] = {.name = "alpha", .shape = AG_SHAPE(g->k)}, [MU] = {.name = "mu", .shape = AG_SHAPE(g->k, g->d)},
+        [Q] = {.name = "q", .shape = AG_SHAPE(g->k, g->d)},   [L] = {.name = "l", .shape = AG_SHAPE(g->k, g->below)},
+        [X] = {.name = "x", .shape = AG_SHAPE(g->n, g->d)},   [GAMMA] = {.name = "gamma"}};
+    if (!prepare_constants(run)) return false;
+    g->runner = gb_trace(run, log_posterior, g, in, INPUTS, wrt);
+    return g->runner != NULL;
 }
+static bool prepare_objective(gb_run *run) { return prepare(run, 0); }
+static bool prepare_jacobian(gb_run *run) { return prepare(run, 4); }
 
-static void jacobian(gb_run *run) {
+static void evaluate(gb_run *run) {
     gmm *g = run->state;
-    parameters p = inputs(g, run->tape);
-    ag_backward(log_posterior(g, p));
-    ag_read_grad(p.alpha, g->d_alpha);
-    ag_read_grad(p.mu, g->d_mu);
-    ag_read_grad(p.q, g->d_q);
-    ag_read_grad(p.l, g->d_l);
+    const double *in[INPUTS] = {g->alpha, g->mu, g->q, g->l, g->x, &g->gamma};
+    gb_check(run, g->runner, ag_run(g->runner, in, (double *[]){&g->value, g->d_alpha, g->d_mu, g->d_q, g->d_l}));
 }
 
 static json_t *print_value(gb_run *run) { return json_real(((gmm *)run->state)->value); }
@@ -119,6 +117,6 @@ static json_t *print_gradient(gb_run *run) {
                      "q", gb_matrix(g->d_q, g->k, g->d), "l", gb_matrix(g->d_l, g->k, g->below));
 }
 
-const gb_function gb_gmm[] = {{"gmm", "objective", sizeof(gmm), parse, prepare, objective, print_value},
-                              {"gmm", "jacobian", sizeof(gmm), parse, prepare, jacobian, print_gradient},
+const gb_function gb_gmm[] = {{"gmm", "objective", sizeof(gmm), parse, prepare_objective, evaluate, print_value},
+                              {"gmm", "jacobian", sizeof(gmm), parse, prepare_jacobian, evaluate, print_gradient},
                               {0}};

@@ -5,7 +5,8 @@
 typedef struct kmeans {
     int64_t n, k, d;
     double *points, *centroids;
-    double cost, *direction;
+    double *result; /* the cost, or the direction */
+    ag_runner *runner;
 } kmeans;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -21,40 +22,49 @@ static bool parse(gb_run *run, const json_t *input) {
     s->n = points[0];
     s->d = points[1];
     s->k = centroids[0];
-    s->direction = GB_DOUBLES(run, s->k * s->d);
-    return s->direction != NULL;
+    s->result = GB_DOUBLES(run, s->k * s->d);
+    return s->result != NULL;
 }
 
 /* |p - c|^2 = |p|^2 + (|c|^2 - 2 p . c), where only the second part is different for each centroid. */
-static ag_var cost(const kmeans *s, ag_var centroids) {
-    ag_var points = ag_constant_tensor(centroids.tape, s->points, AG_SHAPE(s->n, s->d));
+static void cost(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var points = in[0], centroids = in[1];
+    (void)tape, (void)context;
     ag_var products = ag_matmul(points, ag_transpose(centroids)); /* (n, k) */
     ag_var squares = ag_sum_over(ag_square(centroids), AG_AXES(1), false);
     ag_var nearest = ag_min_over(ag_fnma(2, products, squares), AG_AXES(1), false);
-    return ag_add(ag_sum(nearest), ag_vdot(points, points));
+    out[0] = ag_add(ag_sum(nearest), ag_vdot(points, points));
 }
 
-static void evaluate_cost(gb_run *run) {
+static void direction(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var value, gradient, diagonal, ones = ag_ones(tape, ag_shape_of(in[1]));
+    cost(tape, in, &value, context);
+    ag_gradient(value, &in[1], 1, &gradient);
+    ag_jvp(&gradient, 1, &in[1], &ones, 1, &diagonal);
+    out[0] = ag_div(gradient, diagonal);
+}
+
+static bool prepare(gb_run *run, ag_model model) {
     kmeans *s = run->state;
-    s->cost = ag_value(cost(s, ag_tensor(run->tape, s->centroids, AG_SHAPE(s->k, s->d))));
+    const ag_port in[] = {{"points", AG_SHAPE(s->n, s->d), NULL}, {"centroids", AG_SHAPE(s->k, s->d), NULL}};
+    s->runner = gb_trace(run, model, NULL, in, 2, 0);
+    return s->runner != NULL;
 }
+static bool prepare_cost(gb_run *run) { return prepare(run, cost); }
+static bool prepare_direction(gb_run *run) { return prepare(run, direction); }
 
-static void direction(gb_run *run) {
+static void evaluate(gb_run *run) {
     kmeans *s = run->state;
-    ag_var centroids = ag_tensor(run->tape, s->centroids, AG_SHAPE(s->k, s->d)), gradient, diagonal;
-    ag_var ones = ag_ones(run->tape, AG_SHAPE(s->k, s->d));
-    ag_gradient(cost(s, centroids), &centroids, 1, &gradient);
-    ag_jvp(&gradient, 1, &centroids, &ones, 1, &diagonal);
-    ag_read(ag_div(gradient, diagonal), s->direction);
+    gb_check(run, s->runner, ag_run(s->runner, (const double *[]){s->points, s->centroids}, (double *[]){s->result}));
 }
 
-static json_t *print_cost(gb_run *run) { return json_real(((kmeans *)run->state)->cost); }
+static json_t *print_cost(gb_run *run) { return json_real(((kmeans *)run->state)->result[0]); }
 
 static json_t *print_direction(gb_run *run) {
     kmeans *s = run->state;
-    return gb_matrix(s->direction, s->k, s->d);
+    return gb_matrix(s->result, s->k, s->d);
 }
 
-const gb_function gb_kmeans[] = {{"kmeans", "cost", sizeof(kmeans), parse, NULL, evaluate_cost, print_cost},
-                                 {"kmeans", "dir", sizeof(kmeans), parse, NULL, direction, print_direction},
+const gb_function gb_kmeans[] = {{"kmeans", "cost", sizeof(kmeans), parse, prepare_cost, evaluate, print_cost},
+                                 {"kmeans", "dir", sizeof(kmeans), parse, prepare_direction, evaluate, print_direction},
                                  {0}};

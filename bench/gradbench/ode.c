@@ -6,6 +6,7 @@ typedef struct ode {
     int64_t n, steps;
     double *x;
     double *result; /* y or the gradient */
+    ag_runner *runner;
 } ode;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -38,16 +39,29 @@ static ag_var solve(const ode *o, ag_tape *tape, ag_var x) {
     return y;
 }
 
+static void whole(ag_tape *tape, const ag_var *x, ag_var *out, void *context) { out[0] = solve(context, tape, x[0]); }
+
+static void last(ag_tape *tape, const ag_var *x, ag_var *out, void *context) {
+    const ode *o = context;
+    out[0] = ag_at(solve(o, tape, x[0]), o->n - 1);
+}
+
+static bool prepare(gb_run *run, ag_model model, int wrt) {
+    ode *o = run->state;
+    o->runner = gb_trace(run, model, o, &(ag_port){"x", AG_SHAPE(o->n), NULL}, 1, wrt);
+    return o->runner != NULL;
+}
+static bool prepare_primal(gb_run *run) { return prepare(run, whole, 0); }
+static bool prepare_gradient(gb_run *run) { return prepare(run, last, 1); }
+
 static void primal(gb_run *run) {
     ode *o = run->state;
-    ag_read(solve(o, run->tape, ag_tensor(run->tape, o->x, AG_SHAPE(o->n))), o->result);
+    gb_check(run, o->runner, ag_run(o->runner, (const double *[]){o->x}, (double *[]){o->result}));
 }
 
 static void gradient(gb_run *run) {
     ode *o = run->state;
-    ag_var x = ag_tensor(run->tape, o->x, AG_SHAPE(o->n));
-    ag_backward(ag_at(solve(o, run->tape, x), o->n - 1));
-    ag_read_grad(x, o->result);
+    gb_check(run, o->runner, ag_run(o->runner, (const double *[]){o->x}, (double *[]){NULL, o->result}));
 }
 
 static json_t *print(gb_run *run) {
@@ -55,6 +69,6 @@ static json_t *print(gb_run *run) {
     return gb_vector(o->result, o->n);
 }
 
-const gb_function gb_ode[] = {{"ode", "primal", sizeof(ode), parse, NULL, primal, print},
-                              {"ode", "gradient", sizeof(ode), parse, NULL, gradient, print},
+const gb_function gb_ode[] = {{"ode", "primal", sizeof(ode), parse, prepare_primal, primal, print},
+                              {"ode", "gradient", sizeof(ode), parse, prepare_gradient, gradient, print},
                               {0}};
