@@ -22,8 +22,9 @@ typedef struct ht {
     double *rest, *weights;              /* (vertices, 4), (vertices, bones) */
     int64_t *parents;                    /* -1 for a root */
     int64_t *x_angle, *z_angle;          /* by bone: which of (theta, 0) */
-    ag_var *absolute;                    /* a var a bone */
+    ag_var *absolute;                    /* a var a bone, while it is traced */
     double *result;
+    ag_runner *runner;
 } ht;
 
 /* ---- input ---- */
@@ -96,7 +97,7 @@ static bool parse(gb_run *run, const json_t *input) {
 }
 
 /* Each finger has a knuckle with two angles, two bones with one, and one with none. Other bones do not turn. */
-static bool prepare(gb_run *run) {
+static bool find_angles(gb_run *run) {
     ht *h = run->state;
     h->x_angle = GB_INDICES(run, h->bones);
     h->z_angle = GB_INDICES(run, h->bones);
@@ -153,46 +154,37 @@ static ag_var global_rotation(ag_var product) {
     return ag_reshape(ag_stack(elements, 9, 0), AG_SHAPE(3, 3));
 }
 
+enum { POSE, US, RELATIVE, INVERSE, REST, WEIGHTS, MEASURED, INPUTS };
+
 /* The bones' transforms from the rest position, seen from outside the hand: (3, bones * 4). */
-static ag_var transforms(ht *h, ag_var theta) {
-    ag_tape *t = theta.tape;
-    ag_var relative = ag_constant_tensor(t, h->relative, AG_SHAPE(h->bones, 4, 4));
-    ag_var inverse = ag_constant_tensor(t, h->inverse_absolute, AG_SHAPE(h->bones, 4, 4));
-    ag_var posed = ag_matmul(relative, bone_rotations(h, theta));
+static ag_var transforms(ht *h, const ag_var *in) {
+    ag_var posed = ag_matmul(in[RELATIVE], bone_rotations(h, in[POSE]));
     for (int64_t i = 0; i < h->bones; i++) {
         ag_var own = ag_index(posed, 0, i);
         h->absolute[i] = h->parents[i] < 0 ? own : ag_matmul(h->absolute[h->parents[i]], own);
     }
-    ag_var all = ag_matmul(ag_stack(h->absolute, (int)h->bones, 0), inverse);
+    ag_var all = ag_matmul(ag_stack(h->absolute, (int)h->bones, 0), in[INVERSE]);
     ag_var rows = ag_permute(ag_slice(all, 1, 0, 3, 1), AG_AXES(1, 0, 2)); /* (3, bones, 4) */
     const double mirror[3] = {h->mirrored ? -1 : 1, 1, 1};
-    ag_var turn = ag_mul(global_rotation(ag_slice(theta, 0, 0, 3, 1)), ag_constant_tensor(t, mirror, AG_SHAPE(3)));
+    ag_var turn =
+        ag_mul(global_rotation(ag_slice(in[POSE], 0, 0, 3, 1)), ag_constant_tensor(in[POSE].tape, mirror, AG_SHAPE(3)));
     return ag_matmul(turn, ag_reshape(rows, AG_SHAPE(3, h->bones * 4)));
 }
 
-/* Measured minus modelled points: (points, 3). us: (points, 2), not used in the simple case. */
-static ag_var errors(ht *h, ag_var theta, ag_var us) {
-    ag_tape *t = theta.tape;
-    ag_var rest = ag_constant_tensor(t, h->rest, AG_SHAPE(h->vertices, 1, 4));
-    ag_var weights = ag_constant_tensor(t, h->weights, AG_SHAPE(h->vertices, h->bones, 1));
-    ag_var skinning = ag_reshape(ag_mul(weights, rest), AG_SHAPE(h->vertices, h->bones * 4));
-    ag_var translation = ag_slice(theta, 0, 3, 6, 1);
-    ag_var hand = ag_add(ag_matmul(skinning, ag_transpose(transforms(h, theta))), translation); /* (vertices, 3) */
+/* Measured minus modelled points: (points, 3). */
+static void errors(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ht *h = context;
+    (void)tape;
+    ag_var skinning = ag_mul(ag_unsqueeze(in[WEIGHTS], 2), ag_unsqueeze(in[REST], 1)); /* (vertices, bones, 4) */
+    ag_var flat = ag_reshape(skinning, AG_SHAPE(h->vertices, h->bones * 4)),
+           translation = ag_slice(in[POSE], 0, 3, 6, 1);
+    ag_var hand = ag_add(ag_matmul(flat, ag_transpose(transforms(h, in))), translation); /* (vertices, 3) */
     if (h->complicated) {
-        ag_var last = ag_sub(1, ag_sum_over(us, AG_AXES(1), true)), parts[] = {us, last};
+        ag_var last = ag_sub(1, ag_sum_over(in[US], AG_AXES(1), true)), parts[] = {in[US], last};
         ag_var corner_weights = ag_reshape(ag_concat(parts, 2, 1), AG_SHAPE(h->points, 3, 1));
         hand = ag_sum_over(ag_mul(corner_weights, ag_reshape(hand, AG_SHAPE(h->points, 3, 3))), AG_AXES(1), false);
     }
-    return ag_sub(ag_constant_tensor(t, h->measured, AG_SHAPE(h->points, 3)), hand);
-}
-
-static ag_var input_us(const ht *h, ag_tape *tape) {
-    return h->complicated ? ag_tensor(tape, h->us, AG_SHAPE(h->points, 2)) : ag_num(0);
-}
-
-static void objective(gb_run *run) {
-    ht *h = run->state;
-    ag_read(errors(h, ag_tensor(run->tape, h->theta, AG_SHAPE(THETA)), input_us(h, run->tape)), h->result);
+    out[0] = ag_sub(in[MEASURED], hand);
 }
 
 /* A point depends on its own two of us only, so one direction for the first of each and one for the second give all. */
@@ -206,15 +198,38 @@ static ag_var by_us(const ht *h, ag_var error, ag_var us) {
     return ag_stack(columns, 2, -1);
 }
 
-static void jacobian(gb_run *run) {
+/* (points, 3, 26), or (points, 3, 28) with the two of us first. */
+static void jacobian(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    const ht *h = context;
+    ag_var error;
+    errors(tape, in, &error, context);
+    out[0] = ag_jacobian(error, in[POSE]);
+    if (!h->complicated) return;
+    ag_var parts[] = {by_us(h, error, in[US]), out[0]};
+    out[0] = ag_concat(parts, 2, -1);
+}
+
+static bool prepare(gb_run *run, ag_model model) {
     ht *h = run->state;
-    ag_var theta = ag_tensor(run->tape, h->theta, AG_SHAPE(THETA)), us = input_us(h, run->tape);
-    ag_var error = errors(h, theta, us), result = ag_jacobian(error, theta); /* (points, 3, 26) */
-    if (h->complicated) {
-        ag_var parts[] = {by_us(h, error, us), result};
-        result = ag_concat(parts, 2, -1);
-    }
-    ag_read(result, h->result);
+    ag_shape matrices = AG_SHAPE(h->bones, 4, 4);
+    const ag_port in[INPUTS] = {[POSE] = {.name = "theta", .shape = AG_SHAPE(THETA)},
+                                [US] = {.name = "us", .shape = AG_SHAPE(h->complicated ? h->points : 0, 2)},
+                                [RELATIVE] = {.name = "relative", .shape = matrices},
+                                [INVERSE] = {.name = "inverse", .shape = matrices},
+                                [REST] = {.name = "rest", .shape = AG_SHAPE(h->vertices, 4)},
+                                [WEIGHTS] = {.name = "weights", .shape = AG_SHAPE(h->vertices, h->bones)},
+                                [MEASURED] = {.name = "measured", .shape = AG_SHAPE(h->points, 3)}};
+    if (!find_angles(run)) return false;
+    h->runner = gb_trace(run, model, h, in, INPUTS, 0);
+    return h->runner != NULL;
+}
+static bool prepare_objective(gb_run *run) { return prepare(run, errors); }
+static bool prepare_jacobian(gb_run *run) { return prepare(run, jacobian); }
+
+static void evaluate(gb_run *run) {
+    ht *h = run->state;
+    const double *in[INPUTS] = {h->theta, h->us, h->relative, h->inverse_absolute, h->rest, h->weights, h->measured};
+    gb_check(run, h->runner, ag_run(h->runner, in, (double *[]){h->result}));
 }
 
 static json_t *print_errors(gb_run *run) {
@@ -227,6 +242,6 @@ static json_t *print_jacobian(gb_run *run) {
     return gb_matrix(h->result, 3 * h->points, h->complicated ? THETA + 2 : THETA);
 }
 
-const gb_function gb_ht[] = {{"ht", "objective", sizeof(ht), parse, prepare, objective, print_errors},
-                             {"ht", "jacobian", sizeof(ht), parse, prepare, jacobian, print_jacobian},
+const gb_function gb_ht[] = {{"ht", "objective", sizeof(ht), parse, prepare_objective, evaluate, print_errors},
+                             {"ht", "jacobian", sizeof(ht), parse, prepare_jacobian, evaluate, print_jacobian},
                              {0}};

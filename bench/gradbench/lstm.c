@@ -15,6 +15,7 @@ typedef struct lstm {
     layer *layers;                           /* l */
     ag_var *outputs;                         /* c - 1: the last layer's hidden vector after each step */
     double loss, *gradient;                  /* by main, then by extra */
+    ag_runner *runner;
 } lstm;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -58,36 +59,43 @@ static ag_var step(layer *a, ag_var x) {
     return a->hidden;
 }
 
-static ag_var loss(lstm *s, ag_var main, ag_var extra) {
+enum { MAIN, EXTRA, STATE, SEQUENCE, INPUTS };
+
+static void loss(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    lstm *s = context;
     int64_t steps = s->c - 1;
-    ag_var state = ag_constant_tensor(main.tape, s->state, AG_SHAPE(s->l, 2, s->b));
-    ag_var sequence = ag_constant_tensor(main.tape, s->sequence, AG_SHAPE(s->c, s->b));
-    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(main, state, i);
-    ag_var inputs = ag_mul(ag_slice(sequence, 0, 0, -1, 1), ag_index(extra, 0, 0));
+    (void)tape;
+    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(in[MAIN], in[STATE], i);
+    ag_var seen = ag_mul(ag_slice(in[SEQUENCE], 0, 0, -1, 1), ag_index(in[EXTRA], 0, 0));
     for (int64_t t = 0; t < steps; t++) {
-        ag_var x = ag_index(inputs, 0, t);
+        ag_var x = ag_index(seen, 0, t);
         for (int64_t i = 0; i < s->l; i++) x = step(&s->layers[i], x);
         s->outputs[t] = x;
     }
-    ag_var predicted = ag_fma(ag_stack(s->outputs, (int)steps, 0), ag_index(extra, 0, 1), ag_index(extra, 0, 2));
+    ag_var hidden = ag_stack(s->outputs, (int)steps, 0);
+    ag_var predicted = ag_fma(hidden, ag_index(in[EXTRA], 0, 1), ag_index(in[EXTRA], 0, 2));
     ag_var norm = ag_log(ag_add(ag_sum_over(ag_exp(predicted), AG_AXES(1), true), 2)); /* the 2 is the eval's */
-    ag_var likelihood = ag_vdot(ag_slice(sequence, 0, 1, AG_END, 1), ag_sub(predicted, norm));
-    return ag_div(likelihood, -(double)(steps * s->b));
+    ag_var likelihood = ag_vdot(ag_slice(in[SEQUENCE], 0, 1, AG_END, 1), ag_sub(predicted, norm));
+    out[0] = ag_div(likelihood, -(double)(steps * s->b));
 }
 
-static void objective(gb_run *run) {
+static bool prepare(gb_run *run, int wrt) {
     lstm *s = run->state;
-    ag_var main = ag_tensor(run->tape, s->main, AG_SHAPE(2 * s->l, 4, s->b));
-    s->loss = ag_value(loss(s, main, ag_tensor(run->tape, s->extra, AG_SHAPE(3, s->b))));
+    const ag_port in[INPUTS] = {[MAIN] = {.name = "main", .shape = AG_SHAPE(2 * s->l, 4, s->b)},
+                                [EXTRA] = {.name = "extra", .shape = AG_SHAPE(3, s->b)},
+                                [STATE] = {.name = "state", .shape = AG_SHAPE(s->l, 2, s->b)},
+                                [SEQUENCE] = {.name = "sequence", .shape = AG_SHAPE(s->c, s->b)}};
+    s->runner = gb_trace(run, loss, s, in, INPUTS, wrt);
+    return s->runner != NULL;
 }
+static bool prepare_objective(gb_run *run) { return prepare(run, 0); }
+static bool prepare_jacobian(gb_run *run) { return prepare(run, 2); }
 
-static void jacobian(gb_run *run) {
+static void evaluate(gb_run *run) {
     lstm *s = run->state;
-    ag_var main = ag_tensor(run->tape, s->main, AG_SHAPE(2 * s->l, 4, s->b));
-    ag_var extra = ag_tensor(run->tape, s->extra, AG_SHAPE(3, s->b));
-    ag_backward(loss(s, main, extra));
-    ag_read_grad(main, s->gradient);
-    ag_read_grad(extra, s->gradient + 8 * s->l * s->b);
+    const double *in[INPUTS] = {s->main, s->extra, s->state, s->sequence};
+    double *out[] = {&s->loss, s->gradient, s->gradient + 8 * s->l * s->b};
+    gb_check(run, s->runner, ag_run(s->runner, in, out));
 }
 
 static json_t *print_loss(gb_run *run) { return json_real(((lstm *)run->state)->loss); }
@@ -97,6 +105,6 @@ static json_t *print_gradient(gb_run *run) {
     return gb_vector(s->gradient, (8 * s->l + 3) * s->b);
 }
 
-const gb_function gb_lstm[] = {{"lstm", "objective", sizeof(lstm), parse, NULL, objective, print_loss},
-                               {"lstm", "jacobian", sizeof(lstm), parse, NULL, jacobian, print_gradient},
+const gb_function gb_lstm[] = {{"lstm", "objective", sizeof(lstm), parse, prepare_objective, evaluate, print_loss},
+                               {"lstm", "jacobian", sizeof(lstm), parse, prepare_jacobian, evaluate, print_gradient},
                                {0}};
