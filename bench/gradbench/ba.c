@@ -127,21 +127,17 @@ static void trace_jacobian(ag_tape *tape, const ag_var *in, ag_var *out, void *c
 
 static bool prepare(gb_run *run, ag_model model) {
     ba *b = run->state;
-    const ag_port in[] = {{.name = "camera", .shape = AG_SHAPE(CAMERA)},
-                          {.name = "point", .shape = AG_SHAPE(3)},
-                          {.name = "weight"},
-                          {.name = "feature", .shape = AG_SHAPE(OBSERVED)}};
+    const ag_port in[] = {ag_in("camera", AG_SHAPE(CAMERA)), ag_in("point", AG_SHAPE(3)),
+                          ag_in("weight", (ag_shape){0}), ag_in("feature", AG_SHAPE(OBSERVED))};
     b->runner = gb_runner(run, ag_program_trace(AG_F64, model, NULL, in, 4, NULL, 2));
     return b->runner != NULL;
 }
 
 static void run_all(gb_run *run, double *projection, double *weight) {
     ba *b = run->state;
-    const ag_column in[] = {{b->cameras, AG_EACH, b->camera_of},
-                            {b->points, AG_EACH, b->point_of},
-                            {b->weights, AG_EACH, NULL},
-                            {b->features, AG_EACH, NULL}};
-    const ag_column out[] = {{projection, AG_EACH, NULL}, {weight, AG_EACH, NULL}};
+    const ag_column in[] = {ag_indexed(b->cameras, b->camera_of), ag_indexed(b->points, b->point_of),
+                            ag_each(b->weights), ag_each(b->features)};
+    const ag_column out[] = {ag_each(projection), ag_each(weight)};
     gb_check(run, b->runner, ag_run_rows(b->runner, b->p, in, out));
 }
 

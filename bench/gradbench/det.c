@@ -48,7 +48,7 @@ static void trace_determinant(ag_tape *tape, const ag_var *in, ag_var *out, void
 static bool prepare(gb_run *run, int wrt) {
     det *d = run->state;
     int n = (int)d->n;
-    d->runner = gb_trace(run, trace_determinant, &n, &(ag_port){"A", AG_SHAPE(n, n), NULL}, 1, wrt);
+    d->runner = gb_trace(run, trace_determinant, &n, (ag_port[]){ag_in("A", AG_SHAPE(n, n))}, 1, wrt);
     return d->runner != NULL;
 }
 static bool prepare_primal(gb_run *run) { return prepare(run, 0); }

@@ -92,10 +92,9 @@ static void log_posterior(ag_tape *tape, const ag_var *in, ag_var *out, void *co
 
 static bool prepare(gb_run *run, int wrt) {
     gmm *g = run->state;
-    const ag_port in[INPUTS] = {
-        [ALPHA] = {.name = "alpha", .shape = AG_SHAPE(g->k)}, [MU] = {.name = "mu", .shape = AG_SHAPE(g->k, g->d)},
-        [Q] = {.name = "q", .shape = AG_SHAPE(g->k, g->d)},   [L] = {.name = "l", .shape = AG_SHAPE(g->k, g->below)},
-        [X] = {.name = "x", .shape = AG_SHAPE(g->n, g->d)},   [GAMMA] = {.name = "gamma"}};
+    const ag_port in[INPUTS] = {[ALPHA] = ag_in("alpha", AG_SHAPE(g->k)), [MU] = ag_in("mu", AG_SHAPE(g->k, g->d)),
+                                [Q] = ag_in("q", AG_SHAPE(g->k, g->d)),   [L] = ag_in("l", AG_SHAPE(g->k, g->below)),
+                                [X] = ag_in("x", AG_SHAPE(g->n, g->d)),   [GAMMA] = ag_in("gamma", (ag_shape){0})};
     if (!prepare_constants(run)) return false;
     g->runner = gb_trace(run, log_posterior, g, in, INPUTS, wrt);
     return g->runner != NULL;

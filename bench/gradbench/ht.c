@@ -212,13 +212,13 @@ static void jacobian(ag_tape *tape, const ag_var *in, ag_var *out, void *context
 static bool prepare(gb_run *run, ag_model model) {
     ht *h = run->state;
     ag_shape matrices = AG_SHAPE(h->bones, 4, 4);
-    const ag_port in[INPUTS] = {[POSE] = {.name = "theta", .shape = AG_SHAPE(THETA)},
-                                [US] = {.name = "us", .shape = AG_SHAPE(h->complicated ? h->points : 0, 2)},
-                                [RELATIVE] = {.name = "relative", .shape = matrices},
-                                [INVERSE] = {.name = "inverse", .shape = matrices},
-                                [REST] = {.name = "rest", .shape = AG_SHAPE(h->vertices, 4)},
-                                [WEIGHTS] = {.name = "weights", .shape = AG_SHAPE(h->vertices, h->bones)},
-                                [MEASURED] = {.name = "measured", .shape = AG_SHAPE(h->points, 3)}};
+    const ag_port in[INPUTS] = {[POSE] = ag_in("theta", AG_SHAPE(THETA)),
+                                [US] = ag_in("us", AG_SHAPE(h->complicated ? h->points : 0, 2)),
+                                [RELATIVE] = ag_in("relative", matrices),
+                                [INVERSE] = ag_in("inverse", matrices),
+                                [REST] = ag_in("rest", AG_SHAPE(h->vertices, 4)),
+                                [WEIGHTS] = ag_in("weights", AG_SHAPE(h->vertices, h->bones)),
+                                [MEASURED] = ag_in("measured", AG_SHAPE(h->points, 3))};
     if (!find_angles(run)) return false;
     h->runner = gb_trace(run, model, h, in, INPUTS, 0);
     return h->runner != NULL;

@@ -46,7 +46,7 @@ static void direction(ag_tape *tape, const ag_var *in, ag_var *out, void *contex
 
 static bool prepare(gb_run *run, ag_model model) {
     kmeans *s = run->state;
-    const ag_port in[] = {{"points", AG_SHAPE(s->n, s->d), NULL}, {"centroids", AG_SHAPE(s->k, s->d), NULL}};
+    const ag_port in[] = {ag_in("points", AG_SHAPE(s->n, s->d)), ag_in("centroids", AG_SHAPE(s->k, s->d))};
     s->runner = gb_trace(run, model, NULL, in, 2, 0);
     return s->runner != NULL;
 }

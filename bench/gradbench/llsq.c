@@ -38,7 +38,7 @@ static bool prepare(gb_run *run, int wrt) {
         l->t[i] = -1 + 2 * (double)i / (double)(l->n - 1);
         l->s[i] = (l->t[i] > 0) - (l->t[i] < 0);
     }
-    l->runner = gb_trace(run, objective, l, &(ag_port){"x", AG_SHAPE(l->m), NULL}, 1, wrt);
+    l->runner = gb_trace(run, objective, l, (ag_port[]){ag_in("x", AG_SHAPE(l->m))}, 1, wrt);
     return l->runner != NULL;
 }
 static bool prepare_primal(gb_run *run) { return prepare(run, 0); }

@@ -26,7 +26,7 @@ static void log_sum_exp(ag_tape *tape, const ag_var *x, ag_var *out, void *conte
 
 static bool prepare(gb_run *run, int wrt) {
     lse *l = run->state;
-    l->runner = gb_trace(run, log_sum_exp, NULL, &(ag_port){"x", AG_SHAPE(l->n), NULL}, 1, wrt);
+    l->runner = gb_trace(run, log_sum_exp, NULL, (ag_port[]){ag_in("x", AG_SHAPE(l->n))}, 1, wrt);
     return l->runner != NULL;
 }
 static bool prepare_primal(gb_run *run) { return prepare(run, 0); }

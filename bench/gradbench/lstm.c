@@ -81,10 +81,10 @@ static void loss(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
 
 static bool prepare(gb_run *run, int wrt) {
     lstm *s = run->state;
-    const ag_port in[INPUTS] = {[MAIN] = {.name = "main", .shape = AG_SHAPE(2 * s->l, 4, s->b)},
-                                [EXTRA] = {.name = "extra", .shape = AG_SHAPE(3, s->b)},
-                                [STATE] = {.name = "state", .shape = AG_SHAPE(s->l, 2, s->b)},
-                                [SEQUENCE] = {.name = "sequence", .shape = AG_SHAPE(s->c, s->b)}};
+    const ag_port in[INPUTS] = {[MAIN] = ag_in("main", AG_SHAPE(2 * s->l, 4, s->b)),
+                                [EXTRA] = ag_in("extra", AG_SHAPE(3, s->b)),
+                                [STATE] = ag_in("state", AG_SHAPE(s->l, 2, s->b)),
+                                [SEQUENCE] = ag_in("sequence", AG_SHAPE(s->c, s->b))};
     s->runner = gb_trace(run, loss, s, in, INPUTS, wrt);
     return s->runner != NULL;
 }

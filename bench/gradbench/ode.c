@@ -48,7 +48,7 @@ static void last(ag_tape *tape, const ag_var *x, ag_var *out, void *context) {
 
 static bool prepare(gb_run *run, ag_model model, int wrt) {
     ode *o = run->state;
-    o->runner = gb_trace(run, model, o, &(ag_port){"x", AG_SHAPE(o->n), NULL}, 1, wrt);
+    o->runner = gb_trace(run, model, o, (ag_port[]){ag_in("x", AG_SHAPE(o->n))}, 1, wrt);
     return o->runner != NULL;
 }
 static bool prepare_primal(gb_run *run) { return prepare(run, whole, 0); }
