@@ -3,7 +3,8 @@
  * One source file an eval. A function of an eval is a row of a table, four steps:
  *
  *     parse     the input's numbers into the function's state; checks shapes
- *     prepare   (optional) what depends on shapes and indices but not on the input's values; timed as "prepare"
+ *     prepare   (optional) what depends on shapes and indices but not on the input's values: tracing, differentiating and
+ *               planning a program; timed as "prepare"
  *     evaluate  from the values in the state to the result in the state; timed as "evaluate", run repeatedly
  *     print     the result as JSON
  *
