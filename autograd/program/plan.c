@@ -8,7 +8,7 @@
 enum { ALIGN = 64 };       /* elements; a multiple of 64 bytes */
 #define BEHIND 0x80000000u /* an index into the tensors' part, before it is known where that begins */
 
-enum { PER_VALUE = sizeof(ag_spot) + 5 * sizeof(uint32_t) + 4 }; /* bytes */
+enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 4 }; /* bytes */
 
 typedef struct ag_gap {
     int64_t offset, size;
@@ -40,6 +40,12 @@ static void find_last_uses(ag_planning *g) {
 /* ---- places ---- */
 
 static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g->free_count] : g->scalars++; }
+
+static int64_t take_scalars(ag_planning *g, int64_t count) {
+    int64_t first = g->scalars;
+    g->scalars += (uint32_t)count;
+    return first;
+}
 
 static int64_t take_tensor(ag_planning *g, int64_t count) {
     int64_t size = (count + ALIGN - 1) / ALIGN * ALIGN;
@@ -78,6 +84,7 @@ static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
 void ag_place(ag_planning *g, uint32_t value) {
     if (g->spot[value].space != NOWHERE) return;
     if (ag_is_scalar(g->p, value)) g->spot[value] = (ag_spot){SPACE_WORK, take_scalar(g)};
+    else if (g->r->is_lanes) g->spot[value] = (ag_spot){SPACE_WORK, take_scalars(g, ag_value_count(g->p, value))};
     else g->spot[value] = (ag_spot){SPACE_WORK, take_tensor(g, ag_value_count(g->p, value))};
 }
 
@@ -93,10 +100,11 @@ static void place_results_in_outputs(ag_planning *g) {
     }
 }
 
-/* Over lanes, output k is place k. */
+/* Over lanes everything is among the scalars. Output k is place k, and so is the sum that it adds to. */
 static void pin_outputs(ag_planning *g) {
     const ag_program *p = g->p;
     g->scalars = (uint32_t)p->outputs.count;
+    g->spot[ag_pinput_at(p, p->inputs.count - 1)->ref.value] = (ag_spot){SPACE_WORK, 0};
     for (uint32_t k = 0; k < p->outputs.count; k++) {
         uint32_t v = ag_poutput_at(p, k)->ref.value;
         if (ag_is_computed(ag_code_at(p, v)) && g->spot[v].space == NOWHERE) g->spot[v] = (ag_spot){SPACE_WORK, k};
@@ -121,9 +129,11 @@ static void release_operands(ag_planning *g, const ag_code *c, uint32_t at) {
 
 /* ---- steps ---- */
 
+static bool is_in_front(const ag_planning *g, uint32_t value) { return g->r->is_lanes || ag_is_scalar(g->p, value); }
+
 static uint32_t straight_place(const ag_planning *g, ag_ref r) {
     int64_t at = g->spot[r.value].offset + ag_where_offset(g->p, r.where);
-    return (uint32_t)at | (ag_is_scalar(g->p, r.value) ? 0 : BEHIND);
+    return (uint32_t)at | (is_in_front(g, r.value) ? 0 : BEHIND);
 }
 
 static void add_straight(ag_planning *g, ag_straight s) {
@@ -173,7 +183,7 @@ static const ag_view *view_at(const ag_program *p, uint32_t where) {
 ag_poperand ag_operand_at(const ag_planning *g, ag_ref r) {
     ag_spot s = g->spot[r.value];
     s.offset += ag_where_offset(g->p, r.where);
-    if (s.space == SPACE_WORK && !ag_is_scalar(g->p, r.value)) s.offset |= INT64_MIN; /* BEHIND, of 64 bits */
+    if (s.space == SPACE_WORK && !is_in_front(g, r.value)) s.offset |= INT64_MIN; /* BEHIND, of 64 bits */
     return (ag_poperand){s, view_at(g->p, r.where)};
 }
 
@@ -308,7 +318,7 @@ static void write_constants(ag_planning *g) {
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(p, i);
         if (c->op != CODE_CONSTANT) continue;
-        int64_t at = g->spot[i].offset + (ag_is_scalar(p, i) ? 0 : start);
+        int64_t at = g->spot[i].offset + (is_in_front(g, i) ? 0 : start);
         int64_t lanes = r->is_lanes ? AG_LANES : 1;
         for (int64_t k = 0; k < ag_value_count(p, i) * lanes; k++)
             ag_store(p->type, r->work, at * lanes + k, *ag_pconstant_at(p, c->extra + (uint64_t)(k / lanes)));
@@ -321,7 +331,7 @@ static bool open_planning(ag_planning *g, ag_runner *r) {
     char *space = ag_memory_zeroed(&r->memory, n * PER_VALUE);
     if (!space) return false;
     g->spot = (ag_spot *)(void *)space;
-    uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free};
+    uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free, &g->after};
     uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->by_scalar};
     space += n * sizeof *g->spot;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++, space += n * sizeof(uint32_t))
@@ -329,6 +339,7 @@ static bool open_planning(ag_planning *g, ag_runner *r) {
     for (size_t k = 0; k < sizeof bytes / sizeof *bytes; k++, space += n) *bytes[k] = (uint8_t *)space;
     memset(g->time, 0xff, n * sizeof *g->time);
     memset(g->last, 0xff, n * sizeof *g->last);
+    memset(g->after, 0xff, n * sizeof *g->after);
     for (size_t i = 0; i < n; i++) g->spot[i] = (ag_spot){NOWHERE, 0};
     return true;
 }

@@ -159,8 +159,9 @@ void ag_program_close_pool(ag_program *p);
 /* ---- scalars.c ---- */
 /* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */
 void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, ag_var *y);
-/* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. */
-ag_program *ag_program_scalars(const ag_program *p);
+/* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. Those of an output k
+ * with summed[k] are added to a last input, which has an element for each scalar output. */
+ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed);
 
 /* ---- freeze.c ---- */
 ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,

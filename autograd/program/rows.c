@@ -72,13 +72,13 @@ static void store_rows(const ag_batch *b, int64_t row, int64_t n) {
     for (uint64_t k = 0; k < b->p->outputs.count; k++) {
         const ag_column *c = &b->ys[k];
         int64_t count = output_count(b, k);
-        if (c->data && c->along == AG_SHARED) {
-            for (int64_t i = 0; i < count; i++)
-                r->kernels->add_to((size_t)n, ag_element(r->p->type, r->sums, (place + i) * AG_LANES),
-                                   lanes_at(r, place + i));
-        } else if (c->data && c->index) {
+        if (!c->data || c->along == AG_SHARED) {
+            place += count;
+            continue;
+        }
+        if (c->index) {
             add_indexed(r, c, place, row, n, count);
-        } else if (c->data) {
+        } else {
             r->kernels->transpose((size_t)count, (size_t)n, ag_element(r->p->type, c->data, row * count), count,
                                   lanes_at(r, place), AG_LANES, false);
         }
@@ -86,51 +86,63 @@ static void store_rows(const ag_batch *b, int64_t row, int64_t n) {
     }
 }
 
-/* ---- sums ---- */
+/* ---- sums: lane by lane in the places of their outputs ---- */
 
-/* Sets sums to 0, of the outputs too at first; or adds a chunk's sums to the outputs. */
-static void clear_sums(const ag_batch *b, bool outputs) {
-    const ag_runner *r = b->r;
-    size_t size = ag_type_size(r->p->type);
+/* Calls `each` for every sum: its output, which element of it, its place. */
+static void for_sums(const ag_batch *b, void (*each)(const ag_batch *b, void *out, int64_t i, int64_t place)) {
     int64_t place = 0;
     for (uint64_t k = 0; k < b->p->outputs.count; k++) {
         int64_t count = output_count(b, k);
-        if (b->ys[k].data && b->ys[k].along == AG_SHARED) {
-            memset(r->sums + (size_t)place * AG_LANES * size, 0, (size_t)count * AG_LANES * size);
-            if (outputs) memset(b->ys[k].data, 0, (size_t)count * size);
-        }
+        for (int64_t i = 0; b->ys[k].data && b->ys[k].along == AG_SHARED && i < count; i++)
+            each(b, b->ys[k].data, i, place + i);
         place += count;
     }
 }
 
-static void add_sums(const ag_batch *b) {
-    const ag_runner *r = b->r;
-    ag_type type = r->p->type;
-    int64_t place = 0;
-    for (uint64_t k = 0; k < b->p->outputs.count; k++) {
-        int64_t count = output_count(b, k);
-        void *to = b->ys[k].data;
-        for (int64_t i = 0; to && b->ys[k].along == AG_SHARED && i < count; i++)
-            ag_store(type, to, i,
-                     ag_load(type, to, i) +
-                         r->kernels->sum(AG_LANES, ag_element(type, r->sums, (place + i) * AG_LANES)));
-        place += count;
-    }
+static void clear_output(const ag_batch *b, void *out, int64_t i, int64_t place) {
+    (void)place;
+    ag_store(b->p->type, out, i, 0);
+}
+
+static void clear_sum(const ag_batch *b, void *out, int64_t i, int64_t place) {
+    (void)out, (void)i;
+    memset(lanes_at(b->r, place), 0, AG_LANES * ag_type_size(b->p->type));
+}
+
+static void add_sum(const ag_batch *b, void *out, int64_t i, int64_t place) {
+    double sum = b->r->kernels->sum(AG_LANES, lanes_at(b->r, place));
+    ag_store(b->p->type, out, i, ag_load(b->p->type, out, i) + sum);
+}
+
+static void *aside(const ag_batch *b, int64_t place) { return ag_element(b->p->type, b->r->sums, place * AG_LANES); }
+
+static void put_aside(const ag_batch *b, void *out, int64_t i, int64_t place) {
+    memcpy(aside(b, place), lanes_at(b->r, place), AG_LANES * ag_type_size(b->p->type));
+    clear_sum(b, out, i, place);
+}
+
+/* Of the last block, the lanes that are rows. */
+static void add_rows(const ag_batch *b, void *out, int64_t i, int64_t place) {
+    (void)out, (void)i;
+    b->r->kernels->add_to((size_t)(b->rows % AG_LANES), aside(b, place), lanes_at(b->r, place));
+    memcpy(lanes_at(b->r, place), aside(b, place), AG_LANES * ag_type_size(b->p->type));
 }
 
 /* ---- rows ---- */
 
 static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
     const ag_runner *r = b->r;
-    clear_sums(b, false);
+    for_sums(b, clear_sum);
     for (; row < end; row += AG_LANES) {
         int64_t n = end - row < AG_LANES ? end - row : AG_LANES;
         load_rows(b, row, n);
+        if (n < AG_LANES) for_sums(b, put_aside);
         r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count,
                                    r->work);
+        if (n < AG_LANES) for_sums(b, add_rows);
         store_rows(b, row, n);
     }
-    add_sums(b);
+    for_sums(b, add_sum);
 }
 
 /* ---- row by row: what is too large for lanes, or has no scalar form ---- */
@@ -186,18 +198,34 @@ static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, cons
 /* Scalar instructions over lanes that are worth it: their operands have to stay in cache. */
 enum { MOST_STRAIGHT = 1 << 16 };
 
+/* Whether the lanes that are planned add up what these columns want added up. */
+static bool is_planned(const ag_runner *r, const ag_column *ys) {
+    for (uint64_t k = 0; r->lanes && k < r->p->outputs.count; k++)
+        if (r->summed[k] != (ys[k].along == AG_SHARED)) return false;
+    return r->lanes != NULL;
+}
+
+static void plan_lanes(ag_runner *r, const ag_column *ys) {
+    const ag_program *p = r->p;
+    ag_runner_free(r->lanes);
+    r->lanes = NULL;
+    if (!r->summed) r->summed = ag_memory_zeroed(&r->memory, p->outputs.count + 1);
+    if (!r->summed) return;
+    for (uint64_t k = 0; k < p->outputs.count; k++) r->summed[k] = ys[k].along == AG_SHARED;
+    ag_program *scalars = ag_program_scalars(p, r->summed);
+    r->lanes = ag_runner_plan(scalars, true);
+    ag_program_free(scalars);
+    if (r->lanes->status != AG_OK) return;
+    r->lanes->sums =
+        ag_memory_zeroed(&r->lanes->memory, r->lanes->p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
+    if (!r->lanes->sums) ag_runner_fail(r->lanes, AG_ERR_MEMORY, "rows: out of memory");
+}
+
 /* Whether lanes can do it; plans them on the first call. */
-static bool open_lanes(ag_runner *r) {
-    if (!r->lanes) {
-        ag_program *scalars = ag_program_scalars(r->p);
-        r->lanes = ag_runner_plan(scalars, true);
-        ag_program_free(scalars);
-        if (r->lanes->status == AG_OK)
-            r->lanes->sums = ag_memory_zeroed(&r->lanes->memory,
-                                              r->lanes->p->outputs.count * AG_LANES * ag_type_size(r->p->type) + 64);
-        if (!r->lanes->sums) ag_runner_fail(r->lanes, AG_ERR_MEMORY, "rows: out of memory");
-    }
-    return r->lanes->status == AG_OK && r->lanes->straight.count <= MOST_STRAIGHT;
+static bool open_lanes(ag_runner *r, const ag_column *ys) {
+    if (!is_planned(r, ys)) plan_lanes(r, ys);
+    if (!r->lanes) ag_fail(r->tape, AG_ERR_MEMORY, "rows: out of memory");
+    return r->lanes && r->lanes->status == AG_OK && r->lanes->straight.count <= MOST_STRAIGHT;
 }
 
 static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs) {
@@ -213,15 +241,15 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
     if (!check_columns(r, rows, xs)) return r->tape->status;
-    if (!open_lanes(r)) {
-        run_row_by_row(r, rows, xs, ys);
+    if (!open_lanes(r, ys)) {
+        if (r->tape->status == AG_OK) run_row_by_row(r, rows, xs, ys);
         return r->tape->status;
     }
     ag_batch b = {r->lanes, r->p, xs, ys, rows};
     for (uint64_t k = 0; k < r->p->inputs.count; k++)
         if (b.r->loaded[k] && xs[k].along == AG_SHARED && rows > 0)
             spread(b.r, b.r->load_at[k], xs[k].data, input_count(&b, k));
-    clear_sums(&b, true);
+    for_sums(&b, clear_output);
     for (int64_t row = 0; row < rows; row += CHUNK) run_chunk(&b, row, rows - row < CHUNK ? rows : row + CHUNK);
     return AG_OK;
 }

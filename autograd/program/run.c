@@ -91,6 +91,7 @@ static void free_arrays(ag_runner *r) {
     ag_memory_free(m, r->arrays, r->longest * sizeof *r->arrays + 1);
     ag_memory_free(m, r->block, r->block_size);
     ag_memory_free(m, r->row_at, (p->inputs.count + p->outputs.count) * sizeof *r->row_at + 1);
+    ag_memory_free(m, r->summed, p->outputs.count + 1);
     int64_t total = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) total += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
     ag_memory_free(m, r->row_buffer, (size_t)total * ag_type_size(p->type) + 1);

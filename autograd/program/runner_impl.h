@@ -56,7 +56,8 @@ struct ag_runner {
     bool is_lanes;    /* this is such a plan: outputs are the first places, and the work array is for AG_LANES rows */
     void **row_at;    /* row by row: where the inputs and outputs of a row are, */
     char *row_buffer; /* and a place for outputs that are added somewhere */
-    char *sums;       /* AG_LANES sums for each output */
+    char *sums;       /* of lanes: AG_LANES sums for each of their outputs, put aside */
+    uint8_t *summed;  /* which outputs the lanes add up */
     uint8_t *loaded;  /* of each input, whether it is copied to the work array */
     int64_t *load_at; /* and where */
     char message[640];

@@ -126,10 +126,16 @@ void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, 
     ag_scratch_free(t, space);
 }
 
+typedef struct ag_unrolled {
+    const ag_program *p;
+    const uint8_t *summed;
+} ag_unrolled;
+
 static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
-    const ag_program *p = context;
+    const ag_unrolled *u = context;
+    const ag_program *p = u->p;
     uint64_t nx = p->inputs.count;
-    int64_t total = 0;
+    int64_t total = 0, at_output = 0;
     for (uint64_t k = 0; k < nx; k++) total += ag_where_count(p, ag_pinput_at(p, k)->ref.where);
     ag_var *space = ag_scratch(t, (size_t)total * sizeof *space + 1), *at = space;
     const ag_var **x = ag_scratch(t, nx * sizeof *x + 1);
@@ -139,24 +145,32 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
         for (int64_t i = 0; i < ag_where_count(p, where); i++) *at++ = where & WHERE_ELEMENT ? xs[k] : ag_at(xs[k], i);
     }
     if (space && x) ag_program_unroll(t, p, x, ys);
+    for (uint64_t k = 0; k < p->outputs.count && t->status == AG_OK; k++) {
+        int64_t end = at_output + ag_where_count(p, ag_poutput_at(p, k)->ref.where);
+        for (; at_output < end; at_output++)
+            if (u->summed[k]) ys[at_output] = ag_add(ag_at(xs[nx], at_output), ys[at_output]);
+    }
     ag_scratch_free(t, x);
     ag_scratch_free(t, space);
 }
 
-ag_program *ag_program_scalars(const ag_program *p) {
+ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed) {
     int nx = ag_program_inputs(p);
     int64_t ny = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) ny += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
     ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
-    ag_port *in = ag_memory_resize(&memory, NULL, 0, (size_t)nx * sizeof *in + 1);
+    size_t size = (size_t)(nx + 1) * sizeof(ag_port);
+    ag_port *in = ag_memory_resize(&memory, NULL, 0, size);
     ag_program *q;
     if (in && ny < INT32_MAX) {
         for (int k = 0; k < nx; k++) in[k] = ag_program_input(p, k);
-        q = ag_program_trace(p->type, trace_scalars, (void *)(uintptr_t)p, in, nx, NULL, (int)ny);
+        in[nx] = ag_in("sums", AG_SHAPE(ny));
+        ag_unrolled u = {p, summed};
+        q = ag_program_trace(p->type, trace_scalars, &u, in, nx + 1, NULL, (int)ny);
     } else {
         q = ag_program_new(p->type, &memory);
         ag_program_fail(q, AG_ERR_MEMORY, "scalars: out of memory, or %lld outputs are too many", (long long)ny);
     }
-    ag_memory_free(&memory, in, (size_t)nx * sizeof *in + 1);
+    ag_memory_free(&memory, in, size);
     return q;
 }

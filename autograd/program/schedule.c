@@ -87,8 +87,27 @@ static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
 }
 
 static void execute(ag_scheduling *s, uint32_t i) {
-    s->g->time[i] = s->g->ordered;
-    s->g->order[s->g->ordered++] = i;
+    ag_planning *g = s->g;
+    for (; i != NOWHERE; i = g->after[i]) {
+        if (g->time[i] != NOWHERE) return;
+        g->time[i] = g->ordered;
+        g->order[g->ordered++] = i;
+    }
+}
+
+/* Over lanes, what is added to a sum is added as soon as it is known. */
+static void attach_sums(ag_planning *g) {
+    const ag_program *p = g->p;
+    uint32_t sums = ag_pinput_at(p, p->inputs.count - 1)->ref.value;
+    for (uint64_t k = 0; k < p->outputs.count; k++) {
+        uint32_t i = ag_poutput_at(p, k)->ref.value;
+        const ag_code *c = ag_code_at(p, i);
+        if (c->op != AG_ADD || ag_ref_at(p, c->in)->value != sums) continue;
+        uint32_t v = ag_ref_at(p, c->in + 1)->value;
+        if (!ag_is_computed(ag_code_at(p, v)) || g->after[i] != NOWHERE) continue;
+        g->after[i] = g->after[v];
+        g->after[v] = i;
+    }
 }
 
 static void count_uses(ag_planning *g) {
@@ -138,9 +157,10 @@ static void find_stored(ag_planning *g) {
 
 void ag_schedule(ag_planning *g) {
     ag_scheduling s = {.g = g};
+    if (g->r->is_lanes) attach_sums(g);
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(g->p, i);
-        if (!ag_is_computed(c)) continue;
+        if (!ag_is_computed(c) || g->time[i] != NOWHERE) continue;
         if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0) {
             join_group(&s, i, c);
             continue;
