@@ -71,7 +71,11 @@ static void load(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     for (uint32_t k = s->outs + s->sums; k < s->count; k++) {
         ag_cursor *c = &r->fused->cursor[k];
         void *from = r->arrays[k].data;
-        if (c->access == STRIDED) {
+        int64_t offset;
+        if (c->access == STRIDED && n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
+            r->fused->row[k] = ag_element(type, from, offset);
+        } else if (c->access == STRIDED) {
+            r->fused->row[k] = buffer_row(r, k);
             ag_cursor_gather(type, c, from, n, buffer_row(r, k));
         } else if (c->access == DIRECT) {
             bool direct = n == AG_LANES || in_work(r, s, k);

@@ -61,6 +61,20 @@ static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
     return run;
 }
 
+bool ag_cursor_side_by_side(ag_cursor *c, int64_t n, int64_t *offset) {
+    int last = c->rank - 1;
+    if (c->stride[last] != 1 || c->dim[last] - c->index[last] < n) return false;
+    next_run(c, n, offset);
+    return true;
+}
+
+static void fill(ag_type type, void *to, int64_t n, const void *value) {
+    if (type == AG_F64)
+        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)value;
+    else
+        for (int64_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)value;
+}
+
 void ag_cursor_gather(ag_type type, ag_cursor *c, const void *from, int64_t n, void *to) {
     for (int64_t i = 0, run, offset; i < n; i += run) {
         int64_t s = c->stride[c->rank - 1];
@@ -69,12 +83,14 @@ void ag_cursor_gather(ag_type type, ag_cursor *c, const void *from, int64_t n, v
             const double *x = (const double *)from + offset;
             double *y = (double *)to + i;
             if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            else if (s == 0) fill(type, y, run, x);
             else
                 for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
         } else {
             const float *x = (const float *)from + offset;
             float *y = (float *)to + i;
             if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            else if (s == 0) fill(type, y, run, x);
             else
                 for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
         }
@@ -97,13 +113,6 @@ static void scatter_add(const ag_tape *t, ag_cursor *c, const void *from, int64_
             for (int64_t k = 0; k < run; k++) ((float *)y)[k * s] += ((const float *)(const void *)x)[k];
         }
     }
-}
-
-static void fill(ag_type type, void *to, int64_t n, const void *value) {
-    if (type == AG_F64)
-        for (int64_t i = 0; i < n; i++) ((double *)to)[i] = *(const double *)value;
-    else
-        for (int64_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)value;
 }
 
 /* Operands of one instruction, block by block. */

@@ -26,13 +26,14 @@ static bool parse(gb_run *run, const json_t *input) {
     return s->result != NULL;
 }
 
-/* |p - c|^2 = |p|^2 + (|c|^2 - 2 p . c), where only the second part is different for each centroid. */
+/* |p - c|^2 = |p|^2 + (|c|^2 - 2 p . c), where only the second part is different for each centroid. A row for each
+ * centroid: what is done for all points at once is then done on long rows. */
 static void cost(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     ag_var points = in[0], centroids = in[1];
     (void)tape, (void)context;
-    ag_var products = ag_matmul(points, ag_transpose(centroids)); /* (n, k) */
-    ag_var squares = ag_sum_over(ag_square(centroids), AG_AXES(1), false);
-    ag_var nearest = ag_min_over(ag_fnma(2, products, squares), AG_AXES(1), false);
+    ag_var products = ag_matmul(centroids, ag_transpose(points)); /* (k, n) */
+    ag_var squares = ag_sum_over(ag_square(centroids), AG_AXES(1), true);
+    ag_var nearest = ag_min_over(ag_fnma(2, products, squares), AG_AXES(0), false);
     out[0] = ag_add(ag_sum(nearest), ag_vdot(points, points));
 }
 

@@ -1,4 +1,5 @@
 /* The protocol: one JSON message a line on standard input, one answer a line on standard output, until end of input. */
+#include "../blas.h"
 #include "gradbench.h"
 
 #include <math.h>
@@ -190,7 +191,9 @@ static void limit_memory(void) {
 #endif
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    (void)argc;
+    bench_one_thread(argv);
     limit_memory();
     ag_tape *tape = ag_tape_new(AG_F64);
     char *line = NULL;
