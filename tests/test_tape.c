@@ -439,7 +439,7 @@ static void many_constants(void **unused) {
     for (int type = AG_F64; type <= AG_F32; type++) {
         ag_tape *t = ag_tape_new((ag_type)type);
         ag_var x = ag_input(t, 3), y = ag_mul(x, x);
-        const uint32_t most = (1u << 22) - 1, some = most - 10;
+        const uint32_t most = UINT32_MAX / ONE_CONSTANT, some = most - 10;
         assert_true(ag_make_room(t, "test", some, 1));
         t->head.next[-1].head += some * ONE_CONSTANT;
         t->head.top += some;
@@ -475,7 +475,7 @@ static void many_numbers(void **unused) {
     for (uint32_t left = 0; left < 8; left++) {
         ag_tape *t = ag_tape_new(AG_F64);
         ag_var x = ag_input(t, 3), y = ag_mul(x, x);
-        const uint32_t some = (1u << 22) - 1 - left / 2;
+        const uint32_t some = UINT32_MAX / ONE_CONSTANT - left / 2;
         assert_true(ag_make_room(t, "test", some, 1));
         t->head.next[-1].head += some * ONE_CONSTANT;
         t->head.top += some;

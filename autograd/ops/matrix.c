@@ -3,36 +3,10 @@
 #include <cblas.h>
 #include <limits.h>
 
-/* Up to these sizes plain loops beat BLAS (measured with OpenBLAS 0.3.21, AVX-512, loops compiled for plain x86-64): a
- * 4 x 4 product takes 37 ns instead of 77, 8 x 8 122 instead of 158, 9 x 9 183 instead of 207; at 10 x 10 they are
- * level, and matrix times vector is from 6 x 6 on. m * n * k, and m * k. */
-enum { SMALL_PRODUCT = 768, SMALL_VECTOR = 32 };
+/* Up to these sizes a kernel beats BLAS: m * n * k (AG_SMALL_PRODUCT), and m * k of matrix times vector. */
+enum { SMALL_VECTOR = 32 };
 /* From this many elements on, a row of an outer product is worth a call of a kernel. */
 enum { LONG_ROW = 8 };
-
-typedef double two_doubles __attribute__((vector_size(16)));
-typedef float four_floats __attribute__((vector_size(16)));
-
-#define T double
-#define VECTOR two_doubles
-#define NAME(function) function##_f64
-#include "product_loops.inc"
-#undef T
-#undef VECTOR
-#undef NAME
-#define T float
-#define VECTOR four_floats
-#define NAME(function) function##_f32
-#include "product_loops.inc"
-#undef T
-#undef VECTOR
-#undef NAME
-
-static void small_product(ag_type type, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
-                          ag_matrix c, bool store) {
-    if (type == AG_F64) small_product_f64(m, n, k, alpha, &a, &b, &c, store);
-    else small_product_f32(m, n, k, alpha, &a, &b, &c, store);
-}
 
 /* How BLAS sees a matrix. */
 typedef struct blas_matrix {
@@ -102,7 +76,7 @@ static void outer_product(ag_type type, int64_t m, int64_t n, double alpha, ag_m
             outer_product(type, n, m, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c), store);
             return;
         }
-        small_product(type, m, n, 1, alpha, a, b, c, store);
+        ag_kernels_for(type)->product(m, n, 1, alpha, &a, &b, &c, store);
         return;
     }
     const ag_kernels *kernels = ag_kernels_for(type);
@@ -219,8 +193,8 @@ bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alp
         return true;
     }
     bool vector = m == 1 || n == 1;
-    if ((double)m * (double)n * (double)k <= (vector ? SMALL_VECTOR : SMALL_PRODUCT)) {
-        small_product(type, m, n, k, alpha, a, b, c, store);
+    if ((double)m * (double)n * (double)k <= (vector ? SMALL_VECTOR : AG_SMALL_PRODUCT)) {
+        ag_kernels_for(type)->product(m, n, k, alpha, &a, &b, &c, store);
         return true;
     }
     if (vector) {

@@ -5,12 +5,6 @@
 
 #include "ops_impl.h"
 
-/* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
-typedef struct ag_matrix {
-    void *data;
-    int64_t row, col;
-} ag_matrix;
-
 static inline ag_matrix ag_row_major_matrix(void *data, int64_t columns) { return (ag_matrix){data, columns, 1}; }
 static inline ag_matrix ag_transposed(ag_matrix x) { return (ag_matrix){x.data, x.col, x.row}; }
 

@@ -56,6 +56,14 @@ typedef struct ag_straight {
 enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA };
 enum { AG_LANES = 64 };
 
+/* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
+typedef struct ag_matrix {
+    void *data;
+    int64_t row, col;
+} ag_matrix;
+
+enum { AG_SMALL_PRODUCT = 768 };
+
 typedef struct ag_kernels {
     const char *isa;
     ag_value_kernel *value[AG_OPCODES];
@@ -81,6 +89,9 @@ typedef struct ag_kernels {
     void (*straight_lanes)(const ag_straight *code, size_t count, void *work);
     /* The same where place i is the AG_LANES numbers from work[i] on. */
     void (*straight_rows)(const ag_straight *code, size_t count, void *const *work);
+    /* c = alpha a b or c += alpha a b, of sizes m x k and k x n with m n k up to about AG_SMALL_PRODUCT */
+    void (*product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
+                    const ag_matrix *c, bool store);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */

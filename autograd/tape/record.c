@@ -101,22 +101,37 @@ ag_var ag_constant(ag_tape *t, double value) {
     return ag_var_of(t, slot, VIEW_CONSTANT);
 }
 
-static double scalar_value(const ag_tape *t, const ag_op_info *info, const ag_operand *in) {
-    double x[3] = {0};
-    for (int k = 0; k < info->arity; k++) x[k] = ag_load(t->type, t->values.base, in[k].slot);
+static double scalar_value(const ag_tape *t, const ag_op_info *info, const double x[3]) {
     if (t->type == AG_F64) return info->value(x[0], x[1], x[2]);
     return (double)info->value_f32((float)x[0], (float)x[1], (float)x[2]);
+}
+
+/* The partial of a function of one operand. */
+static double scalar_partial(const ag_tape *t, const ag_op_info *info, double x, double value) {
+    double p[3];
+    float p_f32[3];
+    if (t->type == AG_F64) info->partials(x, 0, 0, value, p);
+    else info->partials_f32((float)x, 0, 0, (float)value, p_f32);
+    return t->type == AG_F64 ? p[0] : (double)p_f32[0];
 }
 
 static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     const ag_op_info *info = &ag_op_table[op];
     bool active = false;
-    for (int k = 0; k < info->arity; k++) active |= in[k].view == VIEW_SCALAR;
-    if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
-    double value = scalar_value(t, info, in);
-    if (!active || ag_is_pausing(t)) return ag_constant(t, value);
+    double x[3] = {0};
     uint32_t slots[3] = {0};
-    for (int k = 0; k < info->arity; k++) slots[k] = in[k].slot;
+    for (int k = 0; k < info->arity; k++) {
+        active |= in[k].view == VIEW_SCALAR;
+        x[k] = ag_load(t->type, t->values.base, in[k].slot);
+        slots[k] = in[k].slot;
+    }
+    if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
+    double value = scalar_value(t, info, x);
+    if (!active || ag_is_pausing(t)) return ag_constant(t, value);
+    if (info->arity == 1) {
+        double partial = scalar_partial(t, info, x[0], value);
+        memcpy(&slots[1], &partial, sizeof partial);
+    }
     ag_push_instruction(t, op, slots[0], slots[1], slots[2]);
     uint32_t slot = t->head.top;
     push_value(t, value);
@@ -153,10 +168,16 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
 
 ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }
 
+/* The partial is computed here, once for all sweeps, and after the value is stored: the processor goes on with what needs
+ * the value meanwhile. x is loaded twice, so that compilers do not make one sincos, which takes longer, of the two. */
 #define AG_OP1(NAME, name, ...)                                                                                        \
     ag_var ag_##name(ag_var x) {                                                                                       \
         if (!AG_LIKELY_(ag_is_fast_(x))) return ag_apply1_(AG_##NAME, x);                                              \
-        return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), 0, 0, n_##name(AG_AT_(x)));                                    \
+        double r = n_##name(AG_AT_(x));                                                                                \
+        ag_var result = ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), 0, 0, r);                                             \
+        double partial = p0_##name(AG_AT_(x), 0, 0, r);                                                                \
+        memcpy(&AG_HEAD_(x)->next[-1].b, &partial, sizeof partial);                                                    \
+        return result;                                                                                                 \
     }
 #define AG_OP2(...)
 #define AG_OP3(...)

@@ -4,6 +4,7 @@
 #define T float
 #define M(function) function##f
 #define FMA_ __builtin_fmaf
+#define SUM_OF_NAN_ sum_of_nan_f32
 #define SWEEP_ AG_SWEEP_NAME(f32, AG_ISA)
 #include "../ops/numeric_impl.h"
 #include "sweep.inc"
