@@ -54,7 +54,7 @@ typedef struct ag_straight {
 } ag_straight;
 /* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can. */
 enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA };
-enum { AG_LANES = 64 };
+enum { AG_LANES = 64, AG_FEW_LANES = 16 };
 
 /* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
 typedef struct ag_matrix {
@@ -89,6 +89,7 @@ typedef struct ag_kernels {
     void (*straight_lanes)(const ag_straight *code, size_t count, void *work);
     /* The same where place i is the AG_LANES numbers from work[i] on. */
     void (*straight_rows)(const ag_straight *code, size_t count, void *const *work);
+    void (*straight_short_rows)(const ag_straight *code, size_t count, void *const *work); /* AG_FEW_LANES */
     /* c = alpha a b or c += alpha a b, of sizes m x k and k x n with m n k up to about AG_SMALL_PRODUCT */
     void (*product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
                     const ag_matrix *c, bool store);

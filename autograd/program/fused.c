@@ -13,22 +13,89 @@ struct ag_fused {
     char *buffer;      /* most_rows rows of AG_LANES numbers */
     ag_cursor *cursor; /* longest: of each operand */
     double *sum;       /* longest: what was folded */
+    char *constants;   /* constant_count rows of one number each, for fixed rows */
+    void **fixed;
+    size_t constant_count, fixed_count;
     void *block;
     size_t size;
 };
 
+/* ---- steps whose rows are the same in every run: on few elements, all in the work array ---- */
+
+static const ag_poperand *operands_of(const ag_runner *r, const ag_pstep *s) {
+    return (const ag_poperand *)(const void *)r->operands.range.base + s->first;
+}
+
+static bool is_fixed(const ag_runner *r, const ag_pstep *s) {
+    const ag_poperand *o = operands_of(r, s);
+    if (s->kind != STEP_FUSED || s->sums || s->view->count > AG_LANES) return false;
+    for (uint32_t k = 0; k < s->count; k++) {
+        bool direct = o[k].view->contiguous && ag_same_shape(o[k].view, s->view);
+        if (o[k].spot.space != SPACE_WORK || !(direct || o[k].number)) return false;
+    }
+    return true;
+}
+
+/* The row of a constant, made if there is none yet. */
+static void *constant_row(ag_runner *r, double number) {
+    struct ag_fused *f = r->fused;
+    size_t k = 0;
+    while (k < f->constant_count &&
+           (ag_load(r->p->type, f->constants, (int64_t)k * AG_LANES) != number || number == 0 || number != number))
+        k++;
+    void *row = ag_element(r->p->type, f->constants, (int64_t)k * AG_LANES);
+    if (k == f->constant_count) {
+        r->kernels->fill(AG_LANES, row, number);
+        f->constant_count++;
+    }
+    return row;
+}
+
+static void fix(ag_runner *r, ag_pstep *s) {
+    const ag_poperand *o = operands_of(r, s);
+    s->fixed = r->fused->fixed + r->fused->fixed_count;
+    r->fused->fixed_count += s->rows;
+    for (uint32_t k = 0; k < s->rows; k++) {
+        if (k >= s->count) s->fixed[k] = ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
+        else if (o[k].number) s->fixed[k] = constant_row(r, *o[k].number);
+        else s->fixed[k] = ag_element(r->p->type, r->work, o[k].spot.offset);
+    }
+}
+
+/* One block. Tensors of few elements have room for few lanes only. */
+static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows) {
+    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
+    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, s->codes, rows);
+    else r->kernels->straight_rows(code, s->codes, rows);
+}
+
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_block(r, s, s->fixed); }
+
+/* ---- room ---- */
+
 bool ag_open_fused(ag_runner *r) {
-    size_t row_bytes = AG_LANES * ag_type_size(r->p->type);
+    ag_pstep *steps = (ag_pstep *)(void *)r->steps.range.base;
+    size_t row_bytes = AG_LANES * ag_type_size(r->p->type), fixed = 0, constants = 0;
     struct ag_fused *f = ag_memory_zeroed(&r->memory, sizeof *f);
     r->fused = f;
     if (!f) return false;
-    f->size = 64 + r->most_rows * (row_bytes + sizeof *f->row) + r->longest * (sizeof *f->cursor + sizeof *f->sum);
+    for (uint64_t i = 0; i < r->steps.count; i++) {
+        if (!is_fixed(r, &steps[i])) continue;
+        fixed += steps[i].rows;
+        for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
+    }
+    f->size = 64 + (r->most_rows + constants) * row_bytes + (r->most_rows + fixed) * sizeof *f->row +
+              r->longest * (sizeof *f->cursor + sizeof *f->sum);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
-    f->row = (void **)(void *)(f->buffer + r->most_rows * row_bytes);
-    f->cursor = (ag_cursor *)(void *)(f->row + r->most_rows);
+    f->constants = f->buffer + r->most_rows * row_bytes;
+    f->row = (void **)(void *)(f->constants + constants * row_bytes);
+    f->fixed = f->row + r->most_rows;
+    f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);
+    for (uint64_t i = 0; i < r->steps.count; i++)
+        if (is_fixed(r, &steps[i])) fix(r, &steps[i]);
     return true;
 }
 
@@ -43,7 +110,7 @@ static void *buffer_row(const ag_runner *r, uint32_t k) {
 }
 
 static bool in_work(const ag_runner *r, const ag_pstep *s, uint32_t k) {
-    return ((const ag_poperand *)(const void *)r->operands.range.base)[s->first + k].spot.space == SPACE_WORK;
+    return operands_of(r, s)[k].spot.space == SPACE_WORK;
 }
 
 static void clear_sums(const ag_runner *r, const ag_pstep *s) {
@@ -104,14 +171,13 @@ static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
     int64_t count = s->view->count;
     begin(r, s);
     for (int64_t at = 0; at < count; at += AG_LANES) {
         int64_t n = count - at < AG_LANES ? count - at : AG_LANES;
         if (s->sums && (n < AG_LANES || at % (FOLDED * AG_LANES) == 0)) fold_sums(r, s, AG_LANES);
         load(r, s, at, n);
-        r->kernels->straight_rows(code, s->codes, r->fused->row);
+        run_block(r, s, r->fused->row);
         if (n < AG_LANES) store(r, s, at, n);
         if (s->sums && at + AG_LANES >= count) fold_sums(r, s, n);
     }

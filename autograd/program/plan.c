@@ -8,7 +8,7 @@
 enum { ALIGN = 64 };       /* elements; a multiple of 64 bytes */
 #define BEHIND 0x80000000u /* an index into the tensors' part, before it is known where that begins */
 
-enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 4 }; /* bytes */
+enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 5 }; /* bytes */
 
 typedef struct ag_gap {
     int64_t offset, size;
@@ -16,16 +16,16 @@ typedef struct ag_gap {
 
 /* ---- uses ---- */
 
-static void read_at(ag_planning *g, uint32_t value, uint32_t at, bool by_scalar) {
+static void read_at(ag_planning *g, uint32_t value, uint32_t at, const ag_code *by) {
     if (g->last[value] == NOWHERE || g->last[value] < at) g->last[value] = at;
-    g->by_scalar[value] |= by_scalar;
+    g->by_scalar[value] |= ag_is_straight(by);
+    g->by_few[value] |= ag_is_short(g->p, by);
 }
 
 static void read_operands(ag_planning *g, const ag_code *c, uint32_t time) {
-    bool straight = ag_is_straight(c);
     for (uint32_t k = 0, n = ag_operand_count(g->p, c); k < n; k++) {
         uint32_t v = ag_ref_at(g->p, c->in + k)->value;
-        read_at(g, v, time, straight);
+        read_at(g, v, time, c);
         if (g->skipped[v]) read_operands(g, ag_code_at(g->p, v), time);
     }
 }
@@ -41,6 +41,12 @@ static void find_last_uses(ag_planning *g) {
 
 static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g->free_count] : g->scalars++; }
 
+/* Straight-line code reads and writes whole blocks. */
+static int64_t room_for(int64_t count) {
+    int64_t block = count <= AG_FEW_LANES ? AG_FEW_LANES : AG_LANES;
+    return (count + block - 1) / block * block;
+}
+
 static int64_t take_scalars(ag_planning *g, int64_t count) {
     int64_t first = g->scalars;
     g->scalars += (uint32_t)count;
@@ -48,7 +54,7 @@ static int64_t take_scalars(ag_planning *g, int64_t count) {
 }
 
 static int64_t take_tensor(ag_planning *g, int64_t count) {
-    int64_t size = (count + ALIGN - 1) / ALIGN * ALIGN;
+    int64_t size = room_for(count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base, *best = NULL;
     for (uint64_t i = 0; i < g->gaps.count; i++)
         if (gaps[i].size >= size && (!best || gaps[i].size < best->size)) best = &gaps[i];
@@ -65,7 +71,7 @@ static int64_t take_tensor(ag_planning *g, int64_t count) {
 }
 
 static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
-    int64_t size = (count + ALIGN - 1) / ALIGN * ALIGN;
+    int64_t size = room_for(count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base;
     for (uint64_t i = 0; i < g->gaps.count;) {
         bool before = gaps[i].offset + gaps[i].size == offset, behind = offset + size == gaps[i].offset;
@@ -184,7 +190,10 @@ ag_poperand ag_operand_at(const ag_planning *g, ag_ref r) {
     ag_spot s = g->spot[r.value];
     s.offset += ag_where_offset(g->p, r.where);
     if (s.space == SPACE_WORK && !is_in_front(g, r.value)) s.offset |= INT64_MIN; /* BEHIND, of 64 bits */
-    return (ag_poperand){s, view_at(g->p, r.where)};
+    double number;
+    bool constant = ag_ref_number(g->p, r, &number);
+    uint64_t at = constant ? ag_code_at(g->p, r.value)->extra + (uint64_t)ag_where_offset(g->p, r.where) : 0;
+    return (ag_poperand){s, view_at(g->p, r.where), constant ? ag_pconstant_at(g->p, at) : NULL};
 }
 
 ag_pstep *ag_add_step(ag_planning *g, ag_pstep step, const ag_poperand *operands, uint32_t n) {
@@ -216,7 +225,7 @@ static ag_poperand copied(ag_planning *g, ag_poperand from) {
     v->contiguous = true;
     v->lo = 0;
     v->hi = v->count ? v->count - 1 : 0;
-    ag_poperand to = {{SPACE_WORK, take_tensor(g, v->count) | INT64_MIN}, v};
+    ag_poperand to = {{SPACE_WORK, take_tensor(g, v->count) | INT64_MIN}, v, NULL};
     ag_add_step(g, (ag_pstep){.kind = STEP_COPY}, (ag_poperand[]){to, from}, 2);
     return to;
 }
@@ -254,6 +263,9 @@ static void plan_tensor(ag_planning *g, uint32_t i, const ag_code *c) {
     if (in != few) ag_memory_free(&g->r->memory, in, (n + 1) * sizeof *in);
 }
 
+/* Numbers of an input that are worth copying, so that operations on few elements find them where they were. */
+enum { MOST_LOADED = 1 << 16 };
+
 /* Inputs are where the caller has them, or are loaded; constants stay in the work array. */
 static void plan_given(ag_planning *g, uint32_t i, const ag_code *c) {
     ag_runner *r = g->r;
@@ -261,7 +273,8 @@ static void plan_given(ag_planning *g, uint32_t i, const ag_code *c) {
         ag_place(g, i);
         return;
     }
-    if (ag_is_scalar(g->p, i) || g->by_scalar[i] || r->is_lanes) {
+    bool loaded = g->by_scalar[i] || (g->by_few[i] && ag_value_count(g->p, i) <= MOST_LOADED);
+    if (ag_is_scalar(g->p, i) || loaded || r->is_lanes) {
         r->loaded[c->extra] = 1;
         ag_place(g, i);
         r->load_at[c->extra] = ag_operand_at(g, (ag_ref){i, c->view}).spot.offset;
@@ -282,7 +295,8 @@ static void plan_outputs(ag_planning *g) {
         ag_spot to = {SPACE_INPUTS + (uint32_t)p->inputs.count + k, 0};
         if (g->spot[ref.value].space == to.space) continue;
         const ag_view *v = view_at(p, ref.where);
-        if (v->count) ag_add_step(g, (ag_pstep){.kind = STEP_COPY}, (ag_poperand[]){{to, v}, ag_operand_at(g, ref)}, 2);
+        if (v->count)
+            ag_add_step(g, (ag_pstep){.kind = STEP_COPY}, (ag_poperand[]){{to, v, NULL}, ag_operand_at(g, ref)}, 2);
     }
 }
 
@@ -332,7 +346,7 @@ static bool open_planning(ag_planning *g, ag_runner *r) {
     if (!space) return false;
     g->spot = (ag_spot *)(void *)space;
     uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free, &g->after};
-    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->by_scalar};
+    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->by_scalar, &g->by_few};
     space += n * sizeof *g->spot;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++, space += n * sizeof(uint32_t))
         *words[k] = (uint32_t *)(void *)space;

@@ -21,6 +21,7 @@ typedef struct ag_planning {
     uint32_t *after;          /* what is executed right behind it */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
+    uint8_t *by_few;    /* read by operations on few elements */
     uint32_t *last;     /* when it is read last */
     ag_spot *spot;      /* offsets of tensors in the work array count from their part */
     uint32_t *free;     /* scalar places, a stack */
@@ -33,6 +34,10 @@ static inline bool ag_is_scalar(const ag_program *p, uint32_t value) {
     return ag_code_at(p, value)->view & WHERE_ELEMENT;
 }
 static inline bool ag_is_computed(const ag_code *c) { return c->op != CODE_INPUT && c->op != CODE_CONSTANT; }
+/* Whether it works on no more elements than straight-line code does at a time. */
+static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
+    return c->op < AG_OPCODES && !(c->view & WHERE_ELEMENT) && ag_where_count(p, c->view) <= AG_LANES;
+}
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
 
 /* ---- schedule.c ---- */

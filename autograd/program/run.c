@@ -146,6 +146,10 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
         r->kernels->straight((const ag_straight *)(const void *)r->straight.range.base + s->first, s->count, r->work);
         return true;
     }
+    if (s->fixed) {
+        ag_run_fixed(r, s);
+        return true;
+    }
     const ag_poperand *o = (const ag_poperand *)(const void *)r->operands.range.base + s->first;
     for (uint32_t k = 0; k < s->count; k++)
         r->arrays[k] = (ag_array){ag_element(r->p->type, r->base[o[k].spot.space], o[k].spot.offset), o[k].view};

@@ -24,12 +24,14 @@ typedef struct ag_pstep {
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements */
+    void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
 
 typedef struct ag_poperand {
     ag_spot spot;
     const ag_view *view;
+    const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
 
 struct ag_runner {
@@ -68,8 +70,9 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
 /* ---- fused.c ---- */
 bool ag_open_fused(ag_runner *r); /* false if there is no memory */
 void ag_close_fused(ag_runner *r);
-/* Runs a fused step whose operands are in r->arrays. */
+/* Runs a fused step whose operands are in r->arrays, and one with fixed rows, which needs no operands. */
 void ag_run_fused(ag_runner *r, const ag_pstep *s);
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s);
 
 /* Fills in straight, steps, operands, work_count, loaded, load_at. False after an error. */
 bool ag_plan(ag_runner *r);

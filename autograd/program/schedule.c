@@ -25,7 +25,7 @@ static void close_group(ag_scheduling *s, uint32_t k) {
     for (uint32_t j = 0; j < o->count; j++) {
         g->time[o->members[j]] = g->ordered + (o->count - 1 - j);
         g->order[g->ordered++] = o->members[j];
-        if (o->count < LEAST_SHARED) g->group[o->members[j]] = ALONE;
+        if (o->count < LEAST_SHARED && ag_value_count(g->p, o->members[j]) > AG_LANES) g->group[o->members[j]] = ALONE;
     }
     if (k != --s->open_count) *o = s->open[s->open_count];
 }

@@ -2,11 +2,12 @@
  * loss of predicting each vector from those before it, and its gradient by all parameters. */
 #include "gradbench.h"
 
-/* A layer's parameters, two gates a var: the forget and output gates see what comes from below; the input gate and the
- * change see the layer's own hidden vector. Then its state. */
+/* The forget and output gates see what comes from below; the input gate and the change see the layer's own hidden vector.
+ * Everything is a vector of b numbers. */
+enum { FORGET, IN, OUT, CHANGE, GATES };
 typedef struct layer {
-    ag_var outer_weight, outer_bias, inner_weight, inner_bias; /* (2, b) */
-    ag_var hidden, cell;                                       /* (b) */
+    ag_var weight[GATES], bias[GATES];
+    ag_var hidden, cell; /* its state */
 } layer;
 
 typedef struct lstm {
@@ -43,19 +44,24 @@ static bool parse(gb_run *run, const json_t *input) {
 }
 
 static layer make_layer(ag_var main, ag_var state, int64_t i) {
-    ag_var weight = ag_index(main, 0, 2 * i), bias = ag_index(main, 0, 2 * i + 1); /* (4, b): forget, in, out, change */
-    ag_var own = ag_index(state, 0, i);
-    return (layer){ag_slice(weight, 0, 0, 4, 2), ag_slice(bias, 0, 0, 4, 2), ag_slice(weight, 0, 1, 4, 2),
-                   ag_slice(bias, 0, 1, 4, 2),   ag_index(own, 0, 0),        ag_index(own, 0, 1)};
+    layer a;
+    for (int gate = 0; gate < GATES; gate++) {
+        a.weight[gate] = ag_index(ag_index(main, 0, 2 * i), 0, gate);
+        a.bias[gate] = ag_index(ag_index(main, 0, 2 * i + 1), 0, gate);
+    }
+    a.hidden = ag_index(ag_index(state, 0, i), 0, 0);
+    a.cell = ag_index(ag_index(state, 0, i), 0, 1);
+    return a;
 }
+
+static ag_var before_gate(const layer *a, int gate, ag_var x) { return ag_fma(x, a->weight[gate], a->bias[gate]); }
 
 /* One step of a layer on x; returns its hidden vector. */
 static ag_var step(layer *a, ag_var x) {
-    ag_var outer = ag_sigmoid(ag_fma(x, a->outer_weight, a->outer_bias));
-    ag_var inner = ag_fma(a->hidden, a->inner_weight, a->inner_bias);
-    ag_var in = ag_sigmoid(ag_index(inner, 0, 0)), change = ag_tanh(ag_index(inner, 0, 1));
-    a->cell = ag_fma(a->cell, ag_index(outer, 0, 0), ag_mul(in, change));
-    a->hidden = ag_mul(ag_index(outer, 0, 1), ag_tanh(a->cell));
+    ag_var forget = ag_sigmoid(before_gate(a, FORGET, x)), out = ag_sigmoid(before_gate(a, OUT, x));
+    ag_var in = ag_sigmoid(before_gate(a, IN, a->hidden)), change = ag_tanh(before_gate(a, CHANGE, a->hidden));
+    a->cell = ag_fma(a->cell, forget, ag_mul(in, change));
+    a->hidden = ag_mul(out, ag_tanh(a->cell));
     return a->hidden;
 }
 
