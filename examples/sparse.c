@@ -17,9 +17,7 @@ static const double WIDTH = 2.0 / (N + 1);
 
 static double scherk(int i, int j) { return log(cos(i * WIDTH - 1) / cos(j * WIDTH - 1)); }
 
-static ag_var corners(ag_var u, int i, int j) {
-    return ag_slice(ag_slice(u, 0, i, i + N + 1, 1), 1, j, j + N + 1, 1);
-}
+static ag_var corners(ag_var u, int i, int j) { return ag_slice(ag_slice(u, 0, i, i + N + 1, 1), 1, j, j + N + 1, 1); }
 
 /* The area over half of a cell whose height differs by a and b along its sides. */
 static ag_var areas(ag_var a, ag_var b) {

@@ -62,7 +62,8 @@ static void compare(const char *what, const ag_program *dense, const ag_program 
         }
     for (int64_t i = 0; i < s->rows * s->columns; i++)
         if (all[i] != 0)
-            fail_msg("%s: entry (%d, %d), %.17g, is missing", what, (int)(i / s->columns), (int)(i % s->columns), all[i]);
+            fail_msg("%s: entry (%d, %d), %.17g, is missing", what, (int)(i / s->columns), (int)(i % s->columns),
+                     all[i]);
     free(all);
     free(some);
 }
@@ -299,14 +300,16 @@ CASE(outer, ag_outer(ag_index(x, 0, 0), ag_index(x, 0, 2)), i / 4 == j || i % 4 
 CASE(dot, ag_vdot(ag_index(x, 0, 0), ag_index(x, 0, 2)), j < 4 || j >= 8)
 CASE(mask, ag_mul(x, constant_of(t, AG_SHAPE(3, 4), some_zeros)), i == j && some_zeros[i] != 0)
 CASE(flat, ag_add(ag_floor(x), ag_mul(ag_gt(x, 0.5), ag_detach(x))), false)
-CASE(condition, ag_select(ag_gt(ag_index(x, 0, 0), 0.5), ag_index(x, 0, 1), ag_index(x, 0, 2)), j == 4 + i || j == 8 + i)
+CASE(condition, ag_select(ag_gt(ag_index(x, 0, 0), 0.5), ag_index(x, 0, 1), ag_index(x, 0, 2)),
+     j == 4 + i || j == 8 + i)
 CASE(broadcast, ag_mul(ag_index(x, 0, 0), ag_at(x, 7)), j == i || j == 7)
 CASE(solve, ag_solve(ag_add(ag_mul(9, ag_eye(t, 3)), ag_slice(x, 1, 0, 3, 1)), ag_ones(t, AG_SHAPE(3))), j % 4 < 3)
 CASE(overlap, ag_add(ag_sum(x), ag_mul(0, ag_at(x, 3))), true)
 CASE(nothing, ag_full(t, 3, AG_SHAPE(2)), false)
 #undef CASE
 
-#define CASE(name) {#name, f_##name, e_##name}
+#define CASE(name)                                                                                                     \
+    { #name, f_##name, e_##name }
 static const ag_case cases[] = {
     CASE(identity),       CASE(transpose), CASE(flip),   CASE(sum_rows),   CASE(max_columns), CASE(norm),
     CASE(softmax),        CASE(cumsum),    CASE(gather), CASE(scatter),    CASE(tril),        CASE(cumsum_flipped),
@@ -347,6 +350,36 @@ static void rows_of_a_map(void **unused) {
     for (int64_t k = 0; k < s->nonzeros; k++) assert_int_equal(s->row[k] / 4, s->column[k] / 4);
     compare_at_points("map", b, false);
     ag_sparsity_free(s);
+    ag_program_free(b);
+    ag_program_free(p);
+}
+
+/* Two inputs for each row, one for all; an output of each row, one summed over them. */
+static void of_row(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    y[0] = ag_mul(x[0], ag_at(x[1], 1));
+    y[1] = ag_mul(ag_at(x[0], 2), x[2]);
+    (void)t, (void)context;
+}
+
+static void shared_in_a_map(void **unused) {
+    (void)unused;
+    enum { ROWS = 6 };
+    const ag_along in[] = {AG_EACH, AG_EACH, AG_SHARED}, out[] = {AG_EACH, AG_SHARED};
+    const ag_port ports[] = {{"a", AG_SHAPE(3), NULL}, {"b", AG_SHAPE(2), NULL}, {"c", AG_SHAPE(4), NULL}};
+    const int64_t nonzeros[2][3] = {{18, 18, 0}, {24, 0, 4}};
+    double x[3 * ROWS], z[2 * ROWS], c[4] = {1, 2, 3, 4};
+    for (int i = 0; i < 3 * ROWS; i++) x[i] = 1 + 0.1 * i;
+    for (int i = 0; i < 2 * ROWS; i++) z[i] = 2 - 0.1 * i;
+    ag_program *p = ag_program_trace(AG_F64, of_row, NULL, ports, 3, NULL, 2);
+    ag_program *b = ag_program_batch(p, ROWS, in, out);
+    for (int k = 0; k < 2; k++)
+        for (int j = 0; j < 3; j++) {
+            ag_sparsity *s = ag_program_jacobian_sparsity(b, k, j);
+            check_pattern("map", s);
+            assert_int_equal(s->nonzeros, nonzeros[k][j]);
+            ag_sparsity_free(s);
+            compare_jacobian("map", b, k, j, (const double *[]){x, z, c});
+        }
     ag_program_free(b);
     ag_program_free(p);
 }
@@ -602,6 +635,14 @@ static void large_patterns(void **unused) {
     check_pattern("arrow", s);
     assert_int_equal(s->column_colours, 2);
     ag_sparsity_free(s);
+    ag_program *row = program_of(tridiagonal, NULL, AG_SHAPE(5)), *map = ag_program_batch(row, N / 5, NULL, NULL);
+    s = ag_program_jacobian_sparsity(map, 0, 0);
+    check_pattern("map", s);
+    assert_int_equal(s->nonzeros, N / 5 * (3 * 5 - 2));
+    assert_int_equal(s->column_colours + s->row_colours, 3);
+    ag_sparsity_free(s);
+    ag_program_free(map);
+    ag_program_free(row);
     print_message("large patterns: %.2f s\n", seconds() - start);
     ag_program *all[] = {p, q, l, a, b};
     for (int i = 0; i < 5; i++) ag_program_free(all[i]);
@@ -728,6 +769,21 @@ static void errors(void **unused) {
     ag_program_free(p);
 }
 
+static void everything(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    y[0] = ag_mul(x[0], ag_sum(x[0]));
+    (void)t, (void)context;
+}
+
+/* 1e10 nonzeros: refused before they are listed. */
+static void too_many(void **unused) {
+    (void)unused;
+    ag_program *p = program_of(everything, NULL, AG_SHAPE(100000)), *q;
+    ag_sparsity *s;
+    q = ag_program_sparse_jacobian(p, 0, 0, &s);
+    expect(q, s, AG_ERR_SLOTS, "nonzeros");
+    ag_program_free(p);
+}
+
 /* A program in f32, composed further: the sparse Hessian of a gradient program, whose outputs stay. */
 static void composes(void **unused) {
     (void)unused;
@@ -795,12 +851,14 @@ int main(void) {
         cmocka_unit_test(arrows),
         cmocka_unit_test(operations),
         cmocka_unit_test(rows_of_a_map),
+        cmocka_unit_test(shared_in_a_map),
         cmocka_unit_test(many_directions),
         cmocka_unit_test(random_programs),
         cmocka_unit_test(large_patterns),
         cmocka_unit_test(memory_is_linear),
         cmocka_unit_test(refusals),
         cmocka_unit_test(errors),
+        cmocka_unit_test(too_many),
         cmocka_unit_test(composes),
         cmocka_unit_test(edges),
     };

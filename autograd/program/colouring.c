@@ -233,7 +233,8 @@ typedef struct ag_stars {
     int32_t *star;  /* of each entry, its star; both twins have it */
     int32_t *hub;   /* of each star, its centre; -1 while it is a single edge */
     int32_t *taken; /* of each colour, 1 + the vertex that must not have it */
-    int32_t *first; /* of each colour, an entry of the vertex that is coloured now: its first neighbour of that colour */
+    int32_t
+        *first; /* of each colour, an entry of the vertex that is coloured now: its first neighbour of that colour */
     int32_t *first_of, *treated;
     uint8_t *dense;
     int32_t stars;
@@ -270,9 +271,7 @@ static int32_t find_colour(ag_stars *s, int32_t v) {
     return first_free(s->taken, v);
 }
 
-static void join_star(ag_stars *s, int32_t entry, int32_t star) {
-    s->star[entry] = s->star[s->twin[entry]] = star;
-}
+static void join_star(ag_stars *s, int32_t entry, int32_t star) { s->star[entry] = s->star[s->twin[entry]] = star; }
 
 static void update_stars(ag_stars *s, int32_t v) {
     const ag_entries *e = s->e;

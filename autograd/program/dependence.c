@@ -1,8 +1,9 @@
 /* Which elements of an output depend on which elements of an input: sets of input elements are passed on from value to
  * value, element by element. Elementwise operations unite the sets of those operands by which they have a partial that is
  * not always 0 (the table of kernels tells), so what is flat stops them, and a factor that is the constant 0 does too.
- * Structural operations are taken apart into scalar ones (ag_operation.scalars) and followed there, matrix products by
- * their shapes; what has no scalar form depends on all of its operands. */
+ * Of a matrix product the shapes tell, and constant zeros; of a program over rows the program. Other structural operations
+ * are taken apart into scalar ones (ag_operation.scalars) and followed there; what has no scalar form depends on all of
+ * its operands. */
 #include "sparse_impl.h"
 
 #include <math.h>
@@ -11,10 +12,10 @@ typedef struct ag_following {
     const ag_program *p;
     ag_memory *memory;
     ag_sets sets;
-    uint8_t *needed;    /* of each value, whether the output needs it; ACTIVE: and it depends on the input */
-    uint64_t *first;    /* and where its elements are in `set` */
-    uint32_t *set;      /* of all elements of all values */
-    uint64_t elements;  /* how many those are */
+    uint8_t *needed;   /* of each value, whether the output needs it; ACTIVE: and it depends on the input */
+    uint64_t *first;   /* and where its elements are in `set` */
+    uint32_t *set;     /* of all elements of all values */
+    uint64_t elements; /* how many those are */
     const ag_kernels *kernels;
     const ag_operation *matmul; /* what ag_matmul records; NULL: not looked up yet */
     int input;
@@ -171,6 +172,67 @@ static bool follow_matmul(ag_following *f, const ag_code *c, uint32_t *out) {
     return true;
 }
 
+/* ---- programs over rows ---- */
+
+/* One output by one input of a map, whose rows all have the pattern of the program itself. */
+typedef struct ag_map_part {
+    const uint32_t *in;      /* sets of the input's elements, of all rows */
+    uint32_t *out;           /* and of the output's */
+    int64_t in_row, out_row; /* elements from one row to the next; 0: all rows share them */
+    int64_t rows;
+} ag_map_part;
+
+static ag_status follow_rows(ag_following *f, const ag_program *p, int output, int input, const ag_map_part *m) {
+    ag_entries e = {0};
+    ag_status status = ag_program_dependence(p, output, input, f->memory, &e);
+    for (int64_t row = 0; status == AG_OK && row < m->rows; row++)
+        for (int32_t i = 0; i < e.rows; i++)
+            for (int32_t k = e.start[i]; k < e.start[i + 1]; k++) {
+                uint32_t *to = m->out + row * m->out_row + i;
+                *to = ag_sets_union(&f->sets, *to, m->in[row * m->in_row + e.index[k]]);
+            }
+    ag_entries_close(f->memory, &e);
+    return status;
+}
+
+/* The results of all outputs lie one after the other. */
+static ag_status follow_map_input(ag_following *f, const ag_program *p, int input, ag_map_part *m, uint32_t *out,
+                                  const uint8_t *along) {
+    ag_status status = AG_OK;
+    int nx = ag_program_inputs(p);
+    for (int k = 0; k < ag_program_outputs(p) && status == AG_OK; k++) {
+        int64_t count = 0;
+        ag_shape_count(ag_program_output(p, k).shape, &count);
+        m->out_row = along[nx + k] == AG_EACH ? count : 0;
+        m->out = out;
+        status = follow_rows(f, p, k, input, m);
+        out += along[nx + k] == AG_EACH ? m->rows * count : count;
+    }
+    return status;
+}
+
+static ag_status follow_map(ag_following *f, const ag_code *c, const ag_program *p, int64_t rows, const uint8_t *along,
+                            uint32_t *out) {
+    ag_status status = AG_OK;
+    for (int j = 0; j < ag_program_inputs(p) && status == AG_OK; j++) {
+        ag_ref r = *ag_ref_at(f->p, c->in + (uint32_t)j);
+        if (!(f->needed[r.value] & ACTIVE)) continue;
+        ag_shape shape = ag_where_shape(f->p, r.where);
+        int64_t count = ag_where_count(f->p, r.where), index[AG_MAX_RANK] = {0};
+        ag_walker w = walker_of(f, r, shape);
+        uint32_t *in = ag_memory_resize(f->memory, NULL, 0, (size_t)count * sizeof *in + 1);
+        if (!in) return AG_ERR_MEMORY;
+        for (int64_t i = 0; i < count; i++) {
+            in[i] = w.set[w.at];
+            advance(&w, 1, shape, index);
+        }
+        ag_map_part m = {.in = in, .in_row = along[j] == AG_EACH && rows ? count / rows : 0, .rows = rows};
+        status = follow_map_input(f, p, j, &m, out, along);
+        ag_memory_free(f->memory, in, (size_t)count * sizeof *in + 1);
+    }
+    return status;
+}
+
 /* ---- other structural operations ---- */
 
 /* Everything depends on everything. */
@@ -255,8 +317,7 @@ static bool follow_scalars(ag_following *f, const ag_code *c, int64_t count, uin
         of_slot = t->status == AG_OK ? ag_scratch(t, size) : NULL;
         if (of_slot) memset(of_slot, 0, size);
         done = of_slot && follow_tape(f, t, sets, of_slot);
-        for (int64_t i = 0; done && i < count; i++)
-            out[i] = e.out[i].tape ? of_slot[(uint32_t)e.out[i].place] : 0;
+        for (int64_t i = 0; done && i < count; i++) out[i] = e.out[i].tape ? of_slot[(uint32_t)e.out[i].place] : 0;
     }
     *status = t->status;
     ag_scratch_free(t, of_slot);
@@ -274,8 +335,13 @@ static bool is_matmul(ag_following *f, const ag_operation *operation) {
 }
 
 static ag_status follow_call(ag_following *f, const ag_code *c, int64_t count, uint32_t *out) {
-    const ag_operation *operation = ag_pcall_at(f->p, c->extra)->operation;
+    const ag_pcall *call = ag_pcall_at(f->p, c->extra);
+    const ag_operation *operation = call->operation;
     ag_status status = AG_OK;
+    int64_t rows;
+    const uint8_t *along;
+    const ag_program *mapped = ag_mapped_program(operation, ag_pparams_at(f->p, call->params), &rows, &along);
+    if (mapped) return follow_map(f, c, mapped, rows, along, out);
     if (is_matmul(f, operation)) return follow_matmul(f, c, out) ? AG_OK : AG_ERR_MEMORY;
     if (operation->scalars && follow_scalars(f, c, count, out, &status)) return AG_OK;
     if (status == AG_ERR_MEMORY) return status;
@@ -333,9 +399,22 @@ static ag_status follow(ag_following *f, uint32_t output) {
         if (c->op == CODE_CALL) status = follow_call(f, c, count, out);
         else if (c->op < AG_OPCODES) follow_elementwise(f, c, out);
         for (int64_t j = 0; c->op == CODE_INPUT && j < count; j++) out[j] = 1 + (uint32_t)j;
-        if (status != AG_OK || f->sets.failed) return AG_ERR_MEMORY;
+        if (status != AG_OK || f->sets.failed) return status != AG_OK ? status : AG_ERR_MEMORY;
     }
     return AG_OK;
+}
+
+/* Whether the output's sets, those kept as pairs apart, have too many elements in all. */
+static bool is_too_large(const ag_following *f, ag_ref r) {
+    ag_shape shape = ag_where_shape(f->p, r.where);
+    int64_t index[AG_MAX_RANK] = {0};
+    uint64_t total = 0;
+    ag_walker w = walker_of(f, r, shape);
+    for (int64_t i = 0, n = ag_where_count(f->p, r.where); w.set && i < n; i++) {
+        total += ag_sets_count(&f->sets, w.set[w.at]);
+        advance(&w, 1, shape, index);
+    }
+    return total >= INT32_MAX;
 }
 
 /* The sets of the output's elements as rows. */
@@ -343,7 +422,9 @@ static ag_status list_rows(ag_following *f, ag_ref r, int64_t inputs, ag_entries
     ag_shape shape = ag_where_shape(f->p, r.where);
     int64_t rows = ag_where_count(f->p, r.where), index[AG_MAX_RANK] = {0};
     ag_list entries = {{0}, 0};
-    ag_status status = ag_entries_open(f->memory, out, rows, inputs, 0) ? AG_OK : AG_ERR_MEMORY;
+    ag_status status = is_too_large(f, r)                                 ? AG_ERR_SLOTS
+                       : ag_entries_open(f->memory, out, rows, inputs, 0) ? AG_OK
+                                                                          : AG_ERR_MEMORY;
     ag_walker w = walker_of(f, r, shape);
     for (int64_t i = 0; status == AG_OK && i < rows; i++) {
         out->start[i] = (int32_t)entries.count;

@@ -25,9 +25,7 @@ struct ag_united {
 static ag_kept_set *kept(const ag_sets *s, uint32_t set) {
     return (ag_kept_set *)(void *)s->sets.range.base + (set - s->n - 1);
 }
-static ag_set_array *array_at(const ag_sets *s, uint32_t i) {
-    return (ag_set_array *)(void *)s->arrays.range.base + i;
-}
+static ag_set_array *array_at(const ag_sets *s, uint32_t i) { return (ag_set_array *)(void *)s->arrays.range.base + i; }
 static bool is_pair(const ag_sets *s, uint32_t set) { return set > s->n && kept(s, set)->count == 0; }
 
 static uint32_t fail(ag_sets *s) {
@@ -239,6 +237,10 @@ uint32_t ag_sets_union(ag_sets *s, uint32_t a, uint32_t b) {
 }
 
 /* ---- listing ---- */
+
+uint32_t ag_sets_count(const ag_sets *s, uint32_t set) {
+    return s->failed || !set ? 0 : set <= s->n ? 1 : kept(s, set)->count;
+}
 
 static int ascending(const void *a, const void *b) {
     int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;

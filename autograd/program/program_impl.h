@@ -156,6 +156,12 @@ void ag_program_give_back(const ag_program *p, ag_runner *r);
 const ag_program *ag_program_adjoints(const ag_program *p);
 void ag_program_close_pool(ag_program *p);
 
+/* ---- map.c ---- */
+/* The program that a map runs for each of `rows` rows, and the ag_along of its inputs and then outputs; NULL if the
+ * operation is no map. */
+const ag_program *ag_mapped_program(const ag_operation *operation, const void *params, int64_t *rows,
+                                    const uint8_t **along);
+
 /* ---- scalars.c ---- */
 /* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */
 void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, ag_var *y);

@@ -36,6 +36,8 @@ typedef struct ag_sets {
 bool ag_sets_open(ag_sets *s, ag_memory *memory, uint32_t n, uint64_t budget);
 void ag_sets_close(ag_sets *s);
 uint32_t ag_sets_union(ag_sets *s, uint32_t a, uint32_t b);
+/* The number of elements; 0 where it is not known yet. */
+uint32_t ag_sets_count(const ag_sets *s, uint32_t set);
 /* Appends the elements of a set, sorted, as int32_t. No unions may be made after the first list. */
 bool ag_sets_list(ag_sets *s, uint32_t set, ag_list *to);
 
