@@ -6,6 +6,28 @@
 #include <limits.h>
 #include <time.h>
 
+/* ---- allocations that fail ---- */
+
+/* Takes the place of the C library's functions, and lets one allocation fail: after `fail_after` others. Where sanitizers
+ * do that none fails. */
+static int64_t fail_after = -1;
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(SANITIZED)
+void *__libc_malloc(size_t size);
+void *__libc_calloc(size_t n, size_t size);
+void *__libc_realloc(void *block, size_t size);
+static bool fails(void) { return fail_after >= 0 && fail_after-- == 0; }
+
+void *malloc(size_t size) { return fails() ? NULL : __libc_malloc(size); }
+void *calloc(size_t n, size_t size) { return fails() ? NULL : __libc_calloc(n, size); }
+void *realloc(void *block, size_t size) { return fails() ? NULL : __libc_realloc(block, size); }
+#endif
+
 static void check_program(const char *what, const ag_program *p) {
     if (ag_program_status(p) != AG_OK) fail_msg("%s: %s", what, ag_program_message(p));
 }
@@ -726,6 +748,36 @@ static void refusals(void **unused) {
     }
 }
 
+/* One allocation after the other fails, everywhere: the pattern, the derivatives, their recording. */
+static void failed_allocations(void **unused) {
+    (void)unused;
+    double x[60] = {0}, *out = new_numbers(3600);
+    ag_program *programs[] = {program_of(arrow, NULL, AG_SHAPE(30)), program_of(rosenbrock, NULL, AG_SHAPE(12)),
+                              program_of(dense_scalars, NULL, AG_SHAPE(60))};
+    for (int i = 0; i < 3; i++) {
+        bool done = false;
+        for (int64_t at = 0; !done; at += i == 2 ? 1 + at / 3 : 1) {
+            ag_sparsity *s;
+            fail_after = at;
+            ag_program *q = i == 1 ? ag_program_sparse_hessian(programs[i], 0, &s)
+                                   : ag_program_sparse_jacobian(programs[i], 0, 0, &s);
+            done = fail_after >= 0; /* there were not so many; with sanitizers, none at all */
+            fail_after = -1;
+            if (ag_program_status(q) == AG_OK) {
+                check_pattern("allocations", s);
+                run_last(q, (const double *[]){x}, out);
+            } else {
+                if (ag_program_status(q) != AG_ERR_MEMORY) fail_msg("not for memory: %s", ag_program_message(q));
+                assert_non_null(strstr(ag_program_message(q), "memory"));
+            }
+            ag_sparsity_free(s);
+            ag_program_free(q);
+        }
+        ag_program_free(programs[i]);
+    }
+    free(out);
+}
+
 /* ---- errors and edges ---- */
 
 static void expect(const ag_program *p, ag_sparsity *s, ag_status status, const char *word) {
@@ -857,6 +909,7 @@ int main(void) {
         cmocka_unit_test(large_patterns),
         cmocka_unit_test(memory_is_linear),
         cmocka_unit_test(refusals),
+        cmocka_unit_test(failed_allocations),
         cmocka_unit_test(errors),
         cmocka_unit_test(too_many),
         cmocka_unit_test(composes),

@@ -83,6 +83,7 @@ ag_program *ag_program_keep(const ag_program *p); /* another reference */
 void ag_program_fail(ag_program *p, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
 /* Room for n more elements of a list; NULL and an error if there is none. They are counted at once. */
 void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n);
+/* The number of a view; WHERE_ELEMENT after an error. */
 uint32_t ag_program_view(ag_program *p, int rank, const int64_t *dim, const int64_t *stride, int64_t offset);
 uint32_t ag_program_shape(ag_program *p, ag_shape shape); /* WHERE_ELEMENT, or the row-major view at offset 0 */
 bool ag_program_add_port(ag_program *p, ag_list *ports, const char *name, const char *letter, ag_ref ref);

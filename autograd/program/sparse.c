@@ -161,6 +161,10 @@ static ag_var seed(ag_tape *t, ag_shape shape, const int32_t *colour, int64_t n,
 /* A derivative of q for each colour by a map; flat. `d` is a program of q's inputs and a seed. */
 static ag_var map_seeds(ag_tape *t, const ag_program *d, const ag_var *xs, const int32_t *colour, int64_t n,
                         int count) {
+    if (ag_program_status(d) != AG_OK) {
+        ag_fail(t, ag_program_status(d), "sparse derivative: %s", ag_program_message(d));
+        return ag_inert(t);
+    }
     int nx = ag_program_inputs(d) - 1;
     ag_shape one = ag_program_input(d, nx).shape, all = {.rank = one.rank + 1, .dim = {count}};
     memcpy(all.dim + 1, one.dim, (size_t)one.rank * sizeof *one.dim);
