@@ -576,25 +576,22 @@ static void check_both(const ag_entries *e, const ag_colouring *c) {
         }
 }
 
-static bool joined(const ag_entries *e, int32_t i, int32_t j) {
-    for (int32_t k = e->start[i]; k < e->start[i + 1]; k++)
-        if (e->index[k] == j) return i != j;
-    return false;
+/* How many entries of row i have a colour. */
+static int of_colour(const ag_entries *e, int32_t i, const int32_t *colour, int32_t c) {
+    int n = 0;
+    for (int32_t k = e->start[i]; k < e->start[i + 1]; k++) n += colour[e->index[k]] == c;
+    return n;
 }
 
-/* Neighbours differ, and every path on four vertices has three colours. */
-static void check_star(const ag_entries *e, const int32_t *colour) {
-    int32_t n = e->rows;
-    for (int32_t a = 0; a < n; a++)
-        for (int32_t b = 0; b < n; b++) {
-            if (!joined(e, a, b)) continue;
-            assert_true(colour[a] >= 0 && colour[a] != colour[b]);
-            for (int32_t c = 0; c < n; c++) {
-                if (c == a || !joined(e, b, c) || colour[c] != colour[a]) continue;
-                for (int32_t d = 0; d < n; d++)
-                    assert_false(d != a && d != b && joined(e, c, d) && colour[d] == colour[b]);
-            }
+/* Every entry of a Hessian, or its mirror image, is the only one of its row with its column's colour. */
+static void check_hessian(const ag_entries *e, const int32_t *colour, int32_t colours) {
+    for (int32_t i = 0; i < e->rows; i++) {
+        assert_true(colour[i] < colours && (colour[i] >= 0) == (e->start[i] < e->start[i + 1]));
+        for (int32_t k = e->start[i]; k < e->start[i + 1]; k++) {
+            int32_t j = e->index[k];
+            assert_true(of_colour(e, i, colour, colour[j]) == 1 || of_colour(e, j, colour, colour[i]) == 1);
         }
+    }
 }
 
 static void colourings(void **unused) {
@@ -613,13 +610,54 @@ static void colourings(void **unused) {
         both += c.rows > 0 && c.columns > 0;
         ag_entries_close(&memory, &e);
         e = random_entries(&memory, rows, rows, random_number(&state, 0, 0.25), true, &state);
-        assert_true(ag_colour_star(&memory, &e, of_row, &colours));
-        check_star(&e, of_row);
-        for (int32_t v = 0; v < rows; v++) assert_true(of_row[v] < colours);
+        assert_true(ag_colour_hessian(&memory, &e, of_row, &colours));
+        check_hessian(&e, of_row, colours);
         ag_entries_close(&memory, &e);
         assert_int_equal(memory.held, 0);
     }
     assert_true(both > 5);
+}
+
+/* The matrix of a stencil on an n x n grid. */
+static ag_entries stencil(ag_memory *memory, int n, const int (*offset)[2], int points) {
+    ag_entries e;
+    int32_t count = 0;
+    for (int fill = 0; fill < 2; fill++) {
+        if (fill) assert_true(ag_entries_open(memory, &e, n * n, n * n, (uint64_t)count));
+        count = 0;
+        for (int i = 0; i < n * n; i++) {
+            for (int k = 0; k < points; k++) {
+                int row = i / n + offset[k][0], column = i % n + offset[k][1];
+                if (row < 0 || column < 0 || row >= n || column >= n) continue;
+                if (fill) e.index[count] = row * n + column;
+                count++;
+            }
+            if (fill) e.start[i + 1] = count;
+        }
+    }
+    return e;
+}
+
+/* Colours of Hessians on grids. By columns no fewer than the points would do: the stencils of 5 and 9 points take that
+ * many; a star colouring may take fewer. */
+static void grids(void **unused) {
+    (void)unused;
+    static const int five[][2] = {{-1, 0}, {0, -1}, {0, 0}, {0, 1}, {1, 0}};
+    static const int nine[][2] = {{-1, -1}, {-1, 0}, {-1, 1}, {0, -1}, {0, 0}, {0, 1}, {1, -1}, {1, 0}, {1, 1}};
+    static const int long_one[][2] = {{0, -3}, {0, -2}, {0, -1}, {0, 0}, {0, 1}, {0, 2}, {0, 3}};
+    const struct {
+        const int (*offset)[2];
+        int points, most;
+    } of[] = {{five, 5, 5}, {nine, 9, 9}, {long_one, 7, 7}};
+    int32_t colour[400], colours;
+    for (int i = 0; i < 3; i++) {
+        ag_memory memory = {.no_reserve = true};
+        ag_entries e = stencil(&memory, 20, of[i].offset, of[i].points);
+        assert_true(ag_colour_hessian(&memory, &e, colour, &colours));
+        check_hessian(&e, colour, colours);
+        assert_in_range(colours, 3, of[i].most);
+        ag_entries_close(&memory, &e);
+    }
 }
 
 /* ---- large ones ---- */
@@ -897,6 +935,7 @@ int main(void) {
         cmocka_unit_test(sets),
         cmocka_unit_test(long_sums),
         cmocka_unit_test(colourings),
+        cmocka_unit_test(grids),
         cmocka_unit_test(tridiagonal_jacobian),
         cmocka_unit_test(tridiagonal_hessian),
         cmocka_unit_test(laplacian_jacobian),

@@ -315,7 +315,7 @@ static int32_t colour_stars(ag_stars *s, const int32_t *order) {
     const ag_entries *e = s->e;
     int32_t dense = colour_dense(s), colours = 0;
     for (int32_t at = 0; at < e->rows; at++) {
-        int32_t v = order[at];
+        int32_t v = order ? order[at] : at;
         if (s->dense[v] || !length_of(e, v)) continue;
         s->colour[v] = find_colour(s, v);
         if (s->colour[v] >= colours) colours = s->colour[v] + 1;
@@ -326,24 +326,44 @@ static int32_t colour_stars(ag_stars *s, const int32_t *order) {
     return colours + dense;
 }
 
-bool ag_colour_star(ag_memory *memory, const ag_entries *e, int32_t *colour, int32_t *colours) {
+/* One order; -1 if there is no memory. */
+static int32_t star_in_order(ag_memory *memory, const ag_entries *e, const int32_t *order, int32_t *colour) {
     size_t n = (size_t)e->rows, m = (size_t)e->count, size = (3 * m + 4 * (n + 1)) * sizeof(int32_t) + n + 1;
-    int32_t *order = largest_first(memory, e), *space = ag_memory_zeroed(memory, size);
-    bool ok = order && space;
-    if (ok) {
-        ag_stars s = {.e = e, .colour = colour, .twin = space, .star = space + m, .hub = space + 2 * m};
-        s.taken = space + 3 * m;
-        s.first = s.taken + n + 1;
-        s.first_of = s.first + n + 1;
-        s.treated = s.first_of + n + 1;
-        s.dense = (uint8_t *)(s.treated + n + 1);
-        for (int32_t i = 0; i < e->rows; i++) /* columns of a row come in order, and so do the rows of a column */
-            for (int32_t k = e->start[i]; k < e->start[i + 1]; k++)
-                s.twin[k] = e->start[e->index[k]] + s.treated[e->index[k]]++;
-        memset(s.treated, 0, (n + 1) * sizeof *s.treated);
-        *colours = colour_stars(&s, order);
-    }
-    ag_memory_free(memory, order, n * sizeof *order + 1);
+    int32_t *space = ag_memory_zeroed(memory, size);
+    if (!space) return -1;
+    ag_stars s = {.e = e, .colour = colour, .twin = space, .star = space + m, .hub = space + 2 * m};
+    s.taken = space + 3 * m;
+    s.first = s.taken + n + 1;
+    s.first_of = s.first + n + 1;
+    s.treated = s.first_of + n + 1;
+    s.dense = (uint8_t *)(s.treated + n + 1);
+    for (int32_t i = 0; i < e->rows; i++) /* columns of a row come in order, and so do the rows of a column */
+        for (int32_t k = e->start[i]; k < e->start[i + 1]; k++)
+            s.twin[k] = e->start[e->index[k]] + s.treated[e->index[k]]++;
+    memset(s.treated, 0, (n + 1) * sizeof *s.treated);
+    int32_t colours = colour_stars(&s, order);
     ag_memory_free(memory, space, size);
+    return colours;
+}
+
+bool ag_colour_hessian(ag_memory *memory, const ag_entries *e, int32_t *colour, int32_t *colours) {
+    size_t size = (size_t)e->rows * sizeof *colour;
+    int32_t *order = largest_first(memory, e), *other = ag_memory_resize(memory, NULL, 0, size + 1), n = -1;
+    *colours = order && other ? star_in_order(memory, e, NULL, colour) : -1;
+    if (*colours > 2) n = star_in_order(memory, e, order, other);
+    bool ok = *colours >= 0 && (*colours <= 2 || n >= 0);
+    if (n >= 0 && n < *colours) {
+        memcpy(colour, other, size);
+        *colours = n;
+    }
+    if (ok && longest(e, NULL) < *colours) {
+        ok = ag_colour_columns(memory, e, e, NULL, *colours, other, &n);
+        if (ok && n < *colours) {
+            memcpy(colour, other, size);
+            *colours = n;
+        }
+    }
+    ag_memory_free(memory, order, size + 1);
+    ag_memory_free(memory, other, size + 1);
     return ok;
 }

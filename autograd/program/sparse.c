@@ -104,7 +104,8 @@ static void colour(ag_pattern *s) {
         c->row[i] = -1;
     }
     for (int32_t j = 0; j < e->columns; j++) c->column[j] = -1;
-    if (!(s->symmetric ? ag_colour_star(&s->memory, e, c->column, &c->columns) : ag_colour_jacobian(&s->memory, e, c)))
+    if (!(s->symmetric ? ag_colour_hessian(&s->memory, e, c->column, &c->columns)
+                       : ag_colour_jacobian(&s->memory, e, c)))
         no_memory(s);
 }
 
@@ -200,8 +201,8 @@ static int derive(ag_tape *t, const ag_compressing *m, const ag_var *xs, ag_var 
     return n;
 }
 
-/* Entry (i, j) of a symmetric matrix is in row i of the product with j's colour, if no other entry of row i is; otherwise,
- * by the star colouring, in row j with i's colour. `seen` counts the colours of a row, and is left at 0. */
+/* Entry (i, j) of a symmetric matrix is in row i of the product with j's colour, if no other entry of row i is; otherwise
+ * in row j with i's colour. `seen` counts the colours of a row, and is left at 0. */
 static void places_of_row(const ag_pattern *s, int32_t i, int32_t *seen, int64_t *place) {
     const ag_entries *e = &s->entries;
     const int32_t *colour = s->colours.column;

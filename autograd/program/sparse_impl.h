@@ -63,9 +63,9 @@ ag_status ag_program_dependence(const ag_program *p, int output, int input, ag_m
  * two columns of one colour meet in such a row. Gives up, with *colours = limit, when it would take that many. */
 bool ag_colour_columns(ag_memory *memory, const ag_entries *by_row, const ag_entries *by_column, const uint8_t *skip,
                        int32_t limit, int32_t *colour, int32_t *colours);
-/* Colours for the rows (and columns) of a symmetric matrix, such that each entry can be read from the product with the
- * colours' sums of columns; -1 for empty rows. */
-bool ag_colour_star(ag_memory *memory, const ag_entries *e, int32_t *colour, int32_t *colours);
+/* Colours for the columns of a symmetric matrix, -1 for empty ones: in its product with the sums of each colour's columns,
+ * every entry (i, j) stands by itself in row i, or (j, i) does in row j. */
+bool ag_colour_hessian(ag_memory *memory, const ag_entries *e, int32_t *colour, int32_t *colours);
 
 /* Colours by which a matrix is computed: of columns, of rows, or of both. */
 typedef struct ag_colouring {
