@@ -97,6 +97,39 @@ AG_API ag_program *ag_program_hessian(const ag_program *program, int input);
 /* The same inputs, and only those outputs that are named by number, in that order. */
 AG_API ag_program *ag_program_select(const ag_program *program, const int *outputs, int n);
 
+/* ---- sparse derivatives -------------------------------------------------------------------------------------------
+ *
+ * The pattern is found from the program: an entry is in it if, by the operations between them, an element of the output
+ * depends on an element of the input (for Hessians: an element of the gradient). So it holds for all values of the inputs.
+ * It is exact through elementwise operations, views, reductions, products and all else that has a scalar form, and dense
+ * for what has not (linear algebra by LAPACK). Directions are shared between columns or rows that do not meet, which
+ * colouring finds: columns, rows, or both for Jacobians, a star colouring for Hessians (A. H. Gebremedhin, F. Manne,
+ * A. Pothen, What color is your Jacobian?, SIAM Review 47 (2005) 629-705). */
+
+/* A sparse matrix' pattern, with rows and columns row-major elements of the output and the input. Its nonzeros stand row
+ * by row, by column within a row: COO is row and column, CSR is start and column. */
+typedef struct ag_sparsity {
+    ag_status status; /* if not AG_OK, the rest is empty */
+    const char *message;
+    int64_t rows, columns, nonzeros;
+    const int32_t *row, *column; /* of each nonzero */
+    const int32_t *start;        /* of each row its first nonzero; rows + 1 */
+    /* How many derivatives along directions give the whole matrix: by forward mode (columns), by reverse mode (rows). And
+     * the number of that of each column or row; -1: none. */
+    int column_colours, row_colours;
+    const int32_t *column_colour, *row_colour;
+} ag_sparsity;
+
+/* Never NULL; freed by ag_sparsity_free. */
+AG_API ag_sparsity *ag_program_jacobian_sparsity(const ag_program *program, int output, int input);
+AG_API ag_sparsity *ag_program_hessian_sparsity(const ag_program *program, int input);
+AG_API void ag_sparsity_free(ag_sparsity *pattern); /* NULL is fine */
+
+/* The transformations to it: outputs are those of p, then the nonzeros, in the order of the pattern, as a vector.
+ * *pattern is set, unless `pattern` is NULL. The Hessian is that of the first output, a scalar, and has both triangles. */
+AG_API ag_program *ag_program_sparse_jacobian(const ag_program *program, int output, int input, ag_sparsity **pattern);
+AG_API ag_program *ag_program_sparse_hessian(const ag_program *program, int input, ag_sparsity **pattern);
+
 /* Records the program's operations on a tape, an ordinary one or one that is being traced: ys[k] is output k. */
 AG_API void ag_program_call(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
 

@@ -208,7 +208,7 @@ static ag_ref emit_elementwise(ag_builder *b, uint32_t op, ag_ref *in, ag_shape 
 
 ag_ref ag_emit(ag_builder *b, uint32_t op, const ag_ref *in, ag_shape shape) {
     ag_program *p = b->p;
-    ag_ref own[3] = {{0}};
+    ag_ref own[3] = {{0, WHERE_ELEMENT}}; /* after an error, too: no view that may not be there */
     if (p->status != AG_OK) return own[0];
     int n = ag_op_table[op].arity;
     int64_t count;

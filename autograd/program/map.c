@@ -260,6 +260,15 @@ static const ag_operation map_operation = {
     .hold = map_hold,
 };
 
+const ag_program *ag_mapped_program(const ag_operation *operation, const void *params, int64_t *rows,
+                                    const uint8_t **along) {
+    const ag_mapping *m = params;
+    if (operation != &map_operation) return NULL;
+    *rows = m->rows;
+    *along = m->along;
+    return m->p;
+}
+
 /* ---- public ---- */
 
 void ag_map(ag_tape *t, const ag_program *p, int64_t rows, const ag_var *xs, const ag_along *in, const ag_along *out,

@@ -125,7 +125,7 @@ static void set_extent(ag_view *v) {
 static uint32_t add_view(ag_program *p, const ag_view_entry *wanted, size_t key_size) {
     ag_memory *memory = &p->memory;
     const void **place = ag_list_add(p, &p->views, sizeof *place, 1);
-    if (!place) return 0;
+    if (!place) return WHERE_ELEMENT;
     ag_view_entry *v = ag_memory_resize(memory, NULL, 0, sizeof *v);
     if (v) {
         *v = *wanted;
@@ -140,7 +140,7 @@ static uint32_t add_view(ag_program *p, const ag_view_entry *wanted, size_t key_
     if (!v) {
         p->views.count--;
         ag_program_fail(p, AG_ERR_MEMORY, "program: out of memory: it holds %zu bytes", p->memory.held);
-        return 0;
+        return WHERE_ELEMENT;
     }
     *place = &v->view;
     return v->id;

@@ -83,6 +83,7 @@ ag_program *ag_program_keep(const ag_program *p); /* another reference */
 void ag_program_fail(ag_program *p, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
 /* Room for n more elements of a list; NULL and an error if there is none. They are counted at once. */
 void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n);
+/* The number of a view; WHERE_ELEMENT after an error. */
 uint32_t ag_program_view(ag_program *p, int rank, const int64_t *dim, const int64_t *stride, int64_t offset);
 uint32_t ag_program_shape(ag_program *p, ag_shape shape); /* WHERE_ELEMENT, or the row-major view at offset 0 */
 bool ag_program_add_port(ag_program *p, ag_list *ports, const char *name, const char *letter, ag_ref ref);
@@ -155,6 +156,12 @@ void ag_program_give_back(const ag_program *p, ag_runner *r);
 /* sum_j <seed j, d output j / d input> for each input; inputs: p's, then the seeds. Made once; belongs to p. */
 const ag_program *ag_program_adjoints(const ag_program *p);
 void ag_program_close_pool(ag_program *p);
+
+/* ---- map.c ---- */
+/* The program that a map runs for each of `rows` rows, and the ag_along of its inputs and then outputs; NULL if the
+ * operation is no map. */
+const ag_program *ag_mapped_program(const ag_operation *operation, const void *params, int64_t *rows,
+                                    const uint8_t **along);
 
 /* ---- scalars.c ---- */
 /* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */

@@ -1,5 +1,9 @@
 #include "flow_impl.h"
 
+/* What `depends` says of a slot. Of a base that does: whether all that arrived is one piece for the whole, at its start, so
+ * that elements of it can be looked at one after the other without a look at all of them each time. */
+enum { DEPENDS = 1, SETTLED = 2 };
+
 static uint32_t key_of(const ag_flow *f, ag_operand x) {
     if (x.view <= VIEW_CONSTANT) return x.slot;
     const ag_base *base = ag_base_of(f->t, x.slot);
@@ -17,7 +21,7 @@ bool ag_flow_depends(const ag_flow *f, ag_operand x) {
 static void mark(ag_flow *f, uint32_t slot) {
     const ag_base *base = ag_base_of(f->t, slot);
     uint32_t start = base ? base->start : slot, count = base && base->scalars ? base->count : 1;
-    if (inside(f, start)) memset(f->depends + (start - f->lo), 1, count < f->hi - start ? count : f->hi - start);
+    if (inside(f, start)) memset(f->depends + (start - f->lo), DEPENDS, count < f->hi - start ? count : f->hi - start);
 }
 
 static bool scalar_depends(const ag_flow *f, const ag_instruction_ *i) {
@@ -104,6 +108,8 @@ void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
     uint32_t key = key_of(f, x);
     if (!inside(f, key) || ag_is_zero(var) || f->t->status != AG_OK) return;
     const ag_base *base = ag_base_of(f->t, x.slot);
+    if (base && inside(f, base->start) && f->depends[base->start - f->lo] == SETTLED)
+        f->depends[base->start - f->lo] = DEPENDS;
     if (x.view > VIEW_CONSTANT && (!base || base->count == 0)) { /* a scalar seen with more dims: all is one slot */
         var = ag_sum_to(f->t, ag_expand_to(f->t, var, ag_operand_shape(f->t, x)), (ag_shape){0});
         x.view = VIEW_SCALAR;
@@ -157,7 +163,10 @@ static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
 static ag_var settle(ag_flow *f, uint32_t start) {
     ag_tape *t = f->t;
     ag_base base = *ag_base_of(t, start);
+    uint8_t *state = &f->depends[start - f->lo];
+    if (*state == SETTLED) return f->first[start - f->lo] ? f->pieces[f->first[start - f->lo]].var : ag_num(0);
     uint32_t n = count_pieces(f, &base);
+    if (*state) *state = SETTLED;
     if (n == 0) return ag_num(0);
     ag_shape shape = ag_view_shape(ag_view_at(t, base.view));
     uint32_t p = f->first[base.start - f->lo];

@@ -15,7 +15,7 @@ typedef struct ag_piece {
 typedef struct ag_flow {
     ag_tape *t;
     uint32_t lo, hi;  /* the slots it is about: from the first x to the last y */
-    uint8_t *depends; /* of each slot (of a base: its first), whether it depends on the xs */
+    uint8_t *depends; /* of each slot (of a base: its first), whether it depends on the xs: then it is not 0 */
     uint32_t *first;  /* of each, its first piece; 0: none */
     ag_piece *pieces; /* from 1 */
     uint32_t count, capacity;
