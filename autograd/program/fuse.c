@@ -54,11 +54,18 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
 
 static bool is_sum(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL; }
 
-static uint32_t input_row(ag_grouping *u, ag_ref r) {
+/* The view of a member's shape; a sum is never asked: its operand is a member. */
+static uint32_t shape_of(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->view; }
+
+/* The row of what a member of shape `to` reads from outside. */
+static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
+    const ag_view *shape = &ag_pview_at(u->g->p, to)->view;
     uint32_t first = u->outs + u->sums;
     for (uint32_t k = 0; k < u->ins; k++)
-        if (u->refs[k].value == r.value && u->refs[k].where == r.where) return first + k;
+        if (u->refs[k].value == r.value && u->refs[k].where == r.where && u->operands[first + k].to == shape)
+            return first + k;
     u->operands[first + u->ins] = ag_operand_at(u->g, r);
+    u->operands[first + u->ins].to = shape;
     u->refs[u->ins] = r;
     return first + u->ins++;
 }
@@ -85,7 +92,7 @@ static void find_rows(ag_grouping *u) {
         if (u->g->skipped[member(u, j)]) continue;
         for (uint32_t k = 0, n = operands_of(u, j, in, &op); k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            if (at == NOWHERE) input_row(u, in[k]);
+            if (at == NOWHERE) input_row(u, in[k], shape_of(u, j));
             else u->last[at] = j;
         }
     }
@@ -103,7 +110,7 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         n = operands_of(u, j, in, &op);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            row[k] = at == NOWHERE ? input_row(u, in[k]) : u->row[at];
+            row[k] = at == NOWHERE ? input_row(u, in[k], shape_of(u, j)) : u->row[at];
             bool again = false;
             for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
             if (at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value])

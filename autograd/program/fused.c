@@ -30,7 +30,7 @@ static bool is_fixed(const ag_runner *r, const ag_pstep *s) {
     const ag_poperand *o = operands_of(r, s);
     if (s->kind != STEP_FUSED || s->sums || s->view->count > AG_LANES) return false;
     for (uint32_t k = 0; k < s->count; k++) {
-        bool direct = o[k].view->contiguous && ag_same_shape(o[k].view, s->view);
+        bool direct = o[k].view->contiguous && o[k].view->count == s->view->count;
         if (o[k].spot.space != SPACE_WORK || !(direct || o[k].number)) return false;
     }
     return true;
@@ -126,7 +126,7 @@ static void begin(ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
     clear_sums(r, s);
     for (uint32_t k = results; k < s->count; k++) {
-        ag_cursor_open(&f->cursor[k], a[k].view, s->view);
+        ag_cursor_open(&f->cursor[k], a[k].view, operands_of(r, s)[k].to);
         if (f->cursor[k].access == SINGLE)
             r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
     }

@@ -193,7 +193,8 @@ ag_poperand ag_operand_at(const ag_planning *g, ag_ref r) {
     double number;
     bool constant = ag_ref_number(g->p, r, &number);
     uint64_t at = constant ? ag_code_at(g->p, r.value)->extra + (uint64_t)ag_where_offset(g->p, r.where) : 0;
-    return (ag_poperand){s, view_at(g->p, r.where), constant ? ag_pconstant_at(g->p, at) : NULL};
+    return (ag_poperand){
+        .spot = s, .view = view_at(g->p, r.where), .number = constant ? ag_pconstant_at(g->p, at) : NULL};
 }
 
 ag_pstep *ag_add_step(ag_planning *g, ag_pstep step, const ag_poperand *operands, uint32_t n) {
@@ -225,7 +226,7 @@ static ag_poperand copied(ag_planning *g, ag_poperand from) {
     v->contiguous = true;
     v->lo = 0;
     v->hi = v->count ? v->count - 1 : 0;
-    ag_poperand to = {{SPACE_WORK, take_tensor(g, v->count) | INT64_MIN}, v, NULL};
+    ag_poperand to = {.spot = {SPACE_WORK, take_tensor(g, v->count) | INT64_MIN}, .view = v};
     ag_add_step(g, (ag_pstep){.kind = STEP_COPY}, (ag_poperand[]){to, from}, 2);
     return to;
 }
@@ -296,7 +297,8 @@ static void plan_outputs(ag_planning *g) {
         if (g->spot[ref.value].space == to.space) continue;
         const ag_view *v = view_at(p, ref.where);
         if (v->count)
-            ag_add_step(g, (ag_pstep){.kind = STEP_COPY}, (ag_poperand[]){{to, v, NULL}, ag_operand_at(g, ref)}, 2);
+            ag_add_step(g, (ag_pstep){.kind = STEP_COPY},
+                        (ag_poperand[]){{.spot = to, .view = v}, ag_operand_at(g, ref)}, 2);
     }
 }
 

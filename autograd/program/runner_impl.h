@@ -31,6 +31,7 @@ typedef struct ag_pstep {
 typedef struct ag_poperand {
     ag_spot spot;
     const ag_view *view;
+    const ag_view *to;    /* STEP_FUSED: the shape that it is broadcast to */
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
 

@@ -1,6 +1,6 @@
 /* In which order a program's instructions are executed, and which of them together.
  *
- * Elementwise operations on tensors of one shape are gathered in groups, so that a chain of them goes over memory once. A
+ * Elementwise operations on as many elements are gathered in groups, so that a chain of them goes over memory once. A
  * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
  * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
  * too. */
@@ -9,7 +9,8 @@
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
 
 typedef struct ag_open_group {
-    uint32_t view, id;
+    int64_t elements;
+    uint32_t id;
     uint32_t members[LONGEST_GROUP], count;
 } ag_open_group;
 
@@ -39,34 +40,42 @@ static uint32_t waiting_in(const ag_scheduling *s, uint32_t value) {
     return k;
 }
 
-/* Closes the groups that an instruction depends on, but not `but` if all that it reads of that is whole values. */
+/* Whether a ref sees all of its value's elements in their order, in whatever shape. */
+static bool is_whole(const ag_program *p, ag_ref r) {
+    if (r.where & WHERE_ELEMENT) return false;
+    const ag_pview *w = ag_pview_at(p, r.where);
+    return w->view.contiguous && w->offset == 0 && w->view.count == ag_value_count(p, r.value);
+}
+
+/* Closes the groups that an instruction depends on, but not `but` if all that it reads of that is as many elements as it
+ * has, one for one. */
 static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) {
     const ag_program *p = s->g->p;
     for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
         ag_ref r = *ag_ref_at(p, c->in + k);
         uint32_t at = waiting_in(s, r.value);
         if (at == s->open_count) continue;
-        bool whole = r.where == ag_code_at(p, r.value)->view && !(r.where & WHERE_ELEMENT);
-        if (s->open[at].id != but_id || !whole) close_group(s, at);
+        if (s->open[at].id != but_id || !is_whole(p, r)) close_group(s, at);
     }
 }
 
-static ag_open_group *find_group(ag_scheduling *s, uint32_t view) {
+static ag_open_group *find_group(ag_scheduling *s, int64_t elements) {
     for (uint32_t k = 0; k < s->open_count; k++)
-        if (s->open[k].view == view && s->open[k].count < LONGEST_GROUP) return &s->open[k];
+        if (s->open[k].elements == elements && s->open[k].count < LONGEST_GROUP) return &s->open[k];
     return NULL;
 }
 
 static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
-    ag_open_group *o = find_group(s, c->view);
+    int64_t elements = ag_value_count(s->g->p, i);
+    ag_open_group *o = find_group(s, elements);
     close_operands(s, c, o ? o->id : ALONE);
-    o = find_group(s, c->view); /* it may have been closed */
+    o = find_group(s, elements); /* it may have been closed */
     if (!o) {
-        for (uint32_t k = 0; k < s->open_count; k++) /* a full one of this shape */
-            if (s->open[k].view == c->view) close_group(s, k--);
+        for (uint32_t k = 0; k < s->open_count; k++) /* a full one of as many */
+            if (s->open[k].elements == elements) close_group(s, k--);
         if (s->open_count == OPEN_GROUPS) close_group(s, 0);
         o = &s->open[s->open_count++];
-        *o = (ag_open_group){.view = c->view, .id = ++s->groups};
+        *o = (ag_open_group){.elements = elements, .id = ++s->groups};
     }
     s->g->group[i] = o->id;
     o->members[o->count++] = i;
@@ -78,8 +87,7 @@ static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
     if (c->op != CODE_CALL) return NULL;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_ref r = *ag_ref_at(p, c->in);
-    if (call->n != 1 || r.where & WHERE_ELEMENT || r.where != ag_code_at(p, r.value)->view ||
-        !(c->view & WHERE_ELEMENT) ||
+    if (call->n != 1 || !is_whole(p, r) || !(c->view & WHERE_ELEMENT) ||
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
     uint32_t at = waiting_in(s, r.value);

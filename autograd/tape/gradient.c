@@ -52,10 +52,13 @@ static void step_back(ag_flow *f, const ag_step_info *s, ag_var w) {
     }
     for (uint32_t k = 0; k < s->n && t->status == AG_OK; k++) {
         if (!r.wanted[k]) continue;
-        if (!s->operation) r.out[k] = ag_elementwise_rule(s->code, (int)k, w, r.in, r.rule.out);
+        bool tensor = s->in[k].view > VIEW_CONSTANT || s->result.view > VIEW_CONSTANT;
+        ag_shape shape = ag_operand_shape(t, s->in[k]);
+        if (!s->operation && tensor)
+            r.out[k] = ag_elementwise_contribution(t, s->code, (int)k, w, r.in, r.rule.out, shape);
+        else if (!s->operation) r.out[k] = ag_elementwise_rule(s->code, (int)k, w, r.in, r.rule.out);
+        else if (!ag_is_zero(r.out[k]) && tensor) r.out[k] = ag_sum_to(t, r.out[k], shape);
         if (ag_is_zero(r.out[k])) continue;
-        if (s->in[k].view > VIEW_CONSTANT || s->result.view > VIEW_CONSTANT)
-            r.out[k] = ag_sum_to(t, r.out[k], ag_operand_shape(t, s->in[k]));
         ag_flow_add(f, s->in[k], r.out[k]);
     }
     close_rule(f, &r);

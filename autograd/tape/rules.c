@@ -58,6 +58,15 @@ ag_var ag_elementwise_rule(ag_opcode op, int k, ag_var w, const ag_var *in, ag_v
     return chain(w, partial(op, k, in[0], n > 1 ? in[1] : ag_num(0), n > 2 ? in[2] : ag_num(0), r));
 }
 
+ag_var ag_elementwise_contribution(ag_tape *t, ag_opcode op, int k, ag_var w, const ag_var *in, ag_var r,
+                                   ag_shape shape) {
+    if (ag_op_table[op].traits & AG_FLAT) return ag_num(0);
+    int n = ag_op_table[op].arity;
+    ag_var p = partial(op, k, in[0], n > 1 ? in[1] : ag_num(0), n > 2 ? in[2] : ag_num(0), r);
+    if (!p.tape && w.tape) return chain(ag_sum_to(t, w, shape), p);
+    return ag_sum_to(t, chain(w, p), shape);
+}
+
 /* ---- shapes ---- */
 
 ag_var ag_expand_to(ag_tape *t, ag_var x, ag_shape shape) {

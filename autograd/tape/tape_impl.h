@@ -228,6 +228,9 @@ uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot)
 /* ---- rules.c ---- */
 /* Contribution of an adjoint or tangent w through operand k of an elementwise operation: chain(w, partial), recorded. */
 ag_var ag_elementwise_rule(ag_opcode op, int k, ag_var w, const ag_var *in, ag_var r);
+/* The same of an adjoint on tensors, summed to the operand's shape: before a constant partial, so that it has less to do. */
+ag_var ag_elementwise_contribution(ag_tape *t, ag_opcode op, int k, ag_var w, const ag_var *in, ag_var r,
+                                   ag_shape shape);
 /* x summed over the axes along which `shape` was broadcast to x's shape. */
 ag_var ag_sum_to(ag_tape *t, ag_var x, ag_shape shape);
 /* x, or a number, as a var of this shape. */
