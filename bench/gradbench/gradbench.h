@@ -79,18 +79,21 @@ json_t *gb_matrix(const double *numbers, int64_t rows, int64_t columns);
 
 enum { GB_MAX_UNKNOWNS = 2 };
 
-/* A function of some vars. */
-typedef ag_var gb_scalar(const void *context, const ag_var *x);
-
-/* d y / d x: in reverse or forward, one direction an unknown, both recorded; by a sweep, which gives plain numbers. */
+/* d y / d x, recorded: in reverse, or forward, one direction an unknown. */
 typedef void gb_mode(ag_var y, const ag_var *x, int n, ag_var *out);
-gb_mode gb_reverse, gb_forward, gb_sweep;
+gb_mode gb_reverse, gb_forward;
 
-/* Moves x to a minimum (sign 1) or a maximum (sign -1) of f. Branches on values; what it computes with is vars, so it can
- * be recorded and differentiated like anything else. */
-void gb_descend(gb_scalar *f, const void *context, gb_mode *mode, double sign, int n, ag_var *x);
+/* What is descended on. */
+typedef struct gb_surface {
+    void *context;
+    double (*value)(void *context, const double *x);
+    void (*slope)(void *context, const double *x, double *out);
+    void (*moved)(void *context, const double *x, double step); /* or NULL: x is left for x + step * slope */
+    int n;
+    double sign; /* 1 to descend, -1 to ascend */
+} gb_surface;
 
-/* The same to a minimum from plain numbers: each value and derivative is recorded at the tape's end and then forgotten. */
-void gb_minimise(ag_tape *tape, gb_scalar *f, const void *context, gb_mode *mode, int n, double *x);
+/* Moves x to where it ends. */
+void gb_descend(const gb_surface *surface, double *x);
 
 #endif

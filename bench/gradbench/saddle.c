@@ -2,63 +2,163 @@
  * gradients goes through a whole gradient ascent in y. Then y for the x that was found. */
 #include "gradbench.h"
 
+/* Programs of x and y, and of a step's length: the height f(x, y), its derivative by y, and a step of the ascent,
+ * y + step * df/dy, which the outer derivative goes through. */
 typedef struct saddle {
     double start[2], result[4];
-    ag_tape *tape;
-    gb_mode *inner;
+    gb_mode *mode, *inner, *outer;
+    bool reverse; /* the outer mode */
+    ag_runner *height, *inner_slope, *outer_slope, *move, *height_derivative;
+    ag_runner *slope;           /* of the ascent that is under way */
+    double x[2], tangent[2][2]; /* forward: of y along each x */
+    double (*path)[3];          /* reverse: y and the step's length, for each step */
+    int64_t steps, room;
 } saddle;
 
 static bool parse(gb_run *run, const json_t *input) {
     saddle *s = run->state;
     int64_t two = 2;
-    s->tape = run->tape;
     const double *start = gb_tensor(run, input, "start", 1, &two);
     if (start) memcpy(s->start, start, sizeof s->start);
     return start != NULL;
 }
 
-/* ---- the maximum by y of f(x, y) ---- */
+/* ---- programs ---- */
 
-static ag_var height(const void *x_of, const ag_var *y) {
-    const ag_var *x = x_of;
-    return ag_sub(ag_fma(x[0], x[0], ag_square(x[1])), ag_fma(y[0], y[0], ag_square(y[1])));
+static ag_var height_of(ag_var x, ag_var y) { return ag_sub(ag_sum(ag_square(x)), ag_sum(ag_square(y))); }
+
+static void height(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape, (void)context;
+    out[0] = height_of(in[0], in[1]);
 }
 
-/* Recorded: it can be differentiated by x. Sets y to where the maximum is. */
-static ag_var greatest(const saddle *s, const ag_var *x, gb_mode *mode, ag_var *y) {
-    for (int i = 0; i < 2; i++) y[i] = ag_input(s->tape, s->start[i]);
-    gb_descend(height, x, mode, -1, 2, y);
-    return height(x, y);
+static void slope(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    const saddle *s = context;
+    ag_var y[2] = {ag_at(in[1], 0), ag_at(in[1], 1)}, by_y[2];
+    (void)tape;
+    s->mode(height_of(in[0], ag_stack(y, 2, 0)), y, 2, by_y);
+    out[0] = ag_stack(by_y, 2, 0);
+}
+
+static void move(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var by_y;
+    slope(tape, in, &by_y, context);
+    out[0] = ag_fma(in[2], by_y, in[1]);
+}
+
+static ag_program *program_of(saddle *s, ag_model model, gb_mode *mode) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(2)), ag_in("y", AG_SHAPE(2)), ag_in("step", (ag_shape){.rank = 0})};
+    s->mode = mode;
+    return ag_program_trace(AG_F64, model, s, in, 3, NULL, 1);
+}
+
+/* By x and y, or along directions of them. */
+static ag_runner *derivative_of(gb_run *run, ag_program *program) {
+    const saddle *s = run->state;
+    const int by[] = {0, 1};
+    ag_runner *r = gb_runner(run, s->reverse ? ag_program_vjp(program, by, 2) : ag_program_jvp(program, by, 2));
+    ag_program_free(program);
+    return r;
+}
+
+static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
+    saddle *s = run->state;
+    s->reverse = reverse;
+    s->room = 1 << 16;
+    s->path = gb_array(run, s->room, sizeof *s->path);
+    s->height = gb_runner(run, program_of(s, height, inner));
+    s->inner_slope = gb_runner(run, program_of(s, slope, inner));
+    s->outer_slope = gb_runner(run, program_of(s, slope, reverse ? gb_reverse : gb_forward));
+    s->move = derivative_of(run, program_of(s, move, inner));
+    s->height_derivative = derivative_of(run, program_of(s, height, inner));
+    return !run->error[0];
+}
+
+/* The first letter is the outer mode. */
+static bool prepare_ff(gb_run *run) { return prepare(run, false, gb_forward); }
+static bool prepare_fr(gb_run *run) { return prepare(run, false, gb_reverse); }
+static bool prepare_rf(gb_run *run) { return prepare(run, true, gb_forward); }
+static bool prepare_rr(gb_run *run) { return prepare(run, true, gb_reverse); }
+
+/* ---- the maximum by y ---- */
+
+static const double none = 0, one = 1, unit[2][2] = {{1, 0}, {0, 1}};
+
+static double height_at(void *context, const double *y) {
+    saddle *s = context;
+    double value;
+    ag_run(s->height, (const double *[]){s->x, y, &none}, (double *[]){&value});
+    return value;
+}
+
+static void slope_at(void *context, const double *y, double *out) {
+    saddle *s = context;
+    ag_run(s->slope, (const double *[]){s->x, y, &none}, (double *[]){out});
+}
+
+/* A step that was taken: tangents go along, or it is kept for the way back. */
+static void keep(void *context, const double *y, double step) {
+    saddle *s = context;
+    double next[2], tangent[2];
+    if (s->steps == s->room) return;
+    memcpy(s->path[s->steps], y, 2 * sizeof *y);
+    s->path[s->steps++][2] = step;
+    for (int i = 0; i < 2 && !s->reverse; i++) {
+        ag_run(s->move, (const double *[]){s->x, y, &step, unit[i], s->tangent[i]}, (double *[]){next, tangent});
+        memcpy(s->tangent[i], tangent, sizeof tangent);
+    }
+}
+
+static void ascend(saddle *s, ag_runner *by, bool kept, double *y) {
+    memcpy(y, s->start, sizeof s->start);
+    memset(s->tangent, 0, sizeof s->tangent);
+    s->steps = 0;
+    s->slope = by;
+    gb_descend(&(gb_surface){s, height_at, slope_at, kept ? keep : NULL, 2, -1}, y);
 }
 
 /* ---- the minimum of that by x ---- */
 
-static ag_var greatest_height(const void *context, const ag_var *x) {
-    const saddle *s = context;
-    ag_var y[2];
-    return greatest(s, x, s->inner, y);
+static double greatest(void *context, const double *x) {
+    saddle *s = context;
+    double y[2];
+    memcpy(s->x, x, sizeof s->x);
+    ascend(s, s->inner_slope, false, y);
+    return height_at(s, y);
 }
 
-static void solve(gb_run *run, gb_mode *outer, gb_mode *inner) {
+static void slope_of_greatest(void *context, const double *x, double *out) {
+    saddle *s = context;
+    double y[2], value, by_y[2], before[2], part[2];
+    memcpy(s->x, x, sizeof s->x);
+    ascend(s, s->inner_slope, true, y);
+    for (int i = 0; i < 2 && !s->reverse; i++)
+        ag_run(s->height_derivative, (const double *[]){x, y, &none, unit[i], s->tangent[i]},
+               (double *[]){&value, &out[i]});
+    if (!s->reverse) return;
+    ag_run(s->height_derivative, (const double *[]){x, y, &none, &one}, (double *[]){NULL, out, by_y});
+    for (int64_t k = s->steps; k-- > 0;) {
+        const double *kept = s->path[k];
+        ag_run(s->move, (const double *[]){x, kept, kept + 2, by_y}, (double *[]){NULL, part, before});
+        for (int i = 0; i < 2; i++) out[i] += part[i];
+        memcpy(by_y, before, sizeof by_y);
+    }
+}
+
+static void evaluate(gb_run *run) {
     saddle *s = run->state;
-    s->inner = inner;
     memcpy(s->result, s->start, sizeof s->start);
-    gb_minimise(s->tape, greatest_height, s, outer, 2, s->result);
-    ag_var x[2] = {ag_num(s->result[0]), ag_num(s->result[1])}, y[2];
-    greatest(s, x, outer, y); /* the last ascent is in the outer mode */
-    for (int i = 0; i < 2; i++) s->result[2 + i] = ag_value(y[i]);
+    gb_descend(&(gb_surface){s, greatest, slope_of_greatest, NULL, 2, 1}, s->result);
+    memcpy(s->x, s->result, sizeof s->x);
+    ascend(s, s->outer_slope, false, s->result + 2); /* the last ascent is in the outer mode */
+    if (s->steps == s->room)
+        ag_fail(run->tape, AG_ERR_VALUE, "saddle: an ascent takes more than %lld steps", (long long)s->room);
 }
-
-/* The first letter is the outer mode. */
-static void ff(gb_run *run) { solve(run, gb_forward, gb_forward); }
-static void fr(gb_run *run) { solve(run, gb_forward, gb_reverse); }
-static void rf(gb_run *run) { solve(run, gb_sweep, gb_forward); }
-static void rr(gb_run *run) { solve(run, gb_sweep, gb_reverse); }
 
 static json_t *print(gb_run *run) { return gb_vector(((saddle *)run->state)->result, 4); }
 
-const gb_function gb_saddle[] = {{"saddle", "ff", sizeof(saddle), parse, NULL, ff, print},
-                                 {"saddle", "fr", sizeof(saddle), parse, NULL, fr, print},
-                                 {"saddle", "rf", sizeof(saddle), parse, NULL, rf, print},
-                                 {"saddle", "rr", sizeof(saddle), parse, NULL, rr, print},
+const gb_function gb_saddle[] = {{"saddle", "ff", sizeof(saddle), parse, prepare_ff, evaluate, print},
+                                 {"saddle", "fr", sizeof(saddle), parse, prepare_fr, evaluate, print},
+                                 {"saddle", "rf", sizeof(saddle), parse, prepare_rf, evaluate, print},
+                                 {"saddle", "rr", sizeof(saddle), parse, prepare_rr, evaluate, print},
                                  {0}};
