@@ -109,6 +109,18 @@ static void messages_name_place_and_values(void **state) {
     }
 }
 
+/* What follows from the first mistake is not told, and gives no hint either. */
+static void hints_belong_to_the_message(void **state) {
+    static const char *const texts[] = {"y $ 1", "check 1 $= 1", "f($) = 1"};
+    (void)state;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        result r = run(texts[i]);
+        expect(texts[i], r.text[ERRORS], "unexpected character '$'");
+        if (strstr(r.text[ERRORS], "hint") != NULL) fail_msg("%s", r.text[ERRORS]);
+        forget(&r);
+    }
+}
+
 /* Columns count characters; the caret is below its place whatever stands before it. */
 static void carets_stand_below_their_place(void **state) {
     static const struct {
@@ -397,6 +409,7 @@ static void memory_may_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_name_place_and_values),
+        cmocka_unit_test(hints_belong_to_the_message),
         cmocka_unit_test(carets_stand_below_their_place),
         cmocka_unit_test(labels_cannot_command_a_terminal),
         cmocka_unit_test(verdicts),

@@ -74,7 +74,8 @@ static void trim_character(char *text) {
 }
 
 bool ac_fail(ac_error *error, ac_span span, const char *format, ...) {
-    if (error->set) return false;
+    error->late = error->set;
+    if (error->late) return false;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(error->message, sizeof error->message, format, arguments);
@@ -87,6 +88,7 @@ bool ac_fail(ac_error *error, ac_span span, const char *format, ...) {
 }
 
 void ac_hint(ac_error *error, const char *format, ...) {
+    if (error->late) return;
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(error->hint, sizeof error->hint, format, arguments);

@@ -32,6 +32,7 @@ typedef struct ac_span {
 /* The first thing that could not be understood or done. */
 typedef struct ac_error {
     bool set;
+    bool late; /* what was said last came after the first thing: it does not count */
     ac_span span;
     char message[480];
     char hint[160]; /* what was meant, perhaps; or "" */
@@ -59,6 +60,7 @@ ac_place ac_place_of(const ac_source *source, uint32_t offset);
 
 /* The first error stays. Always false. */
 bool ac_fail(ac_error *error, ac_span span, const char *format, ...) AG_FORMAT_(3, 4);
+/* Right behind ac_fail. */
 void ac_hint(ac_error *error, const char *format, ...) AG_FORMAT_(2, 3);
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
