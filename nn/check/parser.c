@@ -528,7 +528,8 @@ static ac_node *parse_primary(parser *p) {
         n->span = (ac_span){start, p->end};
         return n;
     }
-    if (!p->error->set) fail_expected(p, "a value");
+    fail_expected(p, "a value");
+    if (p->token.kind == AC_END_OF_LINE) ac_hint(p->error, "a line goes on while a bracket is open");
     return NULL;
 }
 
