@@ -251,8 +251,9 @@ static bool add_number(parser *p, double value, double unit) {
         return ac_fail(p->error, p->token.span, "an array of more than %d numbers", AC_MAX_NUMBERS);
     if (p->number_count == p->number_capacity) {
         size_t capacity = p->number_capacity > 0 ? 2 * p->number_capacity : 64;
-        double *numbers = nn_allocate(capacity, 2 * sizeof *numbers), *units = numbers + capacity;
+        double *numbers = nn_allocate(capacity, 2 * sizeof *numbers);
         if (numbers == NULL) return fail_memory(p);
+        double *units = numbers + capacity;
         if (p->number_count > 0) {
             memcpy(numbers, p->numbers, p->number_count * sizeof *numbers);
             memcpy(units, p->units, p->number_count * sizeof *units);
