@@ -1,11 +1,11 @@
-/* A fuzzer of adcheck: bytes are read as a file of derivations, checked, reported as text and as JSON, and drawn.
+/* A fuzzer of adcheck: bytes are read as a file of derivations, checked, reported as text, JSON and HTML, and drawn.
  *
  * With libFuzzer: clang -fsanitize=fuzzer,address,undefined, over this file and the libraries' sources. test_fuzz_adcheck.c
  * runs it on saved and on changed inputs.
  *
  * Every time: the exit status agrees with what was found; an error has a message and a place within the file; reports are
  * UTF-8 that no terminal takes for a command; the JSON can be parsed. What does not hold ends the program by abort(). */
-#include "nn/check/report.h"
+#include "nn/check/html/html_impl.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -162,32 +162,40 @@ static void on_end(void *context, const ac_file *file, const ac_tally *tally) {
 
 static void check(const char *text, size_t size, const ac_options *options) {
     seen s = {0};
-    report out, errors, json;
+    report out, errors, json, page;
     ac_text_report text_report;
     ac_json_report json_report;
+    ac_html_report html_report;
     const ac_sink own = {&s, on_begin, on_found, NULL, on_end};
-    const ac_sink *const sinks[] = {&own, &text_report.sink, &json_report.sink};
+    const ac_sink *const sinks[] = {&own, &text_report.sink, &json_report.sink, &html_report.sink};
     open_report(&out);
     open_report(&errors);
     open_report(&json);
+    open_report(&page);
     ac_text_open(&text_report, out.out, errors.out, false);
     ac_json_open(&json_report, json.out);
-    int status = ac_check_text("fuzz.ad", text, size, options, sinks, 3);
+    HOLDS(ac_html_open(&html_report, page.out, options));
+    html_report.graphviz = AC_GRAPHVIZ_ABSENT; /* a process each time would take too long */
+    int status = ac_check_text("fuzz.ad", text, size, options, sinks, 4);
     ac_text_close(&text_report);
     ac_json_close(&json_report);
+    HOLDS(ac_html_close(&html_report));
     close_report(&out);
     close_report(&errors);
     close_report(&json);
+    close_report(&page);
     HOLDS(s.begun == 1 && s.ended == 1);
     HOLDS(status == (s.error ? 2 : s.wrong > 0 ? 1 : 0));
     HOLDS((errors.size > 0) == s.error);
     check_printable(&out);
     check_printable(&errors);
     check_printable(&json);
+    check_printable(&page);
     HOLDS(*skip_blanks(value_end(json.text)) == '\0');
     free(out.text);
     free(errors.text);
     free(json.text);
+    free(page.text);
 }
 
 static void draw(const char *text, size_t size, const ac_options *options) {
