@@ -135,7 +135,7 @@ static void carets_stand_below_their_place(void **state) {
         {"\xEF\xBB\xBFx = q", ":1:5: error: unknown name 'q'\n  x = q\n      ^\n"}, /* a byte order mark */
         {"x = 1\r\ny = (x\r\n+ q)\r\n", ":3:3: error: unknown name 'q'\n  + q)\n    ^\n"},
         {"x = 1\r\ny = x +\r\n", ":2:8: error: expected a value, found the end of the line\n  y = x +\n         ^\n"
-                                  "  hint: a line goes on while a bracket is open\n"},
+                                 "  hint: a line goes on while a bracket is open\n"},
         {"x = \"\x1b[31m\"", ":1:6: error: control character U+001B\n  x = \"?[31m\"\n       ^\n"},
         {"x = 1 # \xC2\x9B\x33\ny = 2 $ \xFF", ":2:7: error: unexpected character '$'\n  y = 2 $ ?\n        ^\n"},
         {"x = \xFF", ":1:5: error: byte 0xFF is not UTF-8\n  x = ?\n      ^\n"},
