@@ -1,14 +1,7 @@
 /* The fuzzer of the public API, without libFuzzer: on the inputs in tests/corpus/api, on these with bytes changed, and on
  * pseudo-random ones, the same at every run. */
+#include "corpus.h"
 #include "fuzz_api.c"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
-#include <dirent.h>
 
 enum { MOST_FILES = 64, MOST_LENGTH = 1024, RANDOM_INPUTS = 2000, CHANGED_INPUTS = 3000 };
 
@@ -20,35 +13,17 @@ typedef struct saved_input {
 static saved_input saved[MOST_FILES];
 static int saved_count;
 
-static uint32_t next_random(uint32_t *state) {
-    *state = *state * 1664525u + 1013904223u;
-    return *state >> 8;
-}
-
-/* The folder beside this file. */
-static void corpus_path(char *path, size_t room, const char *name) {
-    const char *slash = strrchr(__FILE__, '/');
-    int folder = slash ? (int)(slash - __FILE__) + 1 : 0;
-    int length = snprintf(path, room, "%.*scorpus/api/%s", folder, __FILE__, name);
-    assert_true(length > 0 && (size_t)length < room);
+static void load_input(uint8_t *data, size_t size, void *context) {
+    (void)context;
+    assert_in_range(size, 0, MOST_LENGTH);
+    assert_in_range(saved_count, 0, MOST_FILES - 1);
+    memcpy(saved[saved_count].data, data, size);
+    saved[saved_count++].size = size;
 }
 
 static int load_corpus(void **unused) {
     (void)unused;
-    char path[4096];
-    corpus_path(path, sizeof path, "");
-    DIR *folder = opendir(path);
-    assert_non_null(folder);
-    for (struct dirent *entry; (entry = readdir(folder)) != NULL && saved_count < MOST_FILES;) {
-        if (entry->d_name[0] == '.') continue;
-        corpus_path(path, sizeof path, entry->d_name);
-        FILE *file = fopen(path, "rb");
-        assert_non_null(file);
-        saved_input *s = &saved[saved_count++];
-        s->size = fread(s->data, 1, sizeof s->data, file);
-        fclose(file);
-    }
-    closedir(folder);
+    (void)each_input("api", load_input, NULL);
     return 0;
 }
 

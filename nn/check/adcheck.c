@@ -3,6 +3,7 @@
 #include "nn/memory.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -51,24 +52,27 @@ static bool read_count(const char *text, double least, double most, double *numb
     return *text != '\0' && *end == '\0' && *number >= least && *number <= most;
 }
 
-/* An option with a value; *used counts the arguments that it took. */
-static bool read_option(command *c, const char *name, const char *value, int *used) {
+/* An option with its value, behind '=' or in the next argument; *used counts the arguments that it took. */
+static bool read_option(command *c, const char *name, const char *next, int *used) {
     static const char *const names[] = {"--draws", "--seed", "--time", "--memory", "--dot", "--html"};
     static const double least[] = {1, 0, 1e-3, 1}, most[] = {AC_MAX_DRAWS, 9e15, 1e6, 1e6};
+    const char *equals = strchr(name, '='), *value = equals != NULL ? equals + 1 : next;
+    size_t length = equals != NULL ? (size_t)(equals - name) : strlen(name);
     double number = 0;
     int i = 0, count = (int)(sizeof names / sizeof names[0]);
-    while (i < count && strcmp(name, names[i]) != 0) i++;
+    while (i < count && !(strlen(names[i]) == length && memcmp(name, names[i], length) == 0)) i++;
     if (i == count) return complain("unknown option", name);
     if (value == NULL) return complain("an option without its value", name);
-    *used = 2;
-    if (i < 4 && !read_count(value, least[i], most[i], &number)) return complain("not a number in range", value);
+    *used = equals != NULL ? 1 : 2;
+    if (i < 4 && (!read_count(value, least[i], most[i], &number) || (i < 2 && number != floor(number))))
+        return complain(i < 2 ? "not a whole number in range" : "not a number in range", value);
     if (i == 0) c->options.draws = (int)number;
     if (i == 1) c->options.seed = (uint64_t)number;
     if (i == 2) c->options.limits.seconds = number;
     if (i == 3) c->options.limits.bytes = (size_t)(number * 1048576);
     if (i == 4) c->dot = value;
     if (i == 5) c->html = value;
-    size_t length = strlen(value);
+    length = strlen(value);
     if (i >= 4 && length > 3 && strcmp(value + length - 3, ".ad") == 0)
         return complain("that would overwrite a derivation", value);
     return true;

@@ -122,19 +122,37 @@ static double factor_at(const search *s, spread how, ag_shape shape, int64_t i) 
     return s->value[how == WHOLE ? i : how == DOWN_THE_ROWS ? i / columns : i % columns];
 }
 
-/* claimed * q = right, and not for want of precision: without q it would not do. */
-static bool fits_with(search *s, spread how, ag_shape shape) {
+/* The greatest of the right numbers at this draw, where it matters: among printed ones. */
+static double size_of_right(const search *s) {
     const nn_claim *c = &s->t->claim;
     int64_t n = s->t->right_count;
     double size = 0;
-    for (int64_t i = s->draw * n; i < (s->draw + 1) * n; i++) size = fmax(size, fabs(c->right[i]));
-    for (int64_t k = 0; k < n; k++) {
-        int64_t i = s->draw * n + k;
-        double q = factor_at(s, how, shape, k), slack = nn_claim_slack(c, i, c->right[i], size);
-        if (!(fabs(c->claimed[i] * q - c->right[i]) <= slack * fmax(1, fabs(q)))) return false;
-        s->seen = s->seen || !(fabs(c->claimed[i] - c->right[i]) <= slack);
-    }
+    for (int64_t i = s->draw * n; i < (s->draw + 1) * n && c->unit != NULL; i++) size = fmax(size, fabs(c->right[i]));
+    return size;
+}
+
+/* claimed * q = right at entry k, and not for want of precision: at some entry it would not do without q. */
+static bool fits_entry(search *s, int64_t k, double q, double size) {
+    const nn_claim *c = &s->t->claim;
+    int64_t i = s->draw * s->t->right_count + k;
+    double slack = nn_claim_slack(c, i, c->right[i], size);
+    if (!(fabs(c->claimed[i] * q - c->right[i]) <= slack * fmax(1, fabs(q)))) return false;
+    s->seen = s->seen || !(fabs(c->claimed[i] - c->right[i]) <= slack);
     return true;
+}
+
+static bool fits_with(search *s, spread how, ag_shape shape) {
+    double size = size_of_right(s);
+    for (int64_t k = 0; k < s->t->right_count; k++)
+        if (!fits_entry(s, k, factor_at(s, how, shape, k), size)) return false;
+    return true;
+}
+
+/* By what is known of a name without recording it: most do not fit the first entry of the first draw. */
+static bool is_ruled_out(search *s, const ac_symbol *name, double size) {
+    const ac_glimpse *known = &s->t->e->glimpses[name->index];
+    s->draw = 0;
+    return known->known && s->t->right_count > 0 && !fits_entry(s, 0, known->first, size);
 }
 
 static bool try_factor(search *s, const candidate *c, spread how) {
@@ -180,8 +198,11 @@ static bool find_missing_factor(search *s) {
         if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body, 0);
     find_steps(s, s->t->left, 0);
     if (!same_shape(s->t)) return false;
+    s->draw = 0;
+    double size = size_of_right(s);
     for (int i = 0; i < s->count; i++)
         for (int j = 0; j < 3; j++) {
+            if (s->list[i].name != NULL && is_ruled_out(s, s->list[i].name, size)) break;
             if (!at_every_draw(s, tries[j], &s->list[i])) continue;
             say_factor(s, &s->list[i]);
             s->d->kind = NN_MISSING_FACTOR;
@@ -237,6 +258,7 @@ static bool find_other_variable(search *s) {
     for (int i = s->count - 1; i >= 0; i--) { /* leaves first: people differentiate by these */
         const candidate *c = &s->list[i];
         if (c->name == variable_of(s->derivative) && s->derivative->operands[1]->kind == AC_NAME) continue;
+        if (c->name == s->derivative->operands[0]->symbol) continue; /* of f by f: 1, which explains nothing */
         if (!at_every_draw(s, try_other, c)) continue;
         s->d->kind = NN_OTHER_VARIABLE;
         snprintf(s->d->detail, sizeof s->d->detail, "it is the derivative by %s, not by %s", c->name->name,
@@ -308,8 +330,11 @@ static void find_terms(search *s, ac_node *node, const above *c, int depth) {
     }
 }
 
+/* Nothing may be left: then this term was all that there is to differentiate. */
 static bool try_missing(search *s, const candidate *c) {
-    return record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s);
+    bool fits = record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s);
+    s->seen = s->seen || fits;
+    return fits;
 }
 
 /* ---- a factor of one term --------------------------------------------------------------------------------------- */

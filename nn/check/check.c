@@ -9,7 +9,7 @@
 #include <math.h>
 
 enum {
-    KEPT_BYTES = 128 << 20, /* names stay recorded while the tape holds less */
+    KEPT_BYTES = 16 << 20,  /* names stay recorded while the tape holds less */
     MOST_ENTRIES = 1 << 26, /* of all draws of a claim */
     MOST_SIZES = 64
 };
@@ -34,6 +34,21 @@ bool ac_go_to_draw(ac_trial *t, int draw) {
     return ac_prepare(t->e, t->statement->uses, t->statement->use_count, true);
 }
 
+/* Room for `count` numbers at every draw. */
+static double *take_draws(ac_trial *t, ac_span span, int64_t count) {
+    ac_evaluator *e = t->e;
+    double all = (double)count * t->claim.draws;
+    double *values = NULL;
+    if (all > MOST_ENTRIES)
+        ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->claim.draws,
+                (long long)count, MOST_ENTRIES);
+    else if (all * sizeof *values > (double)e->file->limits.bytes)
+        ac_fail(e->error, span, "%d draws of %lld numbers need more memory than the limit of %zu MB", t->claim.draws,
+                (long long)count, e->file->limits.bytes >> 20);
+    else if ((values = nn_allocate((size_t)all, sizeof *values)) == NULL) ac_fail(e->error, span, "out of memory");
+    return values;
+}
+
 /* The values of one side at a draw, behind those of the draws before. Shapes are those of the first draw. */
 static bool keep_side(ac_trial *t, ag_var x, ac_span span, int draw, ag_shape *shape, double **values) {
     ac_evaluator *e = t->e;
@@ -42,11 +57,8 @@ static bool keep_side(ac_trial *t, ag_var x, ac_span span, int draw, ag_shape *s
     char first[80], here[80];
     if (draw == 0) {
         *shape = now;
-        if (count * t->claim.draws > MOST_ENTRIES)
-            return ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->claim.draws,
-                           (long long)count, MOST_ENTRIES);
-        *values = nn_allocate((size_t)(count * t->claim.draws), sizeof **values);
-        if (*values == NULL) return ac_fail(e->error, span, "out of memory");
+        *values = take_draws(t, span, count);
+        if (*values == NULL) return false;
     }
     if (!nn_shape_equal(now, *shape))
         return ac_fail(e->error, span, "the shape changes from draw to draw: %s, then %s",
@@ -61,8 +73,8 @@ static bool keep_literal(ac_trial *t, const ac_node *node) {
     for (; node->kind == AC_NEGATE; node = node->operands[0]) sign = -sign;
     t->claim.claimed_shape = node->shape;
     t->claimed_count = count_of(node->shape);
-    t->claimed = nn_allocate((size_t)(t->claimed_count * t->claim.draws), sizeof *t->claimed);
-    if (t->claimed == NULL) return ac_fail(t->e->error, node->span, "out of memory");
+    t->claimed = take_draws(t, node->span, t->claimed_count);
+    if (t->claimed == NULL) return false;
     for (int64_t i = 0; i < t->claimed_count * t->claim.draws; i++)
         t->claimed[i] = sign * node->values[i % t->claimed_count];
     t->claim.unit = node->units;
@@ -160,8 +172,8 @@ static bool compute_base(ac_trial *t) {
     if (base == NULL) return true;
     ag_mark mark = ag_tape_mark(e->tape);
     bool fits = true;
-    t->base = nn_allocate((size_t)(t->right_count * t->claim.draws), sizeof *t->base);
-    if (t->base == NULL) return ac_fail(e->error, base->span, "out of memory");
+    t->base = take_draws(t, base->span, t->right_count);
+    if (t->base == NULL) return false;
     for (int draw = 0; draw < t->claim.draws && fits; draw++) {
         if (!ac_go_to_draw(t, draw)) return false;
         ag_var x = ac_evaluate(e, base, t->statement->frame_size);
@@ -196,7 +208,6 @@ static bool diagnose(ac_trial *t) {
 
 static void tell(const run *r, const ac_trial *t) {
     ac_finding *f = t->finding;
-    f->comparison = nn_claim_compare(&t->claim);
     f->right_shape = t->claim.right_shape;
     f->claimed_shape = t->claim.claimed_shape;
     f->right = t->right + f->comparison.draw * t->right_count;
@@ -207,7 +218,7 @@ static void tell(const run *r, const ac_trial *t) {
 }
 
 static bool judge(run *r, ac_trial *t) {
-    nn_comparison c = nn_claim_compare(&t->claim);
+    nn_comparison c = t->finding->comparison = nn_claim_compare(&t->claim);
     ac_ask_witnesses(t, 0);
     if (c.draw > 0 && t->finding->witness.agrees) ac_ask_witnesses(t, c.draw);
     if (t->e->error->set || (!c.holds && !diagnose(t))) return false;
@@ -221,8 +232,10 @@ static bool judge(run *r, ac_trial *t) {
 static bool run_check(run *r, const ac_statement *s) {
     ac_finding finding;
     memset(&finding, 0, sizeof finding);
+    ac_arena *arena = r->file->arena;
+    ac_arena_mark made = ac_arena_place(arena); /* what a check makes of expressions goes with it */
     ac_trial t = {.e = &r->e, .statement = s, .finding = &finding, .literal = ac_is_literal(s->right)};
-    t.left = ac_inline(r->file->arena, s->left);
+    t.left = ac_inline(arena, s->left);
     finding.statement = s;
     finding.law = s->random;
     finding.draws = t.claim.draws = s->random ? r->options->draws : 1;
@@ -233,6 +246,7 @@ static bool run_check(run *r, const ac_statement *s) {
     nn_release(t.right);
     nn_release(t.claimed);
     nn_release(t.base);
+    ac_arena_rewind(arena, made);
     return fine;
 }
 
@@ -299,7 +313,7 @@ static void run_file(run *r) {
     for (int i = 0; i < r->sink_count; i++)
         if (r->sinks[i]->begin != NULL) r->sinks[i]->begin(r->sinks[i]->context, r->file);
     if (!r->file->error.set) {
-        if (ac_evaluator_open(&r->e, r->file, &r->file->error, r->options->seed, r->options->limits)) run_statements(r);
+        if (ac_evaluator_open(&r->e, r->file, &r->file->error, r->options->seed)) run_statements(r);
         ac_evaluator_close(&r->e);
     }
     for (int i = 0; i < r->sink_count; i++)
@@ -319,7 +333,7 @@ int ac_check_text(const char *name, const char *text, size_t size, const ac_opti
                   const ac_sink *const *sinks, int sink_count) {
     ac_options o = *options;
     if (o.draws <= 0) o.draws = AC_DRAWS;
-    run r = {.options = &o, .sinks = sinks, .sink_count = sink_count, .file = ac_parse(name, text, size)};
+    run r = {.options = &o, .sinks = sinks, .sink_count = sink_count, .file = ac_parse(name, text, size, o.limits)};
     if (r.file == NULL) return ac_check_unreadable(name, "out of memory", sinks, sink_count);
     run_file(&r);
     int status = r.file->error.set ? 2 : r.tally.wrong > 0 ? 1 : 0;

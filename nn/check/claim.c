@@ -82,9 +82,10 @@ void nn_text_add(char *text, size_t size, const char *format, ...) {
     va_end(arguments);
 }
 
+double nn_plain(double x) { return x == 0 ? 0 : isnan(x) ? (double)NAN : x; }
+
 static void add_row(const double *x, int64_t n, int digits, char *text, size_t size) {
-    for (int64_t i = 0; i < n; i++)
-        nn_text_add(text, size, "%s%.*g", i == 0 ? "[" : ", ", digits, x[i] == 0 ? 0 : x[i]); /* not -0 */
+    for (int64_t i = 0; i < n; i++) nn_text_add(text, size, "%s%.*g", i == 0 ? "[" : ", ", digits, nn_plain(x[i]));
     nn_text_add(text, size, n == 0 ? "[]" : "]");
 }
 
@@ -92,7 +93,7 @@ void nn_array_text(ag_shape shape, const double *x, int digits, char *text, size
     if (size == 0) return;
     *text = '\0';
     if (shape.rank == 0) {
-        nn_text_add(text, size, "%.*g", digits, *x == 0 ? 0 : *x);
+        nn_text_add(text, size, "%.*g", digits, nn_plain(*x));
     } else if (shape.rank == 1) {
         add_row(x, shape.dim[0], digits, text, size);
     } else if (shape.rank == 2) {

@@ -60,8 +60,8 @@ static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
            right = claim->right[i];
     int digits = 6;
     if (unit > 0) digits = right == 0 ? 3 : (int)fmin(fmax(3, floor(log10(fabs(right))) + 1 - round(log10(unit))), 15);
-    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", unit > 0 ? 15 : 6, claim->claimed[i] + 0.0,
-                digits, right + 0.0); /* + 0: not -0 */
+    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", unit > 0 ? 15 : 6, nn_plain(claim->claimed[i]),
+                digits, nn_plain(right));
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------------- */
@@ -257,7 +257,7 @@ static bool find_elsewhere(const nn_claim *claim, nn_diagnosis *d) {
 
 static bool find_unknown(const nn_claim *claim, nn_diagnosis *d) {
     nn_comparison worst = nn_claim_compare(claim);
-    nn_text_add(d->detail, sizeof d->detail, "largest error %.3g", worst.error);
+    nn_text_add(d->detail, sizeof d->detail, "largest error %.3g", nn_plain(worst.error));
     if (claim->right_shape.rank > 0) nn_text_add(d->detail, sizeof d->detail, " at ");
     say_place(claim->right_shape, worst.entry, d);
     nn_text_add(d->detail, sizeof d->detail, ": ");

@@ -68,11 +68,11 @@ static bool draw_all(ac_evaluator *e, FILE *out) {
 }
 
 bool ac_draw(const char *name, const char *text, size_t size, const ac_options *options, FILE *out) {
-    ac_file *file = ac_parse(name, text, size);
+    ac_file *file = ac_parse(name, text, size, options->limits);
     ac_evaluator e;
     bool fine = false;
     if (file != NULL && !file->error.set) {
-        fine = ac_evaluator_open(&e, file, &file->error, options->seed, options->limits) && draw_all(&e, out);
+        fine = ac_evaluator_open(&e, file, &file->error, options->seed) && draw_all(&e, out);
         ac_evaluator_close(&e);
     }
     ac_file_free(file);
@@ -83,7 +83,7 @@ bool ac_draw_function(const ac_file *file, const ac_drawn *d, const ac_options *
                       int64_t *steps, bool *adjoints) {
     ac_evaluator e;
     ac_error error = {0};
-    bool fine = ac_evaluator_open(&e, file, &error, options->seed, options->limits);
+    bool fine = ac_evaluator_open(&e, file, &error, options->seed);
     if (fine) {
         e.named = true;
         ac_start_draw(&e, 0);

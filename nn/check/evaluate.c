@@ -7,44 +7,43 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
-double ac_clock(void) {
-    struct timespec t;
-    timespec_get(&t, TIME_UTC);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+enum { KEPT_DRAWS = 64 << 20 }; /* bytes */
 
 /* Asked by the tape before it takes memory. */
 static bool permit(void *context, size_t bytes) {
     const ac_evaluator *e = context;
     size_t held = e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
-    return bytes <= e->limits.bytes && held <= e->limits.bytes - bytes && ac_clock() <= e->deadline;
+    return bytes <= e->file->limits.bytes && held <= e->file->limits.bytes - bytes && ac_clock() <= e->file->deadline;
 }
 
-bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed, ac_limits limits) {
+bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed) {
     size_t count = (size_t)file->symbol_count;
     memset(e, 0, sizeof *e);
     e->file = file;
     e->error = error;
     e->seed = seed;
-    e->limits.bytes = limits.bytes > 0 ? limits.bytes : (size_t)1 << 30;
-    e->limits.seconds = limits.seconds > 0 ? limits.seconds : 60;
-    e->deadline = ac_clock() + e->limits.seconds;
     e->values = nn_allocate(count, sizeof *e->values);
     e->recorded = nn_allocate(count, sizeof *e->recorded);
+    e->glimpses = nn_allocate(count, sizeof *e->glimpses);
+    e->draws = nn_allocate(count, sizeof *e->draws);
     e->needed = nn_allocate(count, sizeof *e->needed);
     e->order = nn_allocate(count, sizeof *e->order);
     e->lasting = e->generation = 1;
     e->tape = ag_tape_new_with(&(ag_options){.type = AG_F64, .permit = permit, .context = e});
-    if (e->values != NULL && e->recorded != NULL && e->needed != NULL && e->order != NULL) return true;
+    if (e->values != NULL && e->recorded != NULL && e->glimpses != NULL && e->draws != NULL && e->needed != NULL &&
+        e->order != NULL)
+        return true;
     return ac_fail(error, (ac_span){0, 0}, "out of memory");
 }
 
 void ac_evaluator_close(ac_evaluator *e) {
     ag_tape_free(e->tape);
+    for (int i = 0; e->draws != NULL && i < e->file->symbol_count; i++) nn_release(e->draws[i].x);
+    nn_release(e->draws);
     nn_release(e->values);
     nn_release(e->recorded);
+    nn_release(e->glimpses);
     nn_release(e->needed);
     nn_release(e->order);
     nn_release(e->locals);
@@ -53,17 +52,16 @@ void ac_evaluator_close(ac_evaluator *e) {
 
 bool ac_is_fine(ac_evaluator *e, ac_span span) {
     if (e->error->set) return false;
-    if (ac_clock() > e->deadline)
-        return ac_fail(e->error, span, "checking takes longer than the limit of %g s", e->limits.seconds);
+    if (!ac_is_in_time(e->file, e->error, span)) return false;
     ag_status status = ag_tape_status(e->tape);
     if (status == AG_OK) return true;
     if (status == AG_ERR_MEMORY || status == AG_ERR_SLOTS)
-        return ac_fail(e->error, span, "this needs more memory than the limit of %zu MB", e->limits.bytes >> 20);
+        return ac_fail(e->error, span, "this needs more memory than the limit of %zu MB", e->file->limits.bytes >> 20);
     return ac_fail(e->error, span, "%s", ag_tape_message(e->tape));
 }
 
 void ac_forgive(ac_evaluator *e) {
-    if (ac_clock() > e->deadline) return;
+    if (ac_clock() > e->file->deadline) return;
     e->error->set = false;
     ag_tape_recover(e->tape);
 }
@@ -143,17 +141,41 @@ static void fill(nn_random *random, const ac_symbol *s, const double limit[2], d
     }
 }
 
+/* Where this draw's numbers are, or belong; NULL: there is no room to keep them. */
+static double *keep_draw(ac_evaluator *e, const ac_symbol *s, int64_t count, bool *made) {
+    const size_t most = e->file->limits.bytes / 8 < KEPT_DRAWS ? e->file->limits.bytes / 8 : KEPT_DRAWS;
+    ac_draws *d = &e->draws[s->index];
+    *made = e->draw < d->made && d->count == count;
+    if (*made) return d->x + e->draw * count;
+    if (e->draw != d->made || (d->made > 0 && d->count != count)) return NULL;
+    if (d->made == d->room) {
+        int room = d->room > 0 ? 2 * d->room : 8;
+        size_t more = (size_t)(room - d->room) * (size_t)count;
+        if (e->drawn + more > most / sizeof *d->x) return NULL;
+        double *x = nn_allocate((size_t)room * (size_t)count, sizeof *x);
+        if (x == NULL) return NULL;
+        if (d->made > 0) memcpy(x, d->x, (size_t)(d->made * count) * sizeof *x);
+        nn_release(d->x);
+        d->x = x;
+        d->room = room;
+        e->drawn += more;
+    }
+    d->count = count;
+    return d->x + d->made++ * count;
+}
+
 static ag_var draw_value(ac_evaluator *e, const ac_symbol *s) {
     double limit[2] = {0, 0};
     ag_shape shape = {0, {0}};
     if (!read_parameters(e, s, limit, &shape)) return ag_num(NAN);
     int64_t count = shape.rank == 0 ? 1 : shape.dim[0] * (shape.rank > 1 ? shape.dim[1] : 1);
     nn_random random = random_of(e, s);
-    double *x = nn_allocate((size_t)count, sizeof *x);
+    bool made = false;
+    double *kept = keep_draw(e, s, count, &made), *x = kept != NULL ? kept : nn_allocate((size_t)count, sizeof *x);
     if (x == NULL) ag_fail(e->tape, AG_ERR_MEMORY, "out of memory");
-    else fill(&random, s, limit, x, count);
+    else if (!made) fill(&random, s, limit, x, count);
     ag_var value = shape.rank == 0 ? ag_input(e->tape, x == NULL ? 0 : *x) : ag_tensor(e->tape, x, shape);
-    nn_release(x);
+    if (kept == NULL) nn_release(x);
     return value;
 }
 
@@ -180,7 +202,7 @@ static int by_index(const void *a, const void *b) {
     return (i > j) - (i < j);
 }
 
-/* The symbols that these need, and they themselves, in order of definition; into e->order. */
+/* The symbols that these need, functions too, and they themselves, in order of definition; into e->order. */
 static int collect(ac_evaluator *e, ac_symbol *const *uses, int count) {
     int found = 0;
     e->stamp++;
@@ -197,11 +219,20 @@ static int collect(ac_evaluator *e, ac_symbol *const *uses, int count) {
     return found;
 }
 
+static void glimpse(ac_evaluator *e, const ac_symbol *s) {
+    ag_var x = e->values[s->index];
+    e->glimpses[s->index] =
+        (ac_glimpse){true, ag_shape_of(x), ag_count(x) > 0 ? ag_value(ag_at(ag_reshape(x, AG_SHAPE(-1)), 0)) : 0};
+}
+
 bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all) {
     int found = collect(e, uses, count);
-    for (int i = 0; i < found; i++)
-        if (!is_recorded(e, e->order[i]) && (all || !e->order[i]->random) && !record_symbol(e, e->order[i]))
-            return false;
+    for (int i = 0; i < found; i++) {
+        ac_symbol *s = e->order[i];
+        if (s->kind == AC_DEFINED || is_recorded(e, s) || (s->random && !all)) continue;
+        if (!record_symbol(e, s)) return false;
+        if (!e->glimpses[s->index].known && (e->draw == 0 || !s->random)) glimpse(e, s);
+    }
     return ac_is_fine(e, (ac_span){0, 0});
 }
 
@@ -250,7 +281,7 @@ ag_var ac_record_with(ac_evaluator *e, const ac_node *node, ac_symbol *const *us
     }
     for (int i = 0; i < changed && !e->error->set; i++) {
         if (order[i] == name) e->values[name->index] = value;
-        else record_symbol(e, order[i]);
+        else if (order[i]->kind != AC_DEFINED) record_symbol(e, order[i]);
     }
     if (!e->error->set) result = ac_evaluate(e, node, frame_size);
     for (int i = 0; i < changed; i++) {
@@ -387,6 +418,7 @@ static bool check_ranks(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x
                 rules[rule].wanted_y, ac_shape_words(ag_shape_of(y), shape, sizeof shape));
         if (node->kind == AC_GRAD && rank == 1)
             ac_hint(e->error, "jac is taken of a vector; sum(...) of it is a number");
+        if (node->kind == AC_JAC && rank == 0) ac_hint(e->error, "grad is taken of a number");
         return false;
     }
     return ag_shape_of(x).rank <= rules[rule].x_most ||

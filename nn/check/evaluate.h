@@ -4,11 +4,6 @@
 
 #include "nn/check/syntax.h"
 
-typedef struct ac_limits {
-    size_t bytes;   /* of the tape; 0: 1 GiB */
-    double seconds; /* for one file; 0: 60 */
-} ac_limits;
-
 /* An expression in place of another, for "what if this had been differentiated": see candidates.c. */
 typedef struct ac_variant {
     const ac_node *derivative; /* this one; NULL: none. It becomes the derivative ... */
@@ -16,6 +11,20 @@ typedef struct ac_variant {
     const ac_node *term;       /* or of its function less `share` times this term of it */
     double share;
 } ac_variant;
+
+/* What stays known of a name when it is forgotten: enough to see that it is not what is looked for. */
+typedef struct ac_glimpse {
+    bool known;
+    ag_shape shape;
+    double first; /* entry, at the first draw */
+} ac_glimpse;
+
+/* The draws of a quantified name that were made so far, `count` numbers each: every claim is tested at the same ones. */
+typedef struct ac_draws {
+    double *x;
+    int64_t count;
+    int made, room;
+} ac_draws;
 
 /* What is known of a tape's contents: the values of the file's names. Names that depend on no quantified one are recorded
  * first and stay; the others are recorded anew for each draw. */
@@ -29,20 +38,20 @@ typedef struct ac_evaluator {
     uint64_t *recorded;        /* valid if this is the generation of what it belongs to */
     uint64_t lasting, passing; /* the generations of names that stay, and of those of a draw */
     uint64_t generation;       /* the last one given out */
-    uint32_t *needed;          /* work space: which symbols are needed, their stamps */
+    ac_glimpse *glimpses;
+    ac_draws *draws;
+    size_t drawn;     /* numbers that there is room for in them */
+    uint32_t *needed; /* work space: which symbols are needed, their stamps */
     uint32_t stamp;
     ac_symbol **order; /* work space: those symbols */
     ag_var *locals;
     int local_capacity, base, top, depth;
     ac_variant variant;
     bool named; /* give vars their names, for drawings */
-    ac_limits limits;
-    double deadline;
-    size_t bytes; /* that the tape holds */
 } ac_evaluator;
 
-/* Makes a tape for a file. False if there is no memory. */
-bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed, ac_limits limits);
+/* Makes a tape for a file, whose limits it keeps. False if there is no memory. */
+bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed);
 void ac_evaluator_close(ac_evaluator *e);
 
 /* Records what names need, in order of definition, and what these need, unless it is recorded: only names that stay, or
@@ -76,7 +85,5 @@ void ac_forgive(ac_evaluator *e);
 
 /* False, with an error at the span, if the tape failed or time is up. */
 bool ac_is_fine(ac_evaluator *e, ac_span span);
-
-double ac_clock(void); /* seconds */
 
 #endif

@@ -178,7 +178,16 @@ static ag_var square(call c, ag_var (*record)(ag_var x)) {
     return record(x);
 }
 static ag_var record_trace(call c) { return square(c, ag_trace); }
-static ag_var record_det(call c) { return square(c, ag_det); }
+
+/* Where a determinant is no normal number, its derivative takes singular values: minutes for large matrices. */
+static ag_var record_det(call c) {
+    ag_var x = c->x[0];
+    if (rank_of(x) < 2 || dim_of(x, 0) <= AC_MAX_DET) return square(c, ag_det);
+    ac_fail(c->error, c->node->span, "det of %lld rows, more than the limit of %d", (long long)dim_of(x, 0),
+            AC_MAX_DET);
+    return ag_num(NAN);
+}
+
 static ag_var record_inverse(call c) { return square(c, ag_inverse); }
 
 static ag_var record_diag(call c) {

@@ -6,20 +6,18 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* All that gets here is UTF-8, but for messages that were cut off and names of files; then '?' stands for a byte. */
+/* All that gets here is UTF-8, but for names of files; then '?' stands for a byte. */
 static void write_string(FILE *out, const char *text) {
     fputc('"', out);
     for (size_t left = strlen(text); left > 0;) {
-        uint32_t code;
+        uint32_t code = 0;
         int length = ac_decode(text, left, &code);
-        unsigned char c = (unsigned char)*text;
         if (length == 0) fputc('?', out);
-        else if (c == '"' || c == '\\') fprintf(out, "\\%c", c);
-        else if (c < 0x20 || c == 0x7F) fprintf(out, "\\u%04x", c);
+        else if (code == '"' || code == '\\') fprintf(out, "\\%c", (int)code);
+        else if (ac_is_control(code)) fprintf(out, "\\u%04x", (unsigned)code);
         else fwrite(text, 1, (size_t)length, out);
-        size_t used = length > 0 ? (size_t)length : 1;
-        text += used;
-        left -= used;
+        text += length > 0 ? length : 1;
+        left -= length > 0 ? (size_t)length : 1;
     }
     fputc('"', out);
 }

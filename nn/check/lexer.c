@@ -6,6 +6,7 @@ static char at(const ac_lexer *l, uint32_t offset) { return l->source->text[offs
 
 /* ---- characters ------------------------------------------------------------------------------------------------- */
 
+/* The character at an offset and its length; 0 if it is not UTF-8, or the text ends there. */
 static int decode(const ac_lexer *l, uint32_t offset, uint32_t *code) {
     return ac_decode(l->source->text + offset, l->source->size - offset, code);
 }
@@ -83,7 +84,7 @@ static ac_token reject(ac_lexer *l) {
     int length = decode(l, l->at, &code);
     ac_span span = {l->at, l->at + (length > 0 ? (uint32_t)length : 1)};
     if (length == 0) ac_fail(l->error, span, "byte 0x%02X is not UTF-8", (unsigned char)at(l, l->at));
-    else if (code < 0x20 || code == 0x7F) ac_fail(l->error, span, "control character 0x%02X", (unsigned)code);
+    else if (ac_is_control(code)) ac_fail(l->error, span, "control character U+%04X", (unsigned)code);
     else {
         ac_fail(l->error, span, "unexpected character '%.*s'", length, l->source->text + l->at);
         if (meant(code) != NULL) ac_hint(l->error, "write %s", meant(code));
@@ -127,7 +128,9 @@ static ac_token read_digits(ac_lexer *l) {
     if (!valid) {
         while (is_digit((unsigned char)at(l, token.span.end)) || is_ascii_letter((unsigned char)at(l, token.span.end)))
             token.span.end++;
-        ac_fail(l->error, token.span, "a number out of the range of double precision");
+        ac_fail(l->error, token.span,
+                text[1] == 'x' || text[1] == 'X' ? "numbers are decimal"
+                                                 : "a number out of the range of double precision");
     } else if (code == '.') {
         ac_fail(l->error, token.span, "a number with two decimal points");
     } else if (is_ascii_letter(code) || is_letter_beyond_ascii(code)) {
@@ -142,10 +145,7 @@ static ac_token read_string(ac_lexer *l) {
     uint32_t start = l->at++, code = 0;
     while (l->at < l->source->size && at(l, l->at) != '"' && at(l, l->at) != '\n') {
         int length = decode(l, l->at, &code);
-        if (length == 0 || code < 0x20) {
-            if (code != '\t') return reject(l);
-            length = 1;
-        }
+        if (length == 0 || (ac_is_control(code) && code != '\t')) return reject(l);
         l->at += (uint32_t)length;
     }
     token = finish(l, token);

@@ -34,9 +34,9 @@ bool nn_literal_number(const char **text, double *value, double *unit) {
     }
     char *end;
     *value = strtod(*text, &end);
-    if (end != c || !isfinite(*value)) /* strtod also knows hexadecimal, inf, nan and the locale's decimal point */
-        return false;
     *unit = point ? pow(10, (double)exponent - (double)decimals) : 0;
+    if (end != c || !isfinite(*value) || !isfinite(*unit))
+        return false; /* strtod also knows hexadecimal, inf, nan and the locale's decimal point */
     *text = c;
     return true;
 }

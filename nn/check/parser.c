@@ -32,12 +32,17 @@ typedef struct parser {
     list uses;      /* of the statement */
     bool random;
     int depth;
+    unsigned words;          /* that were read */
     list items;              /* of the lists and calls being read, one behind the other */
     double *numbers, *units; /* of the array being read */
     size_t number_count, number_capacity;
 } parser;
 
-static bool fail_memory(parser *p) { return ac_fail(p->error, p->token.span, "out of memory"); }
+static bool fail_memory(parser *p) {
+    if (!ac_arena_is_full(p->file->arena)) return ac_fail(p->error, p->token.span, "out of memory");
+    return ac_fail(p->error, p->token.span, "reading this needs more memory than the limit of %zu MB",
+                   p->file->limits.bytes >> 20);
+}
 
 static void *take(parser *p, size_t count, size_t size) {
     void *memory = ac_arena_take(p->file->arena, count, size);
@@ -74,7 +79,9 @@ static const char *text_of(const parser *p, ac_span span) { return p->file->sour
 static size_t length_of(ac_span span) { return span.end - span.start; }
 
 static void advance(parser *p) {
+    enum { WORDS = 1024 }; /* between two looks at the clock */
     p->end = p->token.span.end;
+    if (++p->words % WORDS == 0) (void)ac_is_in_time(p->file, p->error, p->token.span);
     p->token = ac_next_token(&p->lexer);
 }
 
@@ -94,7 +101,9 @@ static bool fail_expected(parser *p, const char *expected) {
         return ac_fail(p->error, s, "expected %s, found the end of the file", expected);
     if (p->token.kind == AC_END_OF_LINE)
         return ac_fail(p->error, s, "expected %s, found the end of the line", expected);
-    return ac_fail(p->error, s, "expected %s, found '%.*s'", expected, (int)length_of(s), text_of(p, s));
+    char found[60];
+    return ac_fail(p->error, s, "expected %s, found '%s'", expected,
+                   ac_text_of(&p->file->source, s, found, sizeof found));
 }
 
 static bool expect_mark(parser *p, char mark, const char *expected) {
@@ -139,28 +148,21 @@ static ac_symbol *open_local(parser *p, ac_span span) {
 
 static bool fail_unknown(parser *p, ac_span span, bool call) {
     ac_fail(p->error, span, "unknown %s '%.*s'", call ? "function" : "name", (int)length_of(span), text_of(p, span));
+    int count = p->symbols.count;
     for (int i = 0; i < p->locals.count; i++) (void)add(p, &p->symbols, p->locals.items[i]); /* nothing else follows */
     const char *similar =
         ac_similar(text_of(p, span), length_of(span), (ac_symbol *const *)p->symbols.items, p->symbols.count);
-    p->symbols.count -= p->locals.count;
+    p->symbols.count = count;
     if (similar != NULL) ac_hint(p->error, "did you mean '%s'?", similar);
     return false;
 }
 
 static bool add_use(parser *p, ac_symbol *s) {
+    if (s->kind == AC_LOCAL) return true;
     p->random = p->random || s->random;
     if (s->used_in == p->statements.count + 1) return true;
     s->used_in = p->statements.count + 1;
     return add(p, &p->uses, s);
-}
-
-static bool add_uses(parser *p, ac_symbol *s) {
-    if (s->kind == AC_LOCAL) return true;
-    if (s->kind != AC_DEFINED) return add_use(p, s);
-    p->random = p->random || s->random;
-    for (int i = 0; i < s->use_count; i++)
-        if (!add_use(p, s->uses[i])) return false;
-    return true;
 }
 
 /* ---- expressions ------------------------------------------------------------------------------------------------ */
@@ -249,8 +251,9 @@ static bool add_number(parser *p, double value, double unit) {
         return ac_fail(p->error, p->token.span, "an array of more than %d numbers", AC_MAX_NUMBERS);
     if (p->number_count == p->number_capacity) {
         size_t capacity = p->number_capacity > 0 ? 2 * p->number_capacity : 64;
-        double *numbers = nn_allocate(capacity, 2 * sizeof *numbers), *units = numbers + capacity;
+        double *numbers = nn_allocate(capacity, 2 * sizeof *numbers);
         if (numbers == NULL) return fail_memory(p);
+        double *units = numbers + capacity;
         if (p->number_count > 0) {
             memcpy(numbers, p->numbers, p->number_count * sizeof *numbers);
             memcpy(units, p->units, p->number_count * sizeof *units);
@@ -320,10 +323,31 @@ static bool parse_items(parser *p, char close, const char *expected) {
     while (!is_mark(p, close)) {
         ac_node *n = parse_nested(p);
         if (n == NULL || !add(p, &p->items, n)) return false;
-        if (is_mark(p, ',')) advance(p);
-        else if (!is_mark(p, close)) return fail_expected(p, expected);
+        if (is_mark(p, close)) break;
+        if (!expect_mark(p, ',', expected)) return false;
+        if (is_mark(p, close)) return fail_expected(p, "a value behind ','");
     }
     advance(p);
+    return true;
+}
+
+/* Printed numbers that stand in brackets of their own, or vectors of them, are an array all the same; false: something
+ * else is among them. */
+static bool read_literals(parser *p, ac_node *const *items, int count, ag_shape *shape) {
+    p->number_count = 0;
+    for (int i = 0; i < count; i++) {
+        const ac_node *item = items[i];
+        double sign = 1;
+        if (!ac_is_literal(item)) return false;
+        for (; item->kind == AC_NEGATE; item = item->operands[0]) sign = -sign;
+        if (i == 0) *shape = item->shape;
+        if (item->shape.rank > 1 || item->shape.rank != shape->rank || item->shape.dim[0] != shape->dim[0])
+            return false;
+        int64_t length = item->shape.rank == 0 ? 1 : item->shape.dim[0];
+        for (int64_t k = 0; k < length; k++)
+            if (!add_number(p, sign * item->values[k], item->units[k])) return false;
+    }
+    *shape = shape->rank == 0 ? (ag_shape){1, {count}} : (ag_shape){2, {count, shape->dim[0]}};
     return true;
 }
 
@@ -340,7 +364,9 @@ static ac_node *parse_list(parser *p) {
     if (p->error->set || !parse_items(p, ']', "',' or ']'")) return NULL;
     int count = p->items.count - first;
     ac_node **operands = keep(p, &p->items, first);
-    return operands == NULL ? NULL : with_operands(p, AC_LIST, start, operands, count);
+    if (operands == NULL) return NULL;
+    if (read_literals(p, operands, count, &shape)) return new_array(p, start, p->numbers, p->units, shape);
+    return p->error->set ? NULL : with_operands(p, AC_LIST, start, operands, count);
 }
 
 /* What derivatives are taken by: a name, or an entry or slice of one. */
@@ -387,10 +413,16 @@ static bool find_unknown_name(parser *p, ac_span *name) {
     return true;
 }
 
+/* May this word be a name? */
+static bool check_word(parser *p, ac_span name) {
+    return !ac_is_keyword(text_of(p, name), length_of(name)) ||
+           ac_fail(p->error, name, "'%.*s' is a word of the language", (int)length_of(name), text_of(p, name));
+}
+
 static ac_node *parse_solve(parser *p, ac_span word) {
     ac_span name;
     ac_node **operands = take(p, 3, sizeof *operands);
-    if (operands == NULL || !find_unknown_name(p, &name)) return NULL;
+    if (operands == NULL || !find_unknown_name(p, &name) || !check_word(p, name)) return NULL;
     ac_symbol *unknown = open_local(p, name);
     if (unknown == NULL || (operands[0] = parse_nested(p)) == NULL) return NULL;
     if (p->token.kind != AC_EQUAL) {
@@ -445,7 +477,7 @@ static ac_node *parse_call(parser *p, ac_span name) {
     bool fits = symbol != NULL ? check_count(p, name, count, symbol->argument_count, symbol->argument_count, NULL)
                                : check_count(p, name, count, function->least, function->most, function->usage);
     ac_node **operands = keep(p, &p->items, first);
-    if (!fits || operands == NULL || (symbol != NULL && !add_uses(p, symbol))) return NULL;
+    if (!fits || operands == NULL || (symbol != NULL && !add_use(p, symbol))) return NULL;
     ac_node *n = with_operands(p, symbol != NULL ? AC_APPLY : AC_CALL, name.start, operands, count);
     if (n == NULL) return NULL;
     n->symbol = symbol;
@@ -479,7 +511,7 @@ static ac_node *parse_name(parser *p) {
         return NULL;
     }
     ac_node *n = new_node(p, AC_NAME, name.start);
-    if (n == NULL || !add_uses(p, symbol)) return NULL;
+    if (n == NULL || !add_use(p, symbol)) return NULL;
     n->symbol = symbol;
     n->nesting = symbol->nesting;
     return n;
@@ -497,7 +529,8 @@ static ac_node *parse_primary(parser *p) {
         n->span = (ac_span){start, p->end};
         return n;
     }
-    if (!p->error->set) fail_expected(p, "a value");
+    fail_expected(p, "a value");
+    if (p->token.kind == AC_END_OF_LINE) ac_hint(p->error, "a line goes on while a bracket is open");
     return NULL;
 }
 
@@ -632,10 +665,13 @@ static bool parse_arguments(parser *p, ac_symbol *s) {
             if (is_word(p, other->name))
                 return ac_fail(p->error, p->token.span, "two arguments are named '%s'", other->name);
         }
+        if (p->locals.count - first == AC_MAX_ARGUMENTS)
+            return ac_fail(p->error, p->token.span, "more than %d arguments", AC_MAX_ARGUMENTS);
         if (open_local(p, p->token.span) == NULL) return false;
         advance(p);
-        if (is_mark(p, ',')) advance(p);
-        else if (!is_mark(p, ')')) return fail_expected(p, "',' or ')'");
+        if (is_mark(p, ')')) break;
+        if (!expect_mark(p, ',', "',' or ')'")) return false;
+        if (is_mark(p, ')')) return fail_expected(p, "the name of an argument");
     }
     advance(p);
     s->argument_count = p->locals.count - first;
@@ -694,8 +730,7 @@ static bool parse_distribution(parser *p, ac_symbol *s) {
 
 static bool check_new(parser *p, ac_span name) {
     const ac_symbol *old = find_symbol(p, name);
-    if (ac_is_keyword(text_of(p, name), length_of(name)))
-        return ac_fail(p->error, name, "'%.*s' is a word of the language", (int)length_of(name), text_of(p, name));
+    if (!check_word(p, name)) return false;
     if (old == NULL) return true;
     ac_fail(p->error, name, "'%s' is defined already, in line %lld", old->name,
             (long long)ac_place_of(&p->file->source, old->span.start).line);
@@ -755,10 +790,15 @@ static bool parse_check(parser *p, ac_statement *s) {
     advance(p);
     if ((s->right = parse_sum(p)) == NULL) return false;
     if (s->label == NULL) s->label = make_label(p, (ac_span){start, p->end});
-    if (!is_word(p, "within")) return s->label != NULL;
+    if (s->label == NULL) return false;
+    if (!is_word(p, "within")) return true;
     advance(p);
-    s->within = parse_sum(p);
-    return s->within != NULL && s->label != NULL;
+    bool random = p->random;
+    p->random = false;
+    if ((s->within = parse_sum(p)) == NULL) return false;
+    if (p->random) return ac_fail(p->error, s->within->span, "the tolerance depends on a quantified name");
+    p->random = random;
+    return true;
 }
 
 static bool parse_show(parser *p, ac_statement *s) {
@@ -827,8 +867,10 @@ bool ac_is_literal(const ac_node *node) {
     return (node->kind == AC_NUMBER || node->kind == AC_ARRAY) && node->units != NULL;
 }
 
-ac_file *ac_parse(const char *name, const char *text, size_t size) {
-    ac_arena *arena = ac_arena_new();
+ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits) {
+    if (limits.bytes == 0) limits.bytes = (size_t)1 << 30;
+    if (!(limits.seconds > 0)) limits.seconds = 60;
+    ac_arena *arena = ac_arena_new(limits.bytes);
     ac_file *f = arena == NULL ? NULL : ac_arena_take(arena, 1, sizeof *f);
     char *copied = f == NULL ? NULL : ac_arena_take(arena, strlen(name) + 1, 1);
     if (copied == NULL) {
@@ -836,6 +878,8 @@ ac_file *ac_parse(const char *name, const char *text, size_t size) {
         return NULL;
     }
     f->arena = arena;
+    f->limits = limits;
+    f->deadline = ac_clock() + limits.seconds;
     f->source = (ac_source){strcpy(copied, name), "", 0};
     if (size > AC_MAX_BYTES) {
         ac_fail(&f->error, (ac_span){0, 0}, "the file has more than %d bytes", AC_MAX_BYTES);

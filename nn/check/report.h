@@ -19,7 +19,8 @@ void ac_text_close(ac_text_report *report); /* the total, if there was more than
 /* Writes file:line:column: message, the line, a caret under the place, and the hint. */
 void ac_write_error(const ac_file *file, FILE *errors, bool colour);
 
-/* The line of a file's error and a caret under the place, both indented; false, and nothing, if there is no such line. */
+/* The line of a file's error and a caret under the place, both indented; of a long line the part around it. False, and
+ * nothing, if there is no line. */
 bool ac_write_place(const ac_file *file, const char *indent, FILE *out);
 
 /* JSON: an array of one object a file, written as findings come. */

@@ -39,16 +39,19 @@ static ag_var residual(const newton *s, ag_var x) {
     return e->error->set ? x : ag_reshape(difference, AG_SHAPE(-1));
 }
 
-/* x - J^-1 F(x), recorded. */
-static ag_var newton_step(const newton *s, ag_var x) {
+/* x - J^-1 F(x), recorded, with J. */
+static ag_var newton_step(const newton *s, ag_var x, ag_var *jacobian) {
     ag_var f = residual(s, x);
     if (!ac_is_fine(s->e, s->node->span)) return x;
     if (ag_is_constant(f)) {
         ac_fail(s->e->error, s->node->span, "the equation does not depend on '%s'", s->node->symbol->name);
         return x;
     }
-    return ag_sub(x, ag_solve(ag_jacobian(f, x), f));
+    *jacobian = ag_jacobian(f, x);
+    return ag_sub(x, ag_solve(*jacobian, f));
 }
+
+static bool is_finite(ag_var x) { return ag_value(ag_sum(ag_mul(ag_detach(x), 0.0))) == 0; }
 
 /* The greatest |F| at x; NaN if there is one. */
 static double error_at(const newton *s, const double *x) {
@@ -63,16 +66,19 @@ static double error_at(const newton *s, const double *x) {
 static bool compute_step(const newton *s) {
     ag_tape *t = s->e->tape;
     ag_mark mark = ag_tape_mark(t);
-    ag_var next = newton_step(s, ag_tensor(t, s->x, AG_SHAPE(s->n)));
-    bool singular = ag_tape_status(t) == AG_ERR_SINGULAR;
+    ag_var jacobian, next = newton_step(s, ag_tensor(t, s->x, AG_SHAPE(s->n)), &jacobian);
+    bool singular = ag_tape_status(t) == AG_ERR_SINGULAR, finite = true;
     if (singular) ag_tape_recover(t);
-    else if (ac_is_fine(s->e, s->node->span)) ag_read(next, s->step);
+    else if (ac_is_fine(s->e, s->node->span)) {
+        finite = is_finite(jacobian) && is_finite(next);
+        ag_read(next, s->step);
+    }
     ag_tape_rewind(t, mark);
     for (int64_t i = 0; i < s->n; i++) s->step[i] -= s->x[i];
-    return s->e->error->set ? false
-           : !singular      ? true
-                       : ac_fail(s->e->error, s->node->span, "solve: the derivative by '%s' is singular on the way",
-                                 s->node->symbol->name);
+    if (!s->e->error->set && (singular || !finite))
+        ac_fail(s->e->error, s->node->span, "solve: the derivative by '%s' is %s at %s = %g%s", s->node->symbol->name,
+                singular ? "singular" : "not finite", s->node->symbol->name, s->x[0], s->n > 1 ? ", ..." : "");
+    return !s->e->error->set;
 }
 
 /* Goes along the step as far as the error falls; returns the error there. */
@@ -112,7 +118,8 @@ static bool converge(const newton *s) {
 
 static ag_var record_solution(const newton *s) {
     ag_var x = ag_tensor(s->e->tape, s->x, AG_SHAPE(s->n));
-    for (int order = 0; order <= s->e->file->nesting && !s->e->error->set; order = 2 * order + 1) x = newton_step(s, x);
+    for (int order = 0; order <= s->e->file->nesting && !s->e->error->set; order = 2 * order + 1)
+        x = newton_step(s, x, &(ag_var){0});
     return s->e->error->set ? x : ag_reshape(x, s->shape);
 }
 

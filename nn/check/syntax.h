@@ -5,13 +5,20 @@
 #include <autograd/autograd.h>
 
 /* What a file may be at most; beyond it there is a message. */
+typedef struct ac_limits {
+    size_t bytes;   /* of memory for what was read, and for the tape; 0: 1 GiB */
+    double seconds; /* for one file; 0: 60 */
+} ac_limits;
+
 enum {
     AC_MAX_BYTES = 64 << 20, /* of one file */
     AC_MAX_STATEMENTS = 100000,
     AC_MAX_DEPTH = 500,       /* of one expression: brackets, signs, operations in a row */
     AC_MAX_CALL_DEPTH = 3000, /* of expressions within functions within functions */
     AC_MAX_NUMBERS = 1 << 22, /* of one value */
+    AC_MAX_DET = 500,         /* rows of a determinant */
     AC_MAX_NAME = 200,        /* bytes */
+    AC_MAX_ARGUMENTS = 100,   /* of a function of the file */
     AC_MAX_NESTING = 127      /* of derivatives; solve() is exact up to it */
 };
 
@@ -25,6 +32,7 @@ typedef struct ac_span {
 /* The first thing that could not be understood or done. */
 typedef struct ac_error {
     bool set;
+    bool late; /* what was said last came after the first thing: it does not count */
     ac_span span;
     char message[480];
     char hint[160]; /* what was meant, perhaps; or "" */
@@ -39,6 +47,10 @@ typedef struct ac_source {
 /* The character that a text of `size` bytes starts with (RFC 3629: no overlong forms, no surrogates), and its length; 0 if
  * it is not UTF-8, or there is none. */
 int ac_decode(const char *text, size_t size, uint32_t *code);
+/* Characters that a terminal takes for a command, or that turn the order of what follows: no report shows them. */
+bool ac_is_control(uint32_t code);
+/* Columns of a terminal that a character takes: 0 for an accent, 2 for most of East Asia. */
+int ac_width(uint32_t code);
 
 /* Line and column (in characters) from 1. */
 typedef struct ac_place {
@@ -48,6 +60,7 @@ ac_place ac_place_of(const ac_source *source, uint32_t offset);
 
 /* The first error stays. Always false. */
 bool ac_fail(ac_error *error, ac_span span, const char *format, ...) AG_FORMAT_(3, 4);
+/* Right behind ac_fail. */
 void ac_hint(ac_error *error, const char *format, ...) AG_FORMAT_(2, 3);
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
@@ -74,7 +87,7 @@ struct ac_symbol {
     int nesting;      /* derivatives within derivatives in what defines it */
     int frame_size;   /* locals in what defines it */
     ac_node *body;    /* AC_VALUE, AC_DEFINED */
-    ac_symbol **uses; /* global values in what defines it, those in the functions it calls included */
+    ac_symbol **uses; /* global names in what defines it */
     int use_count;
     int used_in; /* the last statement that does, from 1 */
     /* AC_DEFINED: */
@@ -158,18 +171,32 @@ typedef struct ac_file {
     int symbol_count;
     int nesting;    /* of derivatives within derivatives, at most */
     ac_error error; /* not set: understood */
+    ac_limits limits;
+    double deadline; /* by ac_clock */
 } ac_file;
 
 /* Reads a file. Never NULL unless there is no memory at all; see error. The text is copied. */
-ac_file *ac_parse(const char *name, const char *text, size_t size);
+ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits);
+/* False, with an error at the span, if time is up. */
+bool ac_is_in_time(const ac_file *file, ac_error *error, ac_span span);
+double ac_clock(void); /* seconds */
 void ac_file_free(ac_file *file);
 
 /* The text of an expression, on one line, in a buffer that cuts it off; returns `text`. */
 char *ac_text_of(const ac_source *source, ac_span span, char *text, size_t size);
 
-/* Memory that is freed as one; NULL if there is none. */
-ac_arena *ac_arena_new(void);
+/* Memory that is freed as one; NULL if there is none, or this would be more than `most` bytes. */
+ac_arena *ac_arena_new(size_t most);
+bool ac_arena_is_full(const ac_arena *arena);
 void *ac_arena_take(ac_arena *arena, size_t count, size_t size); /* zeroed */
 void ac_arena_free(ac_arena *arena);
+
+/* What is taken after a place is given back by going back to it. */
+typedef struct ac_arena_mark {
+    struct ac_block *block;
+    size_t used;
+} ac_arena_mark;
+ac_arena_mark ac_arena_place(const ac_arena *arena);
+void ac_arena_rewind(ac_arena *arena, ac_arena_mark mark);
 
 #endif

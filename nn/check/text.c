@@ -14,8 +14,7 @@ enum { OFF, GREEN, RED, BOLD };
 static const char *style(const ac_text_report *r, int which) { return (r->colour ? coloured : plain)[which]; }
 
 const char *ac_number_text(double x, int digits, char *text, size_t size) {
-    if (isnan(x)) snprintf(text, size, "nan");
-    else snprintf(text, size, "%.*g", digits, x == 0 ? 0 : x);
+    snprintf(text, size, "%.*g", digits, nn_plain(x));
     return text;
 }
 
@@ -73,37 +72,62 @@ static uint32_t line_start(const ac_source *s, uint32_t offset) {
     return offset;
 }
 
-/* A blank for each character before the place (a tab for a tab), so that the caret stands below it. */
-static void write_caret(const ac_source *s, uint32_t from, ac_span span, uint32_t end, FILE *out) {
-    for (uint32_t i = from; i < span.start; i++)
-        if (((unsigned char)s->text[i] & 0xC0) != 0x80) fputc(s->text[i] == '\t' ? '\t' : ' ', out);
-    fputc('^', out);
-    for (uint32_t i = span.start + 1; i < span.end && i < end; i++)
-        if (((unsigned char)s->text[i] & 0xC0) != 0x80) fputc('~', out);
-    fputc('\n', out);
+/* Calls f for each character of a part of the source; '?' stands for what is none, or could do anything to a terminal. */
+static void each_character(const ac_source *s, uint32_t from, uint32_t to,
+                           void (*f)(const char *text, int length, int width, FILE *out), FILE *out) {
+    while (from < to) {
+        uint32_t code = 0;
+        const char *text = s->text + from;
+        int length = ac_decode(text, to - from, &code);
+        bool shown = length > 0 && (!ac_is_control(code) || code == '\t');
+        f(shown ? text : "?", shown ? length : 1, shown ? ac_width(code) : 1, out);
+        from += length > 0 ? (uint32_t)length : 1;
+    }
 }
 
-/* Control characters could do anything to a terminal. */
-static void write_line(const ac_source *s, uint32_t from, uint32_t to, FILE *out) {
-    for (uint32_t i = from; i < to; i++) {
-        unsigned char c = (unsigned char)s->text[i];
-        fputc((c < 0x20 && c != '\t') || c == 0x7F ? '?' : c, out);
-    }
-    fputc('\n', out);
+static void write_character(const char *text, int length, int width, FILE *out) {
+    (void)width;
+    fwrite(text, 1, (size_t)length, out);
 }
+
+/* Blanks as wide as the character, and a tab for a tab: the caret stands below its place. */
+static void write_blank(const char *text, int length, int width, FILE *out) {
+    (void)length;
+    if (*text == '\t') fputc('\t', out);
+    else fprintf(out, "%*s", width, "");
+}
+
+static void write_underline(const char *text, int length, int width, FILE *out) {
+    (void)text, (void)length;
+    while (width-- > 0) fputc('~', out);
+}
+
+static bool is_inside(const ac_source *s, uint32_t i) { return ((unsigned char)s->text[i] & 0xC0) == 0x80; }
 
 bool ac_write_place(const ac_file *file, const char *indent, FILE *out) {
-    enum { LONGEST = 200 };
+    enum { LONGEST = 160, BEFORE = 60 };
     const ac_source *s = &file->source;
-    const ac_error *e = &file->error;
-    uint32_t start = line_start(s, e->span.start), end = e->span.start;
-    while (end < s->size && s->text[end] != '\n' && end - start < 4 * LONGEST) end++;
-    if (s->size == 0 || e->span.start - start > LONGEST) return false;
-    uint32_t last = end - start > LONGEST ? start + LONGEST : end;
-    fputs(indent, out);
-    write_line(s, start, last, out);
-    fputs(indent, out);
-    write_caret(s, start, e->span, last, out);
+    ac_span span = file->error.span;
+    if (s->size == 0) return false;
+    uint32_t start = line_start(s, span.start), end = span.start;
+    if (start == 0 && s->size >= 3 && memcmp(s->text, "\xEF\xBB\xBF", 3) == 0) start = 3;
+    uint32_t from = start;
+    if (span.start > start + LONGEST - BEFORE) from = span.start - BEFORE;
+    while (from < span.start && is_inside(s, from)) from++;
+    while (end < s->size && s->text[end] != '\n' && end - from < LONGEST) end++;
+    bool whole = end >= s->size || s->text[end] == '\n';
+    while (!whole && end > span.start && is_inside(s, end)) end--;
+    if (whole && end > from && s->text[end - 1] == '\r') end--;
+    fprintf(out, "%s%s", indent, from > start ? "..." : "");
+    each_character(s, from, end, write_character, out);
+    fprintf(out, "%s\n%s%s", whole ? "" : "...", indent, from > start ? "   " : "");
+    each_character(s, from, span.start < end ? span.start : end, write_blank, out);
+    fputc('^', out);
+    uint32_t code, first = span.start;
+    int length = first < end ? ac_decode(s->text + first, end - first, &code) : 0;
+    each_character(s, first + (length > 0 ? (uint32_t)length : 1), span.end < end ? span.end : end, write_underline,
+                   out);
+    fputc('\n', out);
     return true;
 }
 
@@ -112,10 +136,8 @@ void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
     const ac_error *e = &file->error;
     ac_place place = ac_place_of(s, e->span.start);
     const char *const *styles = colour ? coloured : plain;
-    fprintf(errors, "%s%s:%lld:%lld:%s %serror:%s ", styles[BOLD], s->name, (long long)place.line,
-            (long long)place.column, styles[OFF], styles[RED], styles[OFF]);
-    for (const char *c = e->message; *c != '\0'; c++) fputc((unsigned char)*c < 0x20 ? '?' : *c, errors);
-    fputc('\n', errors);
+    fprintf(errors, "%s%s:%lld:%lld:%s %serror:%s %s\n", styles[BOLD], s->name, (long long)place.line,
+            (long long)place.column, styles[OFF], styles[RED], styles[OFF], e->message);
     ac_write_place(file, "  ", errors);
     if (*e->hint != '\0') fprintf(errors, "  hint: %s\n", e->hint);
 }
@@ -124,7 +146,10 @@ void ac_write_error(const ac_file *file, FILE *errors, bool colour) {
 
 static int width_of(const char *text) {
     int width = 0;
-    for (; *text != '\0'; text++) width += ((unsigned char)*text & 0xC0) != 0x80;
+    uint32_t code;
+    size_t left = strlen(text);
+    for (int length; (length = ac_decode(text, left, &code)) > 0; left -= (size_t)length, text += length)
+        width += ac_width(code);
     return width;
 }
 
@@ -159,7 +184,7 @@ static void write_where(FILE *out, ag_shape shape, int64_t entry) {
 static void write_witness(const ac_text_report *r, const ac_witness *w) {
     if (!w->asked || w->agrees) return;
     fprintf(r->out, "%*snote: %s disagree%s with the tape about %s: %.9g, tape %.9g\n", INDENT, "", w->way,
-            strcmp(w->way, "forward mode") == 0 ? "s" : "", w->text, w->other, w->tape);
+            strcmp(w->way, "forward mode") == 0 ? "s" : "", w->text, nn_plain(w->other), nn_plain(w->tape));
 }
 
 static void on_found(void *context, const ac_file *file, const ac_finding *f) {
