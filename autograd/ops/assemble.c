@@ -129,6 +129,12 @@ static const ag_operation assemble_operation = {
     .strided = true,
 };
 
+const ag_placement *ag_placements_of(const ag_operation *operation, const void *params) {
+    const assembly *a = params;
+    bool pure = operation == &assemble_operation && (a->flags & DISJOINT) && (a->flags & COVERS);
+    return pure ? placements(a) : NULL;
+}
+
 /* Linear: the tangents are assembled as the parts were, without those that are 0. */
 static ag_var assemble_tangent(const ag_rule *rule, const ag_var *tangents) {
     const assembly *a = rule->params;

@@ -150,16 +150,20 @@ void ag_scratch_free(ag_tape *tape, void *memory);
 /* Whether an operation sums up all elements of an operand of this rank. */
 bool ag_is_total_sum(const ag_operation *operation, const void *params, int rank);
 
+/* Where a part of a tensor is: offset and strides in elements. */
+typedef struct ag_placement {
+    int64_t offset;
+    int64_t stride[AG_MAX_RANK];
+} ag_placement;
+/* If an operation puts each operand at a place of its own and nothing else remains: where; NULL otherwise. */
+const ag_placement *ag_placements_of(const ag_operation *operation, const void *params);
+
 /* A view of a contiguous var, by offset and strides in elements. */
 ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride);
 
 /* A tensor recorded by a linear rearrangement: zeros of `shape`, to which operand k is added at the view
  * (offset[k], stride[k][..]) in elements of the result, in the operand's own shape; views may overlap. Its adjoint is a
  * view of the result's adjoint. Concatenation, padding, tiling, contiguous copies and the adjoints of all views are this. */
-typedef struct ag_placement {
-    int64_t offset;
-    int64_t stride[AG_MAX_RANK];
-} ag_placement;
 ag_var ag_assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const ag_placement *where, int n);
 
 #endif

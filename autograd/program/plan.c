@@ -16,9 +16,19 @@ typedef struct ag_gap {
 
 /* ---- uses ---- */
 
+/* Scalars put together to a tensor: straight-line code does that. NULL for other instructions. */
+static const ag_placement *assembled_scalars(const ag_planning *g, const ag_code *c) {
+    const ag_program *p = g->p;
+    if (c->op != CODE_CALL || c->view & WHERE_ELEMENT) return NULL;
+    const ag_pcall *call = ag_pcall_at(p, c->extra);
+    for (uint32_t k = 0; k < call->n; k++)
+        if (ag_where_count(p, ag_ref_at(p, c->in + k)->where) != 1) return NULL;
+    return ag_placements_of(call->operation, ag_pparams_at(p, call->params));
+}
+
 static void read_at(ag_planning *g, uint32_t value, uint32_t at, const ag_code *by) {
     if (g->last[value] == NOWHERE || g->last[value] < at) g->last[value] = at;
-    g->by_scalar[value] |= ag_is_straight(by);
+    g->by_scalar[value] |= ag_is_straight(by) || assembled_scalars(g, by);
     g->by_few[value] |= ag_is_short(g->p, by);
 }
 
@@ -100,7 +110,9 @@ static void place_results_in_outputs(ag_planning *g) {
     for (uint32_t i = 0; i < p->outputs.count; i++) {
         ag_ref r = ag_poutput_at(p, i)->ref;
         const ag_code *c = ag_code_at(p, r.value);
-        if (!ag_is_computed(c) || c->view != r.where || ag_is_scalar(p, r.value) || g->by_scalar[r.value]) continue;
+        if (!ag_is_computed(c) || c->view != r.where || assembled_scalars(g, c) || ag_is_scalar(p, r.value) ||
+            g->by_scalar[r.value])
+            continue;
         if (g->spot[r.value].space == NOWHERE)
             g->spot[r.value] = (ag_spot){SPACE_INPUTS + (uint32_t)p->inputs.count + i, 0};
     }
@@ -178,6 +190,17 @@ static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
     s.y = in[1];
     s.z = in[2];
     add_straight(g, s);
+}
+
+static void plan_assembly(ag_planning *g, uint32_t i, const ag_code *c) {
+    const ag_placement *where = assembled_scalars(g, c);
+    ag_place(g, i);
+    for (uint32_t k = 0, n = ag_operand_count(g->p, c); k < n; k++) {
+        ag_straight s = {.op = AG_STRAIGHT_COPY, .x = straight_place(g, *ag_ref_at(g->p, c->in + k))};
+        s.to = (uint32_t)(g->spot[i].offset + where[k].offset) | BEHIND;
+        add_straight(g, s);
+    }
+    release_operands(g, c, g->time[i]);
 }
 
 static const ag_view scalar_view = {.rank = 0, .contiguous = true, .count = 1};
@@ -313,9 +336,9 @@ static void settle(ag_planning *g) {
                        BEHIND);
     ag_straight *s = (ag_straight *)(void *)r->straight.range.base;
     for (uint64_t i = 0; i < r->straight.count; i++) {
-        uint32_t *in[3] = {&s[i].x, &s[i].y, &s[i].z};
-        for (int k = 0; k < 3; k++)
-            if (*in[k] & BEHIND) *in[k] = (uint32_t)(start + (int64_t)(*in[k] & ~BEHIND));
+        uint32_t *at[4] = {&s[i].to, &s[i].x, &s[i].y, &s[i].z};
+        for (int k = 0; k < 4; k++)
+            if (*at[k] & BEHIND) *at[k] = (uint32_t)(start + (int64_t)(*at[k] & ~BEHIND));
     }
     ag_poperand *o = (ag_poperand *)(void *)r->operands.range.base;
     for (uint64_t i = 0; i < r->operands.count; i++)
@@ -392,6 +415,7 @@ static void plan_codes(ag_planning *g) {
         at++;
         if (g->skipped[i]) continue;
         if (ag_is_straight(c)) plan_scalar(g, i, c);
+        else if (assembled_scalars(g, c)) plan_assembly(g, i, c);
         else plan_tensor(g, i, c);
     }
 }
