@@ -51,12 +51,17 @@ static inline ag_port ag_out(const char *name) {
 /* What is recorded: computes the outputs ys from the inputs xs on tape. */
 typedef void (*ag_model)(ag_tape *tape, const ag_var *xs, ag_var *ys, void *context);
 
-/* Records f. What f takes from elsewhere (constants, plain numbers) becomes part of the program. A program of its own
- * memory budget: options->permit. `outputs` may be NULL: y0, y1, ... */
+/* Records f. What f takes from elsewhere (constants, plain numbers) becomes part of the program. `outputs` may be NULL:
+ * y0, y1, ... */
 AG_API ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int n_inputs,
                                     const ag_port *outputs, int n_outputs);
+/* The same for options->type, with options->permit asked for all memory: of the program, of what is derived from it, and of
+ * what runs it. options->context has to live as long as they do. */
+AG_API ag_program *ag_program_trace_with(const ag_options *options, ag_model f, void *context, const ag_port *inputs,
+                                         int n_inputs, const ag_port *outputs, int n_outputs);
 /* The part of a live tape that leads from xs to ys; names may be NULL. What is not computed from the xs keeps the value
- * that it has on the tape. All xs and ys are vars of one tape; xs are inputs or any other contiguous vars. */
+ * that it has on the tape. All xs and ys are vars of one tape; xs are inputs or any other vars that are all of a scalar
+ * or tensor, in its order. Memory is asked for as by the tape. */
 AG_API ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
                                      const char *const *y_names, int ny);
 /* Drops a reference; NULL is fine. */
@@ -130,7 +135,8 @@ AG_API void ag_sparsity_free(ag_sparsity *pattern); /* NULL is fine */
 AG_API ag_program *ag_program_sparse_jacobian(const ag_program *program, int output, int input, ag_sparsity **pattern);
 AG_API ag_program *ag_program_sparse_hessian(const ag_program *program, int input, ag_sparsity **pattern);
 
-/* Records the program's operations on a tape, an ordinary one or one that is being traced: ys[k] is output k. */
+/* Records the program's operations on a tape, an ordinary one or one that is being traced: ys[k] is output k. A program
+ * in error puts the tape in error and has no outputs: nothing is written to ys. */
 AG_API void ag_program_call(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
 
 /* An input or output of a program that is run for many rows. */

@@ -10,7 +10,7 @@
  *   first order    ag_check_gradient's differences; ag_backward, ag_gradient and the columns of ag_jvp
  *   second order   central differences of the recorded gradient; reverse over reverse, forward over reverse, reverse
  *                  over forward and forward over forward
- * and then the f32 results of all of these with the f64 ones. The function is made a scalar by random weights, so all
+ * and then the f32 results of all of these with the f64 ones, and all of it with what programs give (program_routes.h). The function is made a scalar by random weights, so all
  * of its outputs take part. It is called on several tapes and must do the same on each. */
 #ifndef DERIVATIVES_H
 #define DERIVATIVES_H
@@ -22,7 +22,7 @@
 
 #include <cmocka.h>
 
-#include <autograd/autograd.h>
+#include <autograd/program/program_impl.h>
 
 #include <math.h>
 #include <stdio.h>
@@ -299,12 +299,16 @@ static void routes_agree(const routes_case *c, const char *type, const routes *r
     }
 }
 
+#include "program_routes.h"
+
 /* The routes alone, without differences: for points where a function has a kink or is infinite. Returns the f64
  * results, to be compared further and freed by routes_free. */
 static UNUSED_OK routes check_routes(const routes_case *c) {
     routes r = routes_of(c, AG_F64), single = routes_of(c, AG_F32);
     routes_agree(c, "f64", &r, &r, 1e-10);
     routes_agree(c, "f32", &single, &r, 2e-4);
+    check_program_routes(c, AG_F64, &r, 1e-10);
+    check_program_routes(c, AG_F32, &r, 2e-4);
     routes_free(&single);
     return r;
 }

@@ -283,6 +283,9 @@ ag_program *ag_builder_close(ag_builder *b) {
     if (needed && number) {
         mark_needed(p, needed);
         compact(p, needed, number);
+#ifndef NDEBUG
+        (void)ag_program_verify(p);
+#endif
     } else {
         ag_program_fail(p, AG_ERR_MEMORY, "program: out of memory: it holds %zu bytes", p->memory.held);
     }

@@ -51,9 +51,7 @@ static ag_var replay_code(const ag_replay *r, const ag_code *c, const ag_var *xs
 
 /* The xs as vars of the tape, of the shapes that the program takes. */
 static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *own) {
-    if (p->status != AG_OK) ag_fail(t, p->status, "call: %s", p->message);
-    else if (p->type != ag_tape_type(t))
-        ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
+    if (p->type != ag_tape_type(t)) ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
     for (int k = 0; k < ag_program_inputs(p) && t->status == AG_OK; k++) {
         ag_port port = ag_program_input(p, k);
         own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
@@ -70,19 +68,17 @@ static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_v
 
 void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
     int ny = ag_program_outputs(p);
-    for (int k = 0; k < ny; k++) ys[k] = ag_inert(t);
-    if (!t || !p || t->status != AG_OK) return;
-    size_t n = p->codes.count, nx = p->inputs.count;
-    ag_var *space = ag_scratch(t, (n + nx) * sizeof *space + 1);
-    if (!space) return;
-    ag_replay r = {t, p, space + nx};
-    if (check_inputs(t, p, xs, space)) {
+    if (t && ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "call: %s", ag_program_message(p));
+    size_t n = p ? p->codes.count : 0, nx = (size_t)ag_program_inputs(p);
+    ag_var *space = ag_tape_status(t) == AG_OK ? ag_scratch(t, (n + nx) * sizeof *space + 1) : NULL;
+    ag_replay r = {t, p, space ? space + nx : NULL};
+    if (space && check_inputs(t, p, xs, space)) { /* from here on ys may be the same array as xs */
         for (size_t i = 0; i < n && t->status == AG_OK; i++) r.value[i] = replay_code(&r, ag_code_at(p, i), space);
         for (int k = 0; k < ny && t->status == AG_OK; k++) {
             ys[k] = operand_of(&r, ag_poutput_at(p, (uint64_t)k)->ref);
             if (!ys[k].tape) ys[k] = ag_constant(t, ag_num_value_(ys[k]));
         }
     }
-    for (int k = 0; k < ny && t->status != AG_OK; k++) ys[k] = ag_inert(t);
+    for (int k = 0; k < ny && ag_tape_status(t) != AG_OK; k++) ys[k] = ag_inert(t);
     ag_scratch_free(t, space);
 }

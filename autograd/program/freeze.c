@@ -68,9 +68,18 @@ static void settle(ag_freezing *f, uint32_t slot, ag_ref r) {
     else f->scalar[slot] = (ag_scalar_home){r.value, (uint32_t)ag_where_offset(f->b.p, r.where)};
 }
 
-static bool is_settled(const ag_freezing *f, uint32_t slot) {
+static uint32_t home_of(const ag_freezing *f, uint32_t slot) {
     const ag_base *base = ag_base_of(f->t, slot);
-    return (base ? f->base[base_number(f->t, base)].value : f->scalar[slot].value) != UNKNOWN;
+    return base ? f->base[base_number(f->t, base)].value : f->scalar[slot].value;
+}
+
+static bool is_settled(const ag_freezing *f, uint32_t slot) { return home_of(f, slot) != UNKNOWN; }
+
+/* Whether a result has to be computed from operands in these slots. What the inputs do not reach keeps its value, which
+ * may not be what its operands would give now; but if there are no values, everything is computed. */
+static bool is_computed(const ag_freezing *f, uint32_t slot) {
+    uint32_t value = slot == NOTHING ? UNKNOWN : home_of(f, slot);
+    return f->t->abstract || (value != UNKNOWN && ag_code_at(f->b.p, value)->op != CODE_CONSTANT);
 }
 
 /* ---- instructions ---- */
@@ -79,7 +88,11 @@ static void freeze_scalar(ag_freezing *f, const ag_instruction_ *i, uint32_t slo
     uint32_t in[3];
     double number;
     ag_ref r[3];
-    for (int k = 0, n = ag_scalar_operands(i, in, &number); k < n; k++)
+    bool computed = false;
+    int n = ag_scalar_operands(i, in, &number);
+    for (int k = 0; k < n; k++) computed |= is_computed(f, in[k]);
+    if (!computed) return;
+    for (int k = 0; k < n; k++)
         r[k] = in[k] == NOTHING ? ag_emit_number(&f->b, number, (ag_shape){.rank = 0})
                                 : ref_of(f, (ag_operand){in[k], VIEW_SCALAR});
     settle(f, slot, ag_emit(&f->b, ag_op_of(i), r, (ag_shape){.rank = 0}));
@@ -89,6 +102,9 @@ static void freeze_node(ag_freezing *f, ag_node *node) {
     ag_tape *t = f->t;
     ag_program *p = f->b.p;
     ag_ref few[8], *in = few;
+    bool computed = t->abstract;
+    for (uint32_t k = 0; k < node->n; k++) computed |= is_computed(f, node->in[k].slot);
+    if (!computed) return;
     if (node->n > 8) in = ag_memory_resize(&p->memory, NULL, 0, node->n * sizeof *in);
     if (!in) {
         ag_program_fail(p, AG_ERR_MEMORY, "program: out of memory: it holds %zu bytes", p->memory.held);
@@ -161,15 +177,13 @@ static ag_operand *operands_of(ag_tape *t, const char *what, const ag_var *v, in
     return o;
 }
 
-ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
-                         const char *const *y_names, int ny) {
-    ag_tape *t = ag_tape_of(xs, nx);
-    if (!t) t = ag_tape_of(ys, ny);
+ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,
+                         const ag_var *ys, const char *const *y_names, int ny) {
     ag_memory plain = {0};
     ag_freezing f = {.t = t};
     if (!ag_builder_open(&f.b, ag_tape_type(t), t ? &t->memory : &plain)) return f.b.p;
     ag_operand *x = NULL, *y = NULL;
-    if (t && t->status == AG_OK && nx >= 0 && ny >= 0) {
+    if (t && t->status == AG_OK) {
         x = operands_of(t, what, xs, nx);
         y = x ? operands_of(t, what, ys, ny) : NULL;
         f.top = t->head.top;
@@ -188,5 +202,11 @@ ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *
 
 ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
                               const char *const *y_names, int ny) {
-    return ag_freeze_as("freeze", xs, x_names, nx, ys, y_names, ny);
+    if (nx < 0 || ny < 0 || (nx && !xs) || (ny && !ys))
+        return ag_program_failed(NULL, AG_ERR_VALUE, "freeze: %d inputs, %d outputs, or an array of them that is NULL",
+                                 nx, ny);
+    ag_tape *t = ag_tape_of(xs, nx);
+    if (!t) t = ag_tape_of(ys, ny);
+    if (!t) return ag_program_failed(NULL, AG_ERR_VALUE, "freeze: no input or output is a var of a tape");
+    return ag_freeze_as(t, "freeze", xs, x_names, nx, ys, y_names, ny);
 }

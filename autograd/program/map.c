@@ -81,7 +81,7 @@ static bool map_forward(const ag_call *call) {
 
 static bool map_adjoint(const ag_call *call) {
     const ag_mapping *m = call->params;
-    const ag_program *adjoints = ag_program_adjoints(m->p);
+    ag_program *adjoints = ag_program_adjoints(m->p);
     int64_t total = 0, at = 0;
     for (int k = 0; k < m->nx; k++) total += call->in_adjoint[k].data ? call->in[k].view->count : 0;
     ag_column *xs = ag_scratch(call->tape, (size_t)(2 * m->nx + m->ny) * sizeof *xs + 1);
@@ -105,6 +105,7 @@ static bool map_adjoint(const ag_call *call) {
                     ag_kernels_for(call->type)
                         ->add_to((size_t)call->in[k].view->count, call->in_adjoint[k].data, ys[k].data);
     }
+    ag_program_free(adjoints);
     ag_scratch_free(call->tape, xs);
     ag_scratch_free(call->tape, sums);
     return call->tape->status == AG_OK;
@@ -171,11 +172,12 @@ static void map_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
         xs[m->nx + k] = part(t, m, flat, k);
         in[m->nx + k] = out_along(m, k);
     }
-    ag_program *p = ag_program_select(ag_program_adjoints(m->p), wanted, count);
+    ag_program *all = ag_program_adjoints(m->p), *p = ag_program_select(all, wanted, count);
     if (ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "map: %s", ag_program_message(p));
     else apply_map(t, m, p, xs, in, out, ys);
     for (int i = 0; i < count && t->status == AG_OK; i++) contributions[wanted[i]] = ys[i];
     ag_program_free(p);
+    ag_program_free(all);
     ag_scratch_free(t, xs);
 }
 
@@ -293,7 +295,9 @@ static void trace_batch(ag_tape *t, const ag_var *xs, ag_var *ys, void *context)
 }
 
 ag_program *ag_program_batch(const ag_program *p, int64_t rows, const ag_along *in, const ag_along *out) {
-    ag_memory memory = {.no_reserve = true};
+    if (ag_program_status(p) != AG_OK) return ag_program_failed(p, ag_program_status(p), "%s", ag_program_message(p));
+    if (rows < 0) return ag_program_failed(p, AG_ERR_VALUE, "batch: the number of rows is %lld", (long long)rows);
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     int nx = ag_program_inputs(p), ny = ag_program_outputs(p);
     ag_batching b = {p, rows, in, out};
     size_t size = (size_t)(nx + ny) * sizeof(ag_port) + 1;
@@ -304,14 +308,12 @@ ag_program *ag_program_batch(const ag_program *p, int64_t rows, const ag_along *
         ports[k] = k < nx ? ag_program_input(p, k) : ag_program_output(p, k - nx);
         if (k < nx) fits = port_shape(&(ag_mapping){.rows = rows}, ports[k], in ? in[k] : AG_EACH, &ports[k].shape);
     }
-    if (ag_program_status(p) == AG_OK && fits && rows >= 0) {
-        q = ag_program_trace(p->type, trace_batch, &b, ports, nx, ports + nx, ny);
-    } else {
-        q = ag_program_new(ag_program_type(p), &memory);
-        ag_program_fail(q, ag_program_status(p), "%s", ag_program_message(p));
-        ag_program_fail(q, ports ? AG_ERR_SHAPE : AG_ERR_MEMORY,
-                        "batch: out of memory, or too many dims, rows or elements");
-    }
+    if (fits) q = ag_trace_like(p, trace_batch, &b, ports, nx, ports + nx, ny);
+    else if (!ports) q = ag_program_failed(p, AG_ERR_MEMORY, "batch: out of memory");
+    else
+        q = ag_program_failed(p, AG_ERR_SHAPE,
+                              "batch: %lld rows of an input have more than %d dims or too many elements",
+                              (long long)rows, AG_MAX_RANK);
     ag_memory_free(&memory, ports, size);
     return q;
 }

@@ -18,7 +18,7 @@ ag_runner *ag_program_borrow(const ag_program *p) {
 
 void ag_program_give_back(const ag_program *p, ag_runner *r) {
     ag_program *q = (ag_program *)(uintptr_t)p;
-    if (!r->pooled) {
+    if (!r->pooled || r->status != AG_OK) { /* out of memory now, not for ever */
         ag_runner_free(r);
         return;
     }
@@ -31,22 +31,25 @@ void ag_program_give_back(const ag_program *p, ag_runner *r) {
 static ag_program *make_adjoints(const ag_program *p) {
     ag_program *all = ag_program_vjp(p, NULL, 0);
     int ny = ag_program_outputs(p), nx = ag_program_inputs(p);
-    ag_memory memory = {.no_reserve = true};
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     int *wanted = ag_memory_resize(&memory, NULL, 0, (size_t)nx * sizeof *wanted + 1);
     for (int k = 0; wanted && k < nx; k++) wanted[k] = ny + k;
-    ag_program *q = wanted ? ag_program_select(all, wanted, nx) : ag_program_keep(all);
-    if (!wanted) ag_program_fail(q, AG_ERR_MEMORY, "adjoint: out of memory");
+    ag_program *q =
+        wanted ? ag_program_select(all, wanted, nx) : ag_program_failed(p, AG_ERR_MEMORY, "adjoint: out of memory");
     ag_memory_free(&memory, wanted, (size_t)nx * sizeof *wanted + 1);
     ag_program_free(all);
     return q;
 }
 
-const ag_program *ag_program_adjoints(const ag_program *p) {
+ag_program *ag_program_adjoints(const ag_program *p) {
     ag_program *q = (ag_program *)(uintptr_t)p;
     pthread_mutex_lock(&q->lock);
-    if (!q->vjp) q->vjp = make_adjoints(p);
+    ag_program *vjp = q->vjp ? q->vjp : make_adjoints(p);
+    bool lasting = ag_program_status(vjp) != AG_ERR_MEMORY; /* next time there may be memory */
+    if (lasting) q->vjp = vjp;
+    if (lasting) ag_program_keep(vjp);
     pthread_mutex_unlock(&q->lock);
-    return q->vjp;
+    return vjp;
 }
 
 void ag_program_close_pool(ag_program *p) {

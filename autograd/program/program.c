@@ -71,6 +71,17 @@ void ag_program_fail(ag_program *p, ag_status status, const char *format, ...) {
     va_end(args);
 }
 
+ag_program *ag_program_failed(const ag_program *p, ag_status status, const char *format, ...) {
+    ag_program *q = ag_program_new(ag_program_type(p), p ? &p->memory : &(ag_memory){0});
+    if (is_nil(q) || status == AG_OK) return q;
+    q->status = status;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(q->message, sizeof q->message, format, args);
+    va_end(args);
+    return q;
+}
+
 /* ---- lists ---- */
 
 void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n) {

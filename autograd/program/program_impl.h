@@ -80,6 +80,8 @@ struct ag_program {
 /* ---- program.c ---- */
 ag_program *ag_program_new(ag_type type, const ag_memory *memory);
 ag_program *ag_program_keep(const ag_program *p); /* another reference */
+/* A program in error, of the type and the memory of p, which may be NULL. */
+ag_program *ag_program_failed(const ag_program *p, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
 void ag_program_fail(ag_program *p, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
 /* Room for n more elements of a list; NULL and an error if there is none. They are counted at once. */
 void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n);
@@ -153,8 +155,8 @@ bool ag_simplify(ag_builder *b, uint32_t op, ag_ref *in, ag_shape shape, ag_ref 
 /* A runner that nobody else uses, planned once and given back. One in error if there is no memory. */
 ag_runner *ag_program_borrow(const ag_program *p);
 void ag_program_give_back(const ag_program *p, ag_runner *r);
-/* sum_j <seed j, d output j / d input> for each input; inputs: p's, then the seeds. Made once; belongs to p. */
-const ag_program *ag_program_adjoints(const ag_program *p);
+/* sum_j <seed j, d output j / d input> for each input; inputs: p's, then the seeds. Made once; a new reference. */
+ag_program *ag_program_adjoints(const ag_program *p);
 void ag_program_close_pool(ag_program *p);
 
 /* ---- map.c ---- */
@@ -171,7 +173,18 @@ void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, 
 ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed);
 
 /* ---- freeze.c ---- */
-ag_program *ag_freeze_as(const char *what, const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
-                         const char *const *y_names, int ny);
+ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,
+                         const ag_var *ys, const char *const *y_names, int ny);
+
+/* ---- trace.c ---- */
+/* ag_program_trace with the type and the memory of p. */
+ag_program *ag_trace_like(const ag_program *p, ag_model f, void *context, const ag_port *inputs, int nx,
+                          const ag_port *outputs, int ny);
+
+/* ---- verify.c ---- */
+/* Whether a program is what its users may rely on: operands are defined before they are used, and lie inside their
+ * values; shapes are those that the operations give; inputs and outputs are there. If not, it is in error from now on,
+ * and the sentence names the instruction. Nothing but the lists' counts and the operations is trusted. */
+bool ag_program_verify(ag_program *p);
 
 #endif

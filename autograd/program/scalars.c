@@ -166,10 +166,9 @@ ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed) {
         for (int k = 0; k < nx; k++) in[k] = ag_program_input(p, k);
         in[nx] = ag_in("sums", AG_SHAPE(ny));
         ag_unrolled u = {p, summed};
-        q = ag_program_trace(p->type, trace_scalars, &u, in, nx + 1, NULL, (int)ny);
+        q = ag_trace_like(p, trace_scalars, &u, in, nx + 1, NULL, (int)ny);
     } else {
-        q = ag_program_new(p->type, &memory);
-        ag_program_fail(q, AG_ERR_MEMORY, "scalars: out of memory, or %lld outputs are too many", (long long)ny);
+        q = ag_program_failed(p, AG_ERR_MEMORY, "scalars: out of memory, or %lld outputs are too many", (long long)ny);
     }
     ag_memory_free(&memory, in, size);
     return q;

@@ -3,13 +3,6 @@
 
 #include <math.h>
 
-/* A program in error; `p` NULL: there was no memory for it. */
-static ag_program *failed(ag_type type, ag_status status, const char *message) {
-    ag_program *p = ag_program_new(type, &(ag_memory){0});
-    ag_program_fail(p, status, "%s", message);
-    return p;
-}
-
 static ag_var trace_input(ag_tape *t, const ag_port *port) {
     if (port->shape.rank) return ag_tensor(t, port->example, port->shape);
     return ag_input(t, port->example ? *port->example : (double)NAN);
@@ -19,7 +12,7 @@ static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port
                             const ag_port *outputs, int ny) {
     size_t n = (size_t)nx + (size_t)ny;
     ag_var *v = ag_scratch(t, n * (sizeof *v + sizeof(char *)) + 1);
-    if (!v) return failed(t->type, ag_tape_status(t), ag_tape_message(t));
+    if (!v) return ag_freeze_as(t, "trace", NULL, NULL, 0, NULL, NULL, 0);
     const char **names = (const char **)(void *)(v + n);
     for (int k = 0; k < nx; k++) {
         v[k] = trace_input(t, &inputs[k]);
@@ -32,19 +25,38 @@ static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port
     if (t->status == AG_OK) f(t, v, v + nx, context);
     for (int k = 0; k < ny; k++)
         if (!v[nx + k].tape) v[nx + k] = ag_constant(t, ag_num_value_(v[nx + k]));
-    ag_program *p = ag_freeze_as("trace", v, names, nx, v + nx, names + nx, ny);
+    ag_program *p = ag_freeze_as(t, "trace", v, names, nx, v + nx, names + nx, ny);
     ag_scratch_free(t, v);
     return p;
 }
 
-ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int nx,
-                             const ag_port *outputs, int ny) {
-    if (nx < 0 || ny < 0) return failed(type, AG_ERR_VALUE, "trace: the number of inputs or outputs is negative");
-    ag_tape *t = ag_tape_new(type);
-    if (t->status != AG_OK) return failed(type, t->status, t->message);
+ag_program *ag_program_trace_with(const ag_options *options, ag_model f, void *context, const ag_port *inputs, int nx,
+                                  const ag_port *outputs, int ny) {
+    ag_options o = options ? *options : (ag_options){0};
+    const ag_program like = {.type = o.type, .memory = {o.permit, o.context, true, 0}};
+    if (nx < 0 || ny < 0) return ag_program_failed(&like, AG_ERR_VALUE, "trace: %d inputs, %d outputs", nx, ny);
+    if (!f || (nx && !inputs))
+        return ag_program_failed(&like, AG_ERR_VALUE, "trace: %s is NULL", f ? "the array of inputs" : "the function");
+    ag_tape *t = ag_tape_new_with(&o);
+    if (t->status != AG_OK) {
+        ag_program *p = ag_program_failed(&like, t->status, "trace: %s", t->message);
+        ag_tape_free(t);
+        return p;
+    }
     t->tracing = true;
     for (int k = 0; k < nx; k++) t->abstract |= !inputs[k].example;
     ag_program *p = trace_on(t, f, context, inputs, nx, outputs, ny);
     ag_tape_free(t);
     return p;
+}
+
+ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int nx,
+                             const ag_port *outputs, int ny) {
+    return ag_program_trace_with(&(ag_options){.type = type}, f, context, inputs, nx, outputs, ny);
+}
+
+ag_program *ag_trace_like(const ag_program *p, ag_model f, void *context, const ag_port *inputs, int nx,
+                          const ag_port *outputs, int ny) {
+    ag_options o = {.type = p->type, .permit = p->memory.permit, .context = p->memory.context};
+    return ag_program_trace_with(&o, f, context, inputs, nx, outputs, ny);
 }

@@ -13,12 +13,6 @@ typedef struct ag_deriving {
     int n_in, n_out;
 } ag_deriving;
 
-static ag_program *failed(const ag_program *p, ag_status status, const char *message) {
-    ag_program *q = ag_program_new(ag_program_type(p), &(ag_memory){0});
-    ag_program_fail(q, status, "%s", message);
-    return q;
-}
-
 static void add_in(ag_deriving *d, ag_port port) { d->in[d->n_in++] = port; }
 static void add_out(ag_deriving *d, ag_port port) { d->out[d->n_out++] = port; }
 
@@ -33,23 +27,28 @@ static ag_port prefixed(ag_deriving *d, const char *prefix, ag_port port) {
 static bool open_deriving(ag_deriving *d, const ag_program *p, const int *wrt, int n, ag_program **result) {
     *result = NULL;
     if (ag_program_status(p) != AG_OK) {
-        *result = failed(p, ag_program_status(p), ag_program_message(p));
+        *result = ag_program_failed(p, ag_program_status(p), "%s", ag_program_message(p));
         return false;
     }
     *d = (ag_deriving){.p = p, .n = n, .nx = ag_program_inputs(p), .ny = ag_program_outputs(p)};
+    d->memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
+    if (n < 0 || (n && !wrt)) {
+        *result = ag_program_failed(p, AG_ERR_VALUE, "derivative: by %d inputs, or an array of them that is NULL", n);
+        return false;
+    }
     if (n == 0) d->n = d->nx;
     for (int i = 0; i < n; i++) {
         if (wrt[i] >= 0 && wrt[i] < d->nx) continue;
-        *result = failed(p, AG_ERR_VALUE, "derivative: there is no input of this number");
+        *result =
+            ag_program_failed(p, AG_ERR_VALUE, "derivative: there is no input %d: the program has %d", wrt[i], d->nx);
         return false;
     }
-    size_t ports = 2 * ((size_t)d->nx + (size_t)d->ny + (size_t)(n < 0 ? 0 : d->n));
-    d->size = 2 * ports * sizeof *d->in + (size_t)(d->n < 0 ? 0 : d->n) * sizeof(int) + 2 * p->names.count + 8 * ports +
-              (size_t)(n > 0 ? n : 0) * 2 * (p->names.count + 8) + 64;
-    char *space = n < 0 ? NULL : ag_memory_zeroed(&d->memory, d->size);
+    size_t ports = 2 * ((size_t)d->nx + (size_t)d->ny + (size_t)d->n);
+    d->size = 2 * ports * sizeof *d->in + (size_t)d->n * sizeof(int) + 2 * p->names.count + 8 * ports +
+              (size_t)n * 2 * (p->names.count + 8) + 64;
+    char *space = ag_memory_zeroed(&d->memory, d->size);
     if (!space) {
-        *result =
-            failed(p, n < 0 ? AG_ERR_VALUE : AG_ERR_MEMORY, "derivative: no memory, or a negative number of inputs");
+        *result = ag_program_failed(p, AG_ERR_MEMORY, "derivative: out of memory");
         return false;
     }
     d->in = (ag_port *)(void *)space;
@@ -63,7 +62,7 @@ static bool open_deriving(ag_deriving *d, const ag_program *p, const int *wrt, i
 }
 
 static ag_program *close_deriving(ag_deriving *d, ag_model f) {
-    ag_program *q = ag_program_trace(d->p->type, f, d, d->in, d->n_in, d->out, d->n_out);
+    ag_program *q = ag_trace_like(d->p, f, d, d->in, d->n_in, d->out, d->n_out);
     ag_memory_free(&d->memory, d->in, d->size);
     return q;
 }
@@ -106,8 +105,10 @@ static bool has_scalar(const ag_program *p, ag_program **result) {
     int64_t count;
     if (ag_program_status(p) != AG_OK) return true;
     if (ag_program_outputs(p) > 0 && ag_shape_count(ag_program_output(p, 0).shape, &count) && count == 1) return true;
-    *result = failed(p, AG_ERR_SHAPE,
-                     "gradient: the first output is not a scalar; see ag_program_vjp and ag_program_jacobian");
+    *result = ag_program_failed(p, AG_ERR_SHAPE,
+                                "gradient: the first output is not a scalar, but of shape %s; see ag_program_vjp and "
+                                "ag_program_jacobian",
+                                ag_program_outputs(p) ? ag_show_shape(ag_program_output(p, 0).shape).text : "none");
     return false;
 }
 
@@ -177,7 +178,7 @@ ag_program *ag_program_jacobian(const ag_program *p, int output, int input) {
     add_out(&d, prefixed(&d, "d_", ag_program_input(p, input)));
     if (output >= 0 && output < d.ny) return close_deriving(&d, trace_jacobian);
     ag_memory_free(&d.memory, d.in, d.size);
-    return failed(p, AG_ERR_VALUE, "jacobian: there is no output of this number");
+    return ag_program_failed(p, AG_ERR_VALUE, "jacobian: there is no output %d: the program has %d", output, d.ny);
 }
 
 static void trace_hessian(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
@@ -208,20 +209,29 @@ ag_program *ag_program_select(const ag_program *p, const int *outputs, int n) {
     ag_deriving d;
     ag_program *q;
     if (!open_deriving(&d, p, NULL, 0, &q)) return q;
-    int *numbers = ag_memory_zeroed(&d.memory, (size_t)(n < 0 ? 0 : n) * sizeof *numbers + 1);
-    bool ok = numbers && n >= 0 && n <= d.nx + 2 * d.ny;
-    for (int i = 0; ok && i < n; i++) ok = outputs[i] >= 0 && outputs[i] < d.ny;
-    if (ok) {
-        memcpy(numbers, outputs, (size_t)n * sizeof *numbers);
-        d.wrt = numbers;
+    size_t size = (size_t)(n < 0 ? 0 : n) * (sizeof *d.out + sizeof *d.wrt) + 1;
+    ag_port *ports = ag_memory_zeroed(&d.memory, size);
+    int wrong = -1;
+    for (int i = n; ports && outputs && i-- > 0;)
+        if (outputs[i] < 0 || outputs[i] >= d.ny) wrong = i;
+    if (ports && n >= 0 && (outputs || !n) && wrong < 0) {
+        d.out = ports;
+        d.wrt = (int *)(void *)(ports + n);
         d.n = n;
         d.n_out = 0;
-        for (int i = 0; i < n; i++) add_out(&d, ag_program_output(p, outputs[i]));
+        for (int i = 0; i < n; i++) {
+            d.wrt[i] = outputs[i];
+            add_out(&d, ag_program_output(p, outputs[i]));
+        }
         q = close_deriving(&d, trace_select);
     } else {
         ag_memory_free(&d.memory, d.in, d.size);
-        q = failed(p, AG_ERR_VALUE, "select: there is no output of this number");
+        if (!ports) q = ag_program_failed(p, AG_ERR_MEMORY, "select: out of memory");
+        else if (wrong < 0) q = ag_program_failed(p, AG_ERR_VALUE, "select: %d outputs, or their array is NULL", n);
+        else
+            q = ag_program_failed(p, AG_ERR_VALUE, "select: there is no output %d: the program has %d", outputs[wrong],
+                                  d.ny);
     }
-    ag_memory_free(&d.memory, numbers, (size_t)(n < 0 ? 0 : n) * sizeof *numbers + 1);
+    ag_memory_free(&d.memory, ports, size);
     return q;
 }
