@@ -39,7 +39,8 @@ static void *numbers_as(ag_type type, const double *from, int64_t n) {
 }
 
 static void numbers_from(ag_type type, const void *from, int64_t n, double *to) {
-    for (int64_t i = 0; i < n; i++) to[i] = type == AG_F64 ? ((const double *)from)[i] : (double)((const float *)from)[i];
+    for (int64_t i = 0; i < n; i++)
+        to[i] = type == AG_F64 ? ((const double *)from)[i] : (double)((const float *)from)[i];
 }
 
 /* Runs a program whose inputs are x's numbers one after the other (each row the same, if rows > 0: then x has `rows` of
