@@ -1,5 +1,6 @@
-/* Random programs: expressions over scalars and tensors, views, broadcasts, reductions and products, the same for a
- * seed on every tape. Which step comes next never depends on values, and bounds are kept on all of them. */
+/* Random programs: expressions over scalars and tensors, views, broadcasts, reductions, products and maps, the same for a
+ * seed on every tape. Which step comes next never depends on values, and bounds are kept on all of them. Each step has
+ * random numbers of its own, so that a program is still one without some of its steps. */
 #ifndef RANDOM_PROGRAMS_H
 #define RANDOM_PROGRAMS_H
 
@@ -14,6 +15,8 @@ typedef struct program {
     ag_var pool[POOL];
     double bound[POOL]; /* of its absolute values */
     ag_tape *t;
+    uint64_t skipped; /* bit i: without step i */
+    int steps;
 } program;
 
 static const double INPUT_BOUND = 1.5;
@@ -184,25 +187,74 @@ static void scalar_step(program *p) {
     keep(p, z, 1);
 }
 
+/* ---- programs in programs ---- */
+
+static void row_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_mul(ag_sin(x[0]), x[1]);
+    y[1] = ag_tanh(ag_add(ag_square(x[0]), ag_mul(x[1], 0.5)));
+}
+
+/* Of two scalars; made once a precision. */
+static const ag_program *row_program(ag_type type) {
+    static ag_program *made[2];
+    const ag_port in[2] = {{.name = "a"}, {.name = "b"}};
+    if (!made[type]) made[type] = ag_program_trace(type, row_model, NULL, in, 2, NULL, 2);
+    return made[type];
+}
+
+/* The program on two scalars, or for each element of a tensor, with the other operand shared and one result summed. */
+static void program_step(program *p) {
+    const ag_program *rows = row_program(ag_tape_type(p->t));
+    ag_var x = p->pool[pick_operand(p)], y[2], in[2];
+    bool shared = pick(p, 2), summed = pick(p, 2);
+    int64_t n = ag_count(x);
+    in[0] = ag_reshape(x, AG_SHAPE(-1));
+    in[1] = shared ? ag_mul(ag_reshape(p->pool[pick(p, 2)], (ag_shape){0}), 0.5) : ag_flip(in[0], 0);
+    if (pick(p, 3) == 0) {
+        const ag_var one[2] = {ag_at(in[0], n - 1), ag_at(in[0], 0)};
+        ag_program_call(p->t, rows, one, y);
+    } else {
+        const ag_along in_along[2] = {AG_EACH, shared ? AG_SHARED : AG_EACH};
+        const ag_along out_along[2] = {AG_EACH, summed ? AG_SHARED : AG_EACH};
+        ag_map(p->t, rows, n, in, in_along, out_along, y);
+    }
+    keep(p, ag_sin(y[0]), 1);
+    keep(p, y[1], (double)n);
+}
+
 /* The program of a seed on x[0..PROGRAM_INPUTS-1]; its result is the weighted mean of the pool's last third. */
-static UNUSED_OK ag_var run_program(program *p, int seed, ag_tape *t, const ag_var *x) {
-    *p = (program){.state = (uint64_t)seed * 1000003, .t = t};
+static UNUSED_OK ag_var run_program_without(program *p, int seed, uint64_t skipped, ag_tape *t, const ag_var *x) {
+    *p = (program){.state = (uint64_t)seed * 1000003, .t = t, .skipped = skipped};
     for (int k = 0; k < PROGRAM_INPUTS; k++) keep(p, x[k], INPUT_BOUND);
-    int steps = 6 + pick(p, 34);
-    for (int i = 0; i < steps && ag_tape_status(t) == AG_OK; i++) {
-        switch (pick(p, 6)) {
-        case 0: unary_step(p); break;
-        case 1:
-        case 2: binary_step(p); break;
-        case 3: view_step(p); break;
-        case 4: structural_step(p); break;
+    p->steps = 6 + pick(p, 34);
+    for (int i = 0; i < p->steps && ag_tape_status(t) == AG_OK; i++) {
+        p->state = (uint64_t)seed * 1000003 + (uint64_t)i * 0x5851f42d4c957f2du + 1;
+        if (skipped >> i & 1) continue;
+        switch (pick(p, 13)) {
+        case 0:
+        case 1: unary_step(p); break;
+        case 2:
+        case 3:
+        case 4:
+        case 5: binary_step(p); break;
+        case 6:
+        case 7: view_step(p); break;
+        case 8:
+        case 9: structural_step(p); break;
+        case 10: program_step(p); break;
         default: scalar_step(p); break;
         }
     }
     ag_var sum = ag_mul(p->pool[0], 0.125);
+    p->state = (uint64_t)seed;
     for (int i = p->count * 2 / 3; i < p->count; i++)
         sum = ag_add(sum, ag_mul(ag_mean(p->pool[i]), (double)(float)random_number(&p->state, -1, 1)));
     return sum;
+}
+
+static UNUSED_OK ag_var run_program(program *p, int seed, ag_tape *t, const ag_var *x) {
+    return run_program_without(p, seed, 0, t, x);
 }
 
 #endif
