@@ -204,7 +204,7 @@ static ag_var map_tangent(const ag_rule *rule, const ag_var *tangents) {
     ag_program *p = ag_program_select(all, wrt, m->ny);
     if (ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "map: %s", ag_program_message(p));
     else apply_map(t, m, p, xs, in, out, ys);
-    for (int k = 0; k < m->ny; k++) ys[k] = ag_reshape(ys[k], AG_SHAPE(output_count(m, k)));
+    for (int k = 0; k < m->ny && t->status == AG_OK; k++) ys[k] = ag_reshape(ys[k], AG_SHAPE(output_count(m, k)));
     if (t->status == AG_OK) result = ag_concat(ys, m->ny, 0);
     ag_program_free(p);
     ag_program_free(all);

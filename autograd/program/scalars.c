@@ -155,6 +155,7 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
 }
 
 ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed) {
+    if (ag_program_status(p) != AG_OK) return ag_program_failed(p, ag_program_status(p), "%s", ag_program_message(p));
     int nx = ag_program_inputs(p);
     int64_t ny = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) ny += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
