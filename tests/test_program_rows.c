@@ -47,7 +47,7 @@ typedef struct columns {
 } columns;
 
 static columns *columns_new(ag_type type, int64_t rows) {
-    static double numbers[MOST_ROWS * 6];
+    static double numbers[(MOST_ROWS + 1) * 6];
     columns *c = calloc(1, sizeof *c);
     assert_non_null(c);
     *c = (columns){.type = type, .rows = rows};
@@ -179,6 +179,35 @@ static void large_programs_go_row_by_row(void **unused) {
     check_ways(AG_F64, "large", r, p, 2);
     ag_runner_free(r);
     ag_program_free(p);
+}
+
+static void product_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_matmul(x[0], x[0]);
+}
+
+static bool count_bytes(void *context, size_t bytes) {
+    *(size_t *)context += bytes;
+    return true;
+}
+
+/* A product of 27 million multiplications is not taken apart to find out that it is large. */
+static void no_end_of_scalars(void **unused) {
+    (void)unused;
+    enum { N = 300 };
+    size_t asked = 0;
+    double *x = new_numbers(2 * N * N), *y = new_numbers(2 * N * N);
+    for (int i = 0; i < 2 * N * N; i++) x[i] = i % (N + 1) == 0;
+    ag_program *p = ag_program_trace_with(&(ag_options){.permit = count_bytes, .context = &asked}, product_model, NULL,
+                                          (ag_port[]){{"x", AG_SHAPE(N, N), NULL}}, 1, NULL, 1);
+    ag_runner *r = ag_runner_new(p);
+    ag_column in = ag_each(x), out = ag_each(y);
+    assert_int_equal(ag_run_rows(r, 2, &in, &out), AG_OK);
+    assert_true(y[0] == 1 && y[1] == 0 && y[N + 1] == 1);
+    assert_true(asked < (size_t)1 << 27);
+    ag_runner_free(r);
+    ag_program_free(p);
+    free(x), free(y);
 }
 
 /* A singular row: an error that says so; then a good run. */
@@ -467,10 +496,15 @@ static void batches(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rows_of_all_numbers), cmocka_unit_test(large_programs_go_row_by_row),
-        cmocka_unit_test(a_bad_row),           cmocka_unit_test(the_same_wherever_a_row_is),
-        cmocka_unit_test(maps_are_loops),      cmocka_unit_test(maps_without_rows),
-        cmocka_unit_test(maps_in_maps),        cmocka_unit_test(batches),
+        cmocka_unit_test(rows_of_all_numbers),
+        cmocka_unit_test(large_programs_go_row_by_row),
+        cmocka_unit_test(no_end_of_scalars),
+        cmocka_unit_test(a_bad_row),
+        cmocka_unit_test(the_same_wherever_a_row_is),
+        cmocka_unit_test(maps_are_loops),
+        cmocka_unit_test(maps_without_rows),
+        cmocka_unit_test(maps_in_maps),
+        cmocka_unit_test(batches),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -168,9 +168,11 @@ const ag_program *ag_mapped_program(const ag_operation *operation, const void *p
 /* ---- scalars.c ---- */
 /* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */
 void ag_program_unroll(ag_tape *t, const ag_program *p, const ag_var *const *x, ag_var *y);
-/* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. Those of an output k
- * with summed[k] are added to a last input, which has an element for each scalar output. */
-ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed);
+/* The same function with scalar operations only; its outputs are the elements of p's, each a scalar. */
+ag_program *ag_program_scalars(const ag_program *p);
+/* That for rows in lanes: elements of an output k with summed[k] are added to a last input, which has an element for each
+ * scalar output. Given up (AG_ERR_MEMORY) when it has asked for so many bytes: products of large matrices have no end. */
+ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, size_t bytes);
 
 /* ---- freeze.c ---- */
 ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,

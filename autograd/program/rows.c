@@ -196,7 +196,7 @@ static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, cons
 /* ---- which way ---- */
 
 /* Scalar instructions over lanes that are worth it: their operands have to stay in cache. */
-enum { MOST_STRAIGHT = 1 << 16 };
+enum { MOST_STRAIGHT = 1 << 16, MOST_BYTES = 1 << 26 /* to find out */ };
 
 /* Whether the lanes that are planned add up what these columns want added up. */
 static bool is_planned(const ag_runner *r, const ag_column *ys) {
@@ -212,7 +212,7 @@ static void plan_lanes(ag_runner *r, const ag_column *ys) {
     if (!r->summed) r->summed = ag_memory_zeroed(&r->memory, p->outputs.count + 1);
     if (!r->summed) return;
     for (uint64_t k = 0; k < p->outputs.count; k++) r->summed[k] = ys[k].along == AG_SHARED;
-    ag_program *scalars = ag_program_scalars(p, r->summed);
+    ag_program *scalars = ag_program_row_scalars(p, r->summed, MOST_BYTES);
     r->lanes = ag_runner_plan(scalars, true);
     ag_program_free(scalars);
     if (r->lanes->status != AG_OK) return;

@@ -145,7 +145,7 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
         for (int64_t i = 0; i < ag_where_count(p, where); i++) *at++ = where & WHERE_ELEMENT ? xs[k] : ag_at(xs[k], i);
     }
     if (space && x) ag_program_unroll(t, p, x, ys);
-    for (uint64_t k = 0; k < p->outputs.count && t->status == AG_OK; k++) {
+    for (uint64_t k = 0; u->summed && k < p->outputs.count && t->status == AG_OK; k++) {
         int64_t end = at_output + ag_where_count(p, ag_poutput_at(p, k)->ref.where);
         for (; at_output < end; at_output++)
             if (u->summed[k]) ys[at_output] = ag_add(ag_at(xs[nx], at_output), ys[at_output]);
@@ -154,8 +154,8 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
     ag_scratch_free(t, space);
 }
 
-ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed) {
-    if (ag_program_status(p) != AG_OK) return ag_program_failed(p, ag_program_status(p), "%s", ag_program_message(p));
+/* `like` has the type and the memory of the result. */
+static ag_program *scalars_of(const ag_program *p, const uint8_t *summed, const ag_program *like) {
     int nx = ag_program_inputs(p);
     int64_t ny = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) ny += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
@@ -167,10 +167,37 @@ ag_program *ag_program_scalars(const ag_program *p, const uint8_t *summed) {
         for (int k = 0; k < nx; k++) in[k] = ag_program_input(p, k);
         in[nx] = ag_in("sums", AG_SHAPE(ny));
         ag_unrolled u = {p, summed};
-        q = ag_trace_like(p, trace_scalars, &u, in, nx + 1, NULL, (int)ny);
+        q = ag_trace_like(like, trace_scalars, &u, in, nx + (summed != NULL), NULL, (int)ny);
     } else {
         q = ag_program_failed(p, AG_ERR_MEMORY, "scalars: out of memory, or %lld outputs are too many", (long long)ny);
     }
     ag_memory_free(&memory, in, size);
+    return q;
+}
+
+ag_program *ag_program_scalars(const ag_program *p) {
+    if (ag_program_status(p) == AG_OK) return scalars_of(p, NULL, p);
+    return ag_program_failed(p, ag_program_status(p), "%s", ag_program_message(p));
+}
+
+typedef struct ag_allowance {
+    const ag_memory *memory;
+    size_t left;
+} ag_allowance;
+
+static bool allow(void *context, size_t bytes) {
+    ag_allowance *a = context;
+    if (bytes > a->left || (a->memory->permit && !a->memory->permit(a->memory->context, bytes))) return false;
+    a->left -= bytes;
+    return true;
+}
+
+ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, size_t bytes) {
+    if (ag_program_status(p) != AG_OK) return ag_program_scalars(p);
+    ag_allowance a = {&p->memory, bytes};
+    const ag_program like = {.type = p->type, .memory = {allow, &a, true, 0}};
+    ag_program *q = scalars_of(p, summed, &like);
+    if (q->status == AG_OK) q->memory.permit = p->memory.permit;
+    if (q->status == AG_OK) q->memory.context = p->memory.context;
     return q;
 }
