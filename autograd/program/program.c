@@ -52,7 +52,7 @@ void ag_program_free(ag_program *p) {
     ag_program_close_pool(p);
     for (uint64_t i = 0; i < p->calls.count; i++) {
         const ag_pcall *call = ag_pcall_at(p, i);
-        if (call->operation->hold) call->operation->hold(ag_pparams_at(p, call->params), -1);
+        if (call->operation && call->operation->hold) call->operation->hold(ag_pparams_at(p, call->params), -1);
     }
     free_views(p);
     ag_list *lists[] = {&p->codes, &p->refs,   &p->calls,   &p->params, &p->constants,
