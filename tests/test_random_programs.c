@@ -456,7 +456,109 @@ static void many_programs(void **unused) {
     check_seeds(10000, 10000 + QUICK_SEEDS, false);
 }
 
+/* ---- longer tensors: chains of elementwise operations and sums, which the machine runs in one pass ---- */
+
+enum { CHAIN_SEEDS = 600, CHAIN_INPUTS = 4, CHAIN_POOL = 34, CHAIN_TOTAL = 200 + 40 + 5 + 1 };
+
+static ag_shape chain_shape(int k) {
+    return k == 0 ? AG_SHAPE(5, 40) : k == 1 ? AG_SHAPE(40) : k == 2 ? AG_SHAPE(5, 1) : (ag_shape){0};
+}
+
+/* Operands are in -1..1 or nearly, and so is what this gives. */
+static ag_var chain_step(uint64_t *state, ag_var x, ag_var y) {
+    double c = (double)(float)random_number(state, -1, 1);
+    ag_shape s = ag_shape_of(x);
+    switch ((int)random_number(state, 0, 20)) {
+    case 0: return ag_sin(ag_add(x, y));
+    case 1: return ag_sub(ag_mul(x, y), c);
+    case 2: return ag_tanh(ag_sub(x, ag_mul(y, c)));
+    case 3: return ag_div(x, ag_add(ag_square(y), 1));
+    case 4: return ag_max(x, y);
+    case 5: return ag_select(ag_gt(x, c), y, x);
+    case 6: return ag_exp(ag_sub(ag_mul(-0.5, ag_square(x)), 0.5));
+    case 7: return ag_tanh(ag_fma(x, y, x));
+    case 8: return ag_sin(ag_fnma(x, c, y));
+    case 9: return s.rank > 1 ? ag_transpose(x) : ag_neg(x);
+    case 10: return s.rank ? ag_flip(x, s.rank - 1) : ag_cos(x);
+    case 11: return s.rank > 1 ? ag_mean_over(x, AG_AXES(1), true) : ag_atan(x);
+    case 12: return s.rank ? ag_tanh(ag_sum_over(ag_mul(x, x), AG_AXES(0), false)) : ag_abs(x);
+    case 13: return ag_tanh(ag_mul(0.01, ag_sum(ag_mul(x, y))));
+    case 14: return s.rank && s.dim[0] > 2 ? ag_slice(x, 0, 1, AG_END, 2) : ag_sigmoid(x);
+    case 15: return s.rank ? ag_softmax(x, s.rank - 1) : ag_square(x);
+    case 16: return ag_chain(x, ag_lt(y, c));
+    case 17: return ag_mul(ag_sigmoid(ag_mul(3, x)), y);
+    case 18: return ag_mul(x, x);
+    default: return ag_neg(ag_mul(x, c));
+    }
+}
+
+static void chain_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    uint64_t state = (uint64_t) * (int *)context * 7919;
+    ag_var pool[CHAIN_POOL];
+    (void)t;
+    for (int k = 0; k < CHAIN_INPUTS; k++) pool[k] = x[k];
+    for (int i = CHAIN_INPUTS; i < CHAIN_POOL; i++) {
+        int j = (int)random_number(&state, i > 10 ? i - 10 : 0, i), k = (int)random_number(&state, 0, i);
+        ag_var a = pool[j], b = pool[k];
+        if (!broadcasts(ag_shape_of(a), ag_shape_of(b))) b = ag_mean(b);
+        pool[i] = chain_step(&state, a, b);
+    }
+    y[0] = ag_num(0);
+    for (int i = CHAIN_POOL - 6; i < CHAIN_POOL; i++) y[0] = ag_add(y[0], ag_mean(ag_mul(pool[i], 0.5 + i % 3)));
+    y[1] = pool[CHAIN_POOL - 1];
+    y[2] = ag_transpose(pool[CHAIN_POOL - 4]);
+}
+
+static void check_chain(int seed, ag_type type) {
+    ag_port in[CHAIN_INPUTS] = {{0}};
+    double x[CHAIN_TOTAL];
+    uint64_t state = (uint64_t)seed;
+    for (int i = 0; i < CHAIN_TOTAL; i++) x[i] = (double)(float)random_number(&state, -1, 1);
+    ag_tape *t = ag_tape_new(type);
+    ag_var v[CHAIN_INPUTS], y[3];
+    int64_t at = 0;
+    for (int k = 0; k < CHAIN_INPUTS; k++) {
+        in[k].shape = chain_shape(k);
+        v[k] = in[k].shape.rank ? ag_tensor(t, x + at, in[k].shape) : ag_input(t, x[at]);
+        at += shape_count(in[k].shape);
+    }
+    chain_model(t, v, y, &seed);
+    ag_backward(y[0]);
+    int64_t n1 = ag_count(y[1]), n2 = ag_count(y[2]), n = 1 + n1 + n2 + CHAIN_TOTAL;
+    double *want = new_numbers(n), *got = new_numbers(n);
+    want[0] = ag_value(y[0]);
+    ag_read(y[1], want + 1);
+    ag_read(y[2], want + 1 + n1);
+    at = 1 + n1 + n2;
+    for (int k = 0; k < CHAIN_INPUTS; k++) {
+        ag_read_grad(v[k], want + at);
+        at += ag_count(v[k]);
+    }
+    char label[32];
+    snprintf(label, sizeof label, "chain %d", seed);
+    check_fine(label, t);
+    ag_program *p = ag_program_trace(type, chain_model, &seed, in, CHAIN_INPUTS, NULL, 3);
+    ag_program *g = ag_program_gradient(p, NULL, 0);
+    run_numbers(label, "run", p, 0, false, x, got);
+    check_numbers(label, "values", got, want, 1 + n1 + n2, type == AG_F64 ? 1e-13 : 1e-4);
+    run_numbers(label, "run", g, 0, false, x, got);
+    if (type == AG_F64) check_numbers(label, "gradient", got, want, n, 1e-11);
+    ag_program_free(p);
+    ag_program_free(g);
+    ag_tape_free(t);
+    free(want), free(got);
+}
+
+static void longer_tensors(void **unused) {
+    (void)unused;
+    for (int seed = 1; seed <= CHAIN_SEEDS; seed++) check_chain(seed, seed % 4 ? AG_F64 : AG_F32);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_way_there_is), cmocka_unit_test(many_programs)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_way_there_is),
+        cmocka_unit_test(many_programs),
+        cmocka_unit_test(longer_tensors),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
