@@ -396,6 +396,11 @@ static void sentences(void **unused) {
     float f[4] = {0};
     assert_int_equal(ag_run_f32(r, (const float *[]){f, f}, (float *[]){f, f}), AG_ERR_VALUE);
     assert_string_equal(ag_runner_message(r), "run: the program is of double, the arrays of float");
+    double d[4] = {0};
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(ag_run(r, (const double *[]){k ? d : NULL, k ? NULL : d}, (double *[]){d, d}), AG_ERR_VALUE);
+        assert_string_equal(ag_runner_message(r), k ? "run: input s has no data" : "run: input x has no data");
+    }
     ag_runner_free(r);
     ag_tape_free(t);
     ag_tape_free(single);

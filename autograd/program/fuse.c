@@ -39,9 +39,9 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     uint32_t i = member(u, j), n = operand_count(u, i);
     *op = ag_code_at(g->p, i)->op;
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
-    if (*op == AG_FMA) *op = AG_STRAIGHT_FMA;
-    if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
-    if (*op == CODE_CALL) *op = AG_ADD; /* to the sum so far */
+    if (*op == CODE_CALL) *op = AG_ADD;            /* to the sum so far */
+    else if (*op == AG_FMA) *op = AG_STRAIGHT_FMA; /* codes of both kinds are the same numbers */
+    else if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
     int fused = ag_fused_operand(g, i);
     if (fused < 0) return n;
     uint32_t product = in[fused].value;

@@ -162,22 +162,30 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
     return true;
 }
 
-/* The spaces of this run. False if there is no memory for an output that nobody wants. */
+/* The spaces of this run. False, and an error, if an input is missing, or memory for an output that nobody wants. */
 static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
     const ag_program *p = r->p;
     size_t size = ag_type_size(p->type);
     r->base[SPACE_WORK] = r->work;
     for (uint64_t k = 0; k < p->inputs.count; k++) {
         r->base[SPACE_INPUTS + k] = (char *)(uintptr_t)xs[k];
-        if (!r->loaded[k]) continue;
+        if (!r->loaded[k] && xs[k]) continue;
         size_t bytes = (size_t)ag_where_count(p, ag_pinput_at(p, k)->ref.where) * size;
+        if (!bytes) continue;
+        if (!xs[k]) {
+            ag_fail(r->tape, AG_ERR_VALUE, "run: input %s has no data", ag_program_input(p, (int)k).name);
+            return false;
+        }
         memcpy(r->work + (size_t)r->load_at[k] * size, xs[k], bytes);
     }
     for (uint64_t k = 0; k < p->outputs.count; k++) {
         char *to = ys[k];
         if (!to && !r->spare[k]) r->spare[k] = ag_memory_zeroed(&r->memory, output_bytes(p, k));
         if (!to) to = r->spare[k];
-        if (!to) return false;
+        if (!to) {
+            ag_fail(r->tape, AG_ERR_MEMORY, "run: out of memory for an output that is not wanted");
+            return false;
+        }
         r->base[SPACE_INPUTS + p->inputs.count + k] = to;
     }
     return true;
@@ -190,8 +198,7 @@ static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *co
     if (type != r->p->type)
         ag_fail(r->tape, AG_ERR_VALUE, "run: the program is of %s, the arrays of %s",
                 type == AG_F64 ? "float" : "double", type == AG_F64 ? "double" : "float");
-    else if (!set_bases(r, xs, ys))
-        ag_fail(r->tape, AG_ERR_MEMORY, "run: out of memory for an output that is not wanted");
+    else (void)set_bases(r, xs, ys);
     const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
     for (uint64_t i = 0; i < r->steps.count && r->tape->status == AG_OK; i++)
         if (!run_step(r, &steps[i])) break;
