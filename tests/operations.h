@@ -92,4 +92,12 @@ static UNUSED_OK ag_tape *fresh_tape(ag_type type) {
     return tapes[type];
 }
 
+/* The teardown of tests that use it. */
+static UNUSED_OK int free_tapes(void **unused) {
+    (void)unused;
+    ag_tape_free(fresh_tape(AG_F64));
+    ag_tape_free(fresh_tape(AG_F32));
+    return 0;
+}
+
 #endif

@@ -6,7 +6,10 @@
 
 #include "derivatives.h"
 
-enum { POOL = 48, PROGRAM_INPUTS = 5 };
+enum { POOL = 48, PROGRAM_INPUTS = 5, TOTAL = 1 + 1 + 3 + 6 + 3 };
+
+/* Where each input is when they lie one after the other. */
+static const int START[PROGRAM_INPUTS + 1] = {0, 1, 2, 5, 11, TOTAL};
 
 typedef struct program {
     uint64_t state;
@@ -255,6 +258,27 @@ static UNUSED_OK ag_var run_program_without(program *p, int seed, uint64_t skipp
 
 static UNUSED_OK ag_var run_program(program *p, int seed, ag_tape *t, const ag_var *x) {
     return run_program_without(p, seed, 0, t, x);
+}
+
+/* ---- inputs and what belongs to each of them, one after the other ---- */
+
+static UNUSED_OK void make_inputs(ag_tape *t, const double *data, bool constant, ag_var *x) {
+    for (int k = 0; k < PROGRAM_INPUTS; k++) {
+        ag_shape s = program_input_shape(k);
+        if (constant) x[k] = s.rank ? ag_constant_tensor(t, data + START[k], s) : ag_constant(t, data[START[k]]);
+        else x[k] = s.rank ? ag_tensor(t, data + START[k], s) : ag_input(t, data[START[k]]);
+    }
+}
+
+static UNUSED_OK void read_all(const ag_var *x, double *out) {
+    for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read(x[k], out + START[k]);
+}
+
+/* sum_k <g[k], v[k]> */
+static UNUSED_OK ag_var weighted(const ag_var *g, const ag_var *v) {
+    ag_var sum = ag_num(0);
+    for (int k = 0; k < PROGRAM_INPUTS; k++) sum = ag_add(sum, ag_vdot(g[k], v[k]));
+    return sum;
 }
 
 #endif

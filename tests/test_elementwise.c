@@ -672,13 +672,6 @@ static void accurate_at_difficult_points(void **unused) {
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) accuracy_at(at[i]);
 }
 
-static int free_tapes(void **unused) {
-    (void)unused;
-    ag_tape_free(fresh_tape(AG_F64));
-    ag_tape_free(fresh_tape(AG_F32));
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_those_of_the_c_library),

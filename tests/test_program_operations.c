@@ -357,13 +357,6 @@ static void scalar_forms(void **unused) {
     }
 }
 
-static int free_tapes(void **unused) {
-    (void)unused;
-    ag_tape_free(fresh_tape(AG_F64));
-    ag_tape_free(fresh_tape(AG_F32));
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(inside_the_domain),

@@ -1,14 +1,12 @@
 /* Random programs, differentiated in every way there is, on every kind of tape. */
 #include "random_programs.h"
 
-enum { SEEDS = 150, TOTAL = 1 + 1 + 3 + 6 + 3 };
+enum { SEEDS = 150 };
 
 /* Inputs and a direction, one after the other. */
 typedef struct point {
     double x[TOTAL], v[TOTAL];
 } point;
-
-static const int START[PROGRAM_INPUTS + 1] = {0, 1, 2, 5, 11, 14};
 
 static point point_of(int seed) {
     point p;
@@ -18,18 +16,6 @@ static point point_of(int seed) {
         p.v[i] = (double)(float)random_number(&state, -1, 1);
     }
     return p;
-}
-
-static void make_inputs(ag_tape *t, const double *data, bool constant, ag_var *x) {
-    for (int k = 0; k < PROGRAM_INPUTS; k++) {
-        ag_shape s = program_input_shape(k);
-        if (constant) x[k] = s.rank ? ag_constant_tensor(t, data + START[k], s) : ag_constant(t, data[START[k]]);
-        else x[k] = s.rank ? ag_tensor(t, data + START[k], s) : ag_input(t, data[START[k]]);
-    }
-}
-
-static void read_all(const ag_var *x, double *out) {
-    for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read(x[k], out + START[k]);
 }
 
 static void read_adjoints(const ag_var *x, double *out) {
@@ -58,12 +44,6 @@ typedef struct answers {
     double value, sweep[TOTAL], recorded[TOTAL], tangent, curvature;
     double reverse_reverse[TOTAL], forward_reverse[TOTAL], reverse_forward[TOTAL];
 } answers;
-
-static ag_var weighted(const ag_var *g, const ag_var *v) {
-    ag_var sum = ag_num(0);
-    for (int k = 0; k < PROGRAM_INPUTS; k++) sum = ag_add(sum, ag_vdot(g[k], v[k]));
-    return sum;
-}
 
 /* Adjoints of results, views and elements along the way are their recorded gradients. */
 static void check_intermediates(int seed, const program *p, ag_var y) {

@@ -6,9 +6,7 @@
 
 #include <pthread.h>
 
-enum { SEEDS = 400, QUICK_SEEDS = 2000, TOTAL = 1 + 1 + 3 + 6 + 3, ROWS = 67 };
-
-static const int START[PROGRAM_INPUTS + 1] = {0, 1, 2, 5, 11, 14};
+enum { SEEDS = 400, QUICK_SEEDS = 2000, ROWS = 67 };
 
 /* A program to be checked, and the first thing that is wrong with it. */
 typedef struct subject {
@@ -57,31 +55,13 @@ typedef struct answers {
     double value, gradient[TOTAL], hv[TOTAL], tangent, curvature, third[TOTAL];
 } answers;
 
-static ag_var weighted(const ag_var *g, const ag_var *v) {
-    ag_var sum = ag_num(0);
-    for (int k = 0; k < PROGRAM_INPUTS; k++) sum = ag_add(sum, ag_vdot(g[k], v[k]));
-    return sum;
-}
-
-static void leaves(ag_tape *t, const double *data, bool constant, ag_var *x) {
-    for (int k = 0; k < PROGRAM_INPUTS; k++) {
-        ag_shape s = program_input_shape(k);
-        if (constant) x[k] = s.rank ? ag_constant_tensor(t, data + START[k], s) : ag_constant(t, data[START[k]]);
-        else x[k] = s.rank ? ag_tensor(t, data + START[k], s) : ag_input(t, data[START[k]]);
-    }
-}
-
-static void read_all(const ag_var *x, double *out) {
-    for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read(x[k], out + START[k]);
-}
-
 static answers ask_tape(subject *s, ag_tape *t, bool all) {
     static program p;
     answers a = {0};
     ag_var x[PROGRAM_INPUTS], v[PROGRAM_INPUTS], g[PROGRAM_INPUTS], h[PROGRAM_INPUTS], d, c;
     ag_tape_clear(t);
-    leaves(t, s->x, false, x);
-    leaves(t, s->v, true, v);
+    make_inputs(t, s->x, false, x);
+    make_inputs(t, s->v, true, v);
     ag_var y = run_program_without(&p, s->seed, s->skipped, t, x);
     s->kinks = p.kinks;
     s->steps = p.steps;
@@ -352,7 +332,7 @@ static void check_call(subject *s, ag_tape *t, const ag_program *p, const answer
     ag_var x[PROGRAM_INPUTS], y;
     double gradient[TOTAL];
     ag_tape_clear(t);
-    leaves(t, s->x, false, x);
+    make_inputs(t, s->x, false, x);
     ag_program_call(t, p, x, &y);
     ag_backward(y);
     for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read_grad(x[k], gradient + START[k]);
