@@ -61,11 +61,11 @@ static bool is_same(const ag_program *p, uint32_t value, const ag_draft *d) {
     const ag_code *c = ag_code_at(p, value);
     if (c->op != d->code.op || c->view != d->code.view) return false;
     if (d->n && memcmp(ag_ref_at(p, c->in), d->in, d->n * sizeof *d->in) != 0) return false;
-    if (c->op == CODE_CONSTANT) return memcmp(ag_pconstant_at(p, c->extra), d->bytes, d->size) == 0;
+    if (c->op == CODE_CONSTANT) return d->size == 0 || memcmp(ag_pconstant_at(p, c->extra), d->bytes, d->size) == 0;
     if (c->op != CODE_CALL) return true;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     return call->operation == d->call->operation && call->n == d->n && call->params_size == d->size &&
-           memcmp(ag_pparams_at(p, call->params), d->bytes, d->size) == 0;
+           (d->size == 0 || memcmp(ag_pparams_at(p, call->params), d->bytes, d->size) == 0);
 }
 
 static uint32_t hash_of(const ag_draft *d) {
