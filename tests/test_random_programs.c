@@ -6,7 +6,13 @@
 
 #include <pthread.h>
 
-enum { SEEDS = 400, QUICK_SEEDS = 2000, ROWS = 67 };
+/* Sanitizers make it slow; there every tenth is enough. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SHARE = 10 };
+#else
+enum { SHARE = 1 };
+#endif
+enum { SEEDS = 250 / SHARE, QUICK_SEEDS = 2000 / SHARE, ROWS = 67 };
 
 /* A program to be checked, and the first thing that is wrong with it. */
 typedef struct subject {
@@ -438,7 +444,7 @@ static void many_programs(void **unused) {
 
 /* ---- longer tensors: chains of elementwise operations and sums, which the machine runs in one pass ---- */
 
-enum { CHAIN_SEEDS = 600, CHAIN_INPUTS = 4, CHAIN_POOL = 34, CHAIN_TOTAL = 200 + 40 + 5 + 1 };
+enum { CHAIN_SEEDS = 500 / SHARE, CHAIN_INPUTS = 4, CHAIN_POOL = 34, CHAIN_TOTAL = 200 + 40 + 5 + 1 };
 
 static ag_shape chain_shape(int k) {
     return k == 0 ? AG_SHAPE(5, 40) : k == 1 ? AG_SHAPE(40) : k == 2 ? AG_SHAPE(5, 1) : (ag_shape){0};
