@@ -770,9 +770,9 @@ static void refusals(void **unused) {
             ag_program *q = ag_program_sparse_jacobian(p, 0, 0, &s);
             b.left = INT64_MAX;
             if (b.refused) {
-                assert_int_equal(s->status, AG_ERR_MEMORY);
-                assert_int_equal(ag_program_status(q), AG_ERR_MEMORY);
-                assert_non_null(strstr(s->message, "memory"));
+                assert_int_equal(ag_program_status(q), AG_ERR_MEMORY); /* of the pattern, or of what is derived */
+                if (s->status != AG_OK) assert_int_equal(s->status, AG_ERR_MEMORY);
+                assert_non_null(strstr(s->status != AG_OK ? s->message : ag_program_message(q), "memory"));
             } else {
                 check_pattern("no refusal", s);
                 assert_int_equal(s->nonzeros, want->nonzeros);

@@ -258,14 +258,12 @@ static void trace_sparse(ag_tape *t, const ag_var *xs, ag_var *ys, void *context
 }
 
 static ag_program *failed(const ag_program *p, ag_status status, const char *message) {
-    ag_program *q = ag_program_new(ag_program_type(p), &(ag_memory){0});
-    ag_program_fail(q, status, "%s", message);
-    return q;
+    return ag_program_failed(p, status, "%s", message);
 }
 
 /* p's inputs; its outputs and the nonzeros. */
 static ag_program *trace(const ag_program *p, const char *prefix, ag_compressing *m) {
-    ag_memory memory = {.no_reserve = true};
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     int nx = ag_program_inputs(p);
     m->ny = ag_program_outputs(p);
     const char *input = ag_program_input(p, m->input).name;
@@ -277,7 +275,7 @@ static ag_program *trace(const ag_program *p, const char *prefix, ag_compressing
     for (int k = 0; k < nx; k++) ports[k] = ag_program_input(p, k);
     for (int k = 0; k < m->ny; k++) ports[nx + k] = ag_program_output(p, k);
     ports[nx + m->ny] = (ag_port){.name = name};
-    ag_program *r = ag_program_trace(p->type, trace_sparse, m, ports, nx, ports + nx, m->ny + 1);
+    ag_program *r = ag_trace_like(p, trace_sparse, m, ports, nx, ports + nx, m->ny + 1);
     ag_memory_free(&memory, ports, size);
     return r;
 }
