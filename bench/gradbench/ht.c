@@ -19,7 +19,9 @@ typedef struct ht {
     bool complicated, mirrored;
     double *theta, *us, *measured;       /* (26), (points, 2), (points, 3) */
     double *relative, *inverse_absolute; /* (bones, 4, 4) */
-    double *rest, *weights;              /* (vertices, 4), (vertices, bones) */
+    double *all_rest, *all_weights;      /* of every vertex of the model: rows of 4 and of bones */
+    int64_t *needed;                     /* which vertices are needed */
+    double *rest, *weights;              /* of those: (vertices, 4), (vertices, bones) */
     int64_t *parents;                    /* -1 for a root */
     int64_t *x_angle, *z_angle;          /* by bone: which of (theta, 0) */
     ag_var *absolute;                    /* a var a bone, while it is traced */
@@ -28,14 +30,6 @@ typedef struct ht {
 } ht;
 
 /* ---- input ---- */
-
-/* Rows `at[0..n-1]` of a matrix. */
-static double *pick(gb_run *run, const double *rows, int64_t columns, const int64_t *at, int64_t n) {
-    double *out = GB_DOUBLES(run, n * columns);
-    for (int64_t i = 0; out && i < n; i++)
-        memcpy(out + i * columns, rows + at[i] * columns, (size_t)columns * sizeof *out);
-    return out;
-}
 
 /* The vertices that the points lie on: one each, or the three of a triangle. */
 static int64_t *needed_vertices(gb_run *run, const json_t *data, const json_t *model, int64_t all) {
@@ -77,9 +71,9 @@ static bool parse(gb_run *run, const json_t *input) {
     h->theta = gb_tensor(run, input, "theta", 1, &theta);
     h->us = gb_tensor(run, input, "us", 2, us);
     h->measured = gb_tensor(run, data, "points", 2, measured);
-    const double *all_rest = gb_tensor(run, model, "base_positions", 2, rest);
+    h->all_rest = gb_tensor(run, model, "base_positions", 2, rest);
     int64_t weights[] = {rest[0], h->bones};
-    const double *all_weights = gb_tensor(run, model, "weights", 2, weights);
+    h->all_weights = gb_tensor(run, model, "weights", 2, weights);
     if (run->error[0]) return false;
     h->points = measured[0];
     h->complicated = us[0] != 0;
@@ -87,11 +81,11 @@ static bool parse(gb_run *run, const json_t *input) {
     if (h->complicated && us[0] != h->points)
         return gb_fail(run, "us: expected %lld rows, as many as points, got %lld", (long long)h->points,
                        (long long)us[0]);
-    const int64_t *at = needed_vertices(run, data, model, rest[0]);
-    if (!at) return false;
+    h->needed = needed_vertices(run, data, model, rest[0]);
+    if (!h->needed) return false;
     h->vertices = h->complicated ? 3 * h->points : h->points;
-    h->rest = pick(run, all_rest, 4, at, h->vertices);
-    h->weights = pick(run, all_weights, h->bones, at, h->vertices);
+    h->rest = GB_DOUBLES(run, h->vertices * 4);
+    h->weights = GB_DOUBLES(run, h->vertices * h->bones);
     h->result = GB_DOUBLES(run, 3 * h->points * (THETA + 2));
     return !run->error[0];
 }
@@ -226,8 +220,15 @@ static bool prepare(gb_run *run, ag_model model) {
 static bool prepare_objective(gb_run *run) { return prepare(run, errors); }
 static bool prepare_jacobian(gb_run *run) { return prepare(run, jacobian); }
 
+static void pick(const ht *h, const double *rows, int64_t columns, double *out) {
+    for (int64_t i = 0; i < h->vertices; i++)
+        memcpy(out + i * columns, rows + h->needed[i] * columns, (size_t)columns * sizeof *out);
+}
+
 static void evaluate(gb_run *run) {
     ht *h = run->state;
+    pick(h, h->all_rest, 4, h->rest);
+    pick(h, h->all_weights, h->bones, h->weights);
     const double *in[INPUTS] = {h->theta, h->us, h->relative, h->inverse_absolute, h->rest, h->weights, h->measured};
     gb_check(run, h->runner, ag_run(h->runner, in, (double *[]){h->result}));
 }
