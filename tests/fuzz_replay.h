@@ -1,6 +1,6 @@
 /* A fuzzer without libFuzzer: on the inputs in tests/corpus, on these with bytes changed, and on pseudo-random ones, the same
  * at every run. The including file has corpus.h, the fuzzer, and CORPUS, the folder of its inputs. */
-enum { MOST_FILES = 64, MOST_LENGTH = 1 << 14, RANDOM_INPUTS = 2000, CHANGED_INPUTS = 3000 };
+enum { MOST_FILES = 64, MOST_LENGTH = 4096, RANDOM_INPUTS = 2000, CHANGED_INPUTS = 3000 };
 
 typedef struct saved_input {
     uint8_t data[MOST_LENGTH];

@@ -90,14 +90,14 @@ static bool emit(ac_evaluator *e, const char *f, const char *x, FILE *out) {
 
 bool ac_emit_c(const char *name, const char *text, size_t size, const ac_options *options, const char *f, const char *x,
                FILE *out, char *message, size_t room) {
-    ac_file *file = ac_parse(name, text, size);
+    ac_file *file = ac_parse(name, text, size, options->limits);
     ac_evaluator e;
     if (file == NULL) {
         snprintf(message, room, "out of memory");
         return false;
     }
     bool fine = !file->error.set;
-    if (fine && (fine = ac_evaluator_open(&e, file, &file->error, options->seed, options->limits))) {
+    if (fine && (fine = ac_evaluator_open(&e, file, &file->error, options->seed))) {
         ac_start_draw(&e, 0);
         fine = emit(&e, f, x, out);
         ac_evaluator_close(&e);
