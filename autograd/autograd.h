@@ -556,6 +556,26 @@ typedef struct ag_elements {
     size_t params_size;
 } ag_elements;
 
+/* An operation as C: its operands and result are named, and ag_c_line writes statements. Element (i, j) of operand k is
+ * in[k][i * stride[0] + j * stride[1]] with the strides of views[k]; the result is `out`, row-major, all of it to be set. */
+typedef struct ag_c_form {
+    ag_type type;
+    const char *number, *suffix; /* "double" and "", or "float" and "f", the end of functions of <math.h> */
+    int n;
+    const char *const *in;
+    const ag_view *const *views;
+    const char *out;
+    ag_shape shape;
+    const void *params;
+    size_t params_size;
+    bool blas; /* cblas_ functions may be called */
+    const struct ag_c_form_state *state;
+} ag_c_form;
+
+/* One line; lines end in { or begin with } where a block does. Names of variables: i, i1, ... i7, sum, most, shift, at,
+ * scale, best, pivot, row. */
+AG_API void ag_c_line(const ag_c_form *form, const char *format, ...) AG_FORMAT_(2, 3);
+
 /* An operation, built in or the user's own. It must outlive the tapes that use it.
  * A function that fails calls ag_fail and returns false. */
 typedef struct ag_operation {
@@ -576,6 +596,12 @@ typedef struct ag_operation {
     void (*scalars)(const ag_elements *elements);
     /* Optional. The parameters refer to something counted: one more copy of them (by 1) or one less (by -1). */
     void (*hold)(const void *params, int by);
+    /* Optional. The operation as statements of C, for printed programs; false where there are none, with nothing written.
+     * Without it a small operation is printed by `scalars`, and one that is large cannot be. */
+    bool (*c_form)(const ag_c_form *form);
+    /* Whether parameters are what recording would give for operands of these shapes (data is NULL): asked, before `shape`,
+     * of a program that comes from a file. Without it an operation is read only if it has no parameters. */
+    bool (*valid)(const ag_call *call);
     /* Takes operands with any strides (negative, 0) as they are. Without it they are contiguous, copied if need be. */
     bool strided;
     /* `adjoint` heeds call->fresh. Without it adjoints that are not set yet are set to 0 first. */

@@ -79,6 +79,8 @@ AG_API ag_port ag_program_output(const ag_program *program, int k);
 AG_API int64_t ag_program_size(const ag_program *program);
 /* A line for each instruction. */
 AG_API void ag_program_list(const ag_program *program, FILE *out);
+/* A drawing for Graphviz: inputs, instructions by their formulas, outputs. */
+AG_API void ag_program_dot(const ag_program *program, FILE *out);
 
 /* ---- transformations ----------------------------------------------------------------------------------------------
  *
@@ -187,6 +189,56 @@ static inline ag_column ag_indexed(const void *data, const int64_t *index) {
  * rows at a time, in the lanes of vector registers; one that is large, or has an operation without a scalar form, is run
  * row by row. Sums are made in an order that depends on nothing but `rows`. */
 AG_API ag_status ag_run_rows(ag_runner *runner, int64_t rows, const ag_column *xs, const ag_column *ys);
+
+/* ---- C source ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ag_c_options {
+    bool blas; /* large products of matrices by cblas_dgemm and cblas_sgemm: include <cblas.h>, link a BLAS */
+    bool rows; /* a second function, NAME_rows, that is the first for each of many rows */
+} ag_c_options;
+
+typedef struct ag_printed {
+    ag_status status;
+    int64_t work; /* numbers that the function's work array has, its last argument; 0: it has no such argument */
+    char message[640];
+} ag_printed;
+
+/* Prints a program as a function `name` of C11 that needs only <math.h>: void name(inputs, outputs). Inputs of rank 0 are
+ * numbers, other inputs and all outputs are arrays, row-major; they are called as in the program, where that is an
+ * identifier and free, and a comment says what they are. Numbers read back to the same bits (of NaN only the sign).
+ * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. Nothing is checked
+ * when the function runs; singular matrices give infinities or NaN. Nothing is printed after an error. */
+AG_API ag_printed ag_program_print_c(const ag_program *program, const char *name, const ag_c_options *options,
+                                     FILE *out);
+
+typedef struct ag_compile_options {
+    const char *compiler;     /* NULL: the environment's CC, or cc */
+    const char *const *flags; /* ended by NULL. NULL: -O2 -march=native and what the kernels are compiled with */
+    const char *cache;        /* a folder. NULL: autograd in XDG_CACHE_HOME or ~/.cache */
+} ag_compile_options;
+
+/* A program as machine code: printed, compiled by the system's C compiler, kept in a cache and loaded. Never NULL. Where
+ * that fails, its status and message say why, and it is run by a runner instead. For one thread at a time. */
+typedef struct ag_compiled ag_compiled;
+AG_API ag_compiled *ag_program_compile(const ag_program *program, const ag_compile_options *options);
+AG_API void ag_compiled_free(ag_compiled *compiled);
+AG_API ag_status ag_compiled_status(const ag_compiled *compiled);
+AG_API const char *ag_compiled_message(const ag_compiled *compiled);
+/* As ag_run, ag_run_f32 and ag_run_rows. */
+AG_API ag_status ag_compiled_run(ag_compiled *compiled, const double *const *xs, double *const *ys);
+AG_API ag_status ag_compiled_run_f32(ag_compiled *compiled, const float *const *xs, float *const *ys);
+AG_API ag_status ag_compiled_run_rows(ag_compiled *compiled, int64_t rows, const ag_column *xs, const ag_column *ys);
+
+/* ---- files ------------------------------------------------------------------------------------------------------------ */
+
+/* Writes a program in the format that `program/save.c` describes: little-endian, the same on every machine. A program with
+ * operations of the user's own is read with a table of them. */
+AG_API ag_status ag_program_save(const ag_program *program, FILE *out);
+/* Reads what ag_program_save wrote. Every byte is checked: a file that is damaged, or meant to do harm, gives a program in
+ * error. `own` are the n operations of the user's own that it may use, found by name; they must have `valid` if they have
+ * parameters. */
+AG_API ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n);
+AG_API ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n);
 
 #ifdef __cplusplus
 }

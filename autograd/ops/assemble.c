@@ -1,6 +1,8 @@
 /* Tensors put together from parts: zeros, to which each part is added at a view of the result. Concatenation, stacking,
  * padding, tiling, contiguous copies and the adjoints of all views are this one linear operation; the triangles of a
  * matrix are a second. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "structural_impl.h"
 
 enum {
@@ -118,6 +120,58 @@ static void assemble_scalars(const ag_elements *e) {
     }
 }
 
+static bool assemble_c_form(const ag_c_form *f) {
+    const assembly *a = f->params;
+    const ag_placement *where = placements(a);
+    int64_t count = ag_count_dims(f->shape.dim, 0, f->shape.rank);
+    if (!(a->flags & COVERS)) ag_c_line(f, "for (long i = 0; i < %lld; i++) %s[i] = 0;", (long long)count, f->out);
+    for (int k = 0; k < f->n; k++) {
+        const ag_view *v = f->views[k];
+        if (v->count == 0) continue;
+        ag_c_open_all(f, v->dim, v->rank);
+        ag_c_line(f, "%s[%s] %s %s[%s];", f->out, ag_c_index(v->rank, v->dim, where[k].stride, where[k].offset).text,
+                  a->flags & DISJOINT ? "=" : "+=", f->in[k], ag_c_index_of(v).text);
+        ag_c_close(f, v->rank);
+    }
+    return true;
+}
+
+static bool is_injective(ag_shape shape, const int64_t *stride);
+
+/* Whether all that a part reaches is inside of `total` elements, and no stride makes anything overflow. */
+static bool reaches_inside(const ag_view *v, const ag_placement *where, int64_t total) {
+    int64_t lo = where->offset, hi = lo;
+    if (lo < 0 || lo > total) return false;
+    for (int i = 0; i < v->rank; i++) {
+        int64_t length;
+        if (__builtin_mul_overflow(v->dim[i], where->stride[i], &length)) return false;
+        if (v->dim[i] == 1 && (where->stride[i] > total || where->stride[i] < -total)) return false;
+        if (v->count == 0) continue;
+        int64_t reach = length - where->stride[i];
+        if (reach < 0 ? __builtin_add_overflow(lo, reach, &lo) : __builtin_add_overflow(hi, reach, &hi)) return false;
+    }
+    return v->count == 0 || (lo >= 0 && hi < total);
+}
+
+/* That all elements are covered is not believed unless it is plain to see: COVERS is taken back by the reader. */
+static bool assemble_valid(const ag_call *call) {
+    const assembly *a = call->params;
+    int64_t total;
+    if (call->n < 1 || call->params_size != assembly_size(call->n) || (a->flags & ~(DISJOINT | COVERS))) return false;
+    if (a->shape.rank < 0 || a->shape.rank > AG_MAX_RANK || !ag_shape_count(a->shape, &total)) return false;
+    for (int k = 0; k < call->n; k++)
+        if (!reaches_inside(call->in[k].view, &placements(a)[k], total)) return false;
+    return true;
+}
+
+void ag_assemble_distrust(void *params, const ag_view *const *parts, int n) {
+    assembly *a = params;
+    int64_t total;
+    bool whole = n == 1 && ag_shape_count(a->shape, &total) && parts[0]->count == total &&
+                 is_injective(ag_dims_of(parts[0]), placements(a)[0].stride);
+    if (!whole) a->flags &= ~(int64_t)COVERS;
+}
+
 static const ag_operation assemble_operation = {
     .name = "assemble",
     .shape = assemble_shape,
@@ -127,7 +181,10 @@ static const ag_operation assemble_operation = {
     .record = assemble_record,
     .scalars = assemble_scalars,
     .strided = true,
+    .c_form = assemble_c_form,
+    .valid = assemble_valid,
 };
+const ag_operation *const ag_builtin_assemble = &assemble_operation;
 
 const ag_placement *ag_placements_of(const ag_operation *operation, const void *params) {
     const assembly *a = params;
@@ -436,6 +493,25 @@ static void triangle_scalars(const ag_elements *e) {
     }
 }
 
+static bool triangle_c_form(const ag_c_form *f) {
+    const triangle *p = f->params;
+    const ag_view *v = f->views[0];
+    ag_c_text x = ag_c_index_of(v);
+    ag_c_open_all(f, v->dim, v->rank);
+    ag_c_line(f, "%s[%s] = %s - %s %s %lld ? %s[%s] : 0;", f->out, x.text, ag_c_loop(v->rank - 1),
+              ag_c_loop(v->rank - 2), p->upper ? ">=" : "<=", (long long)p->k, f->in[0], x.text);
+    ag_c_close(f, v->rank);
+    return true;
+}
+
+static bool triangle_valid(const ag_call *call, int64_t upper) {
+    const triangle *p = call->params;
+    const int64_t far = INT64_MAX / 2;
+    return call->params_size == sizeof *p && p->k >= -far && p->k <= far && p->upper == upper;
+}
+static bool tril_valid(const ag_call *call) { return triangle_valid(call, 0); }
+static bool triu_valid(const ag_call *call) { return triangle_valid(call, 1); }
+
 static const ag_operation tril_operation = {
     .name = "tril",
     .shape = triangle_shape,
@@ -444,7 +520,10 @@ static const ag_operation tril_operation = {
     .tangent = triangle_tangent,
     .record = triangle_record,
     .scalars = triangle_scalars,
+    .c_form = triangle_c_form,
+    .valid = tril_valid,
 };
+const ag_operation *const ag_builtin_tril = &tril_operation;
 static const ag_operation triu_operation = {
     .name = "triu",
     .shape = triangle_shape,
@@ -453,7 +532,10 @@ static const ag_operation triu_operation = {
     .tangent = triangle_tangent,
     .record = triangle_record,
     .scalars = triangle_scalars,
+    .c_form = triangle_c_form,
+    .valid = triu_valid,
 };
+const ag_operation *const ag_builtin_triu = &triu_operation;
 
 static ag_var apply_triangle(ag_var x, int64_t k, bool upper) {
     /* beyond a matrix' corners every k is the same */

@@ -6,6 +6,7 @@
  * where phi keeps the lower triangle and halves the diagonal. Values are read from A's lower triangle, but for
  * derivatives A is a symmetric matrix: a tangent is made symmetric, 1/2 (dA + dA^T), and the adjoint is symmetric. So a
  * central difference has to move A(i, j) and A(j, i) together. */
+#include "builtin_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
 #include <lapack.h>
@@ -119,5 +120,6 @@ static const ag_operation cholesky = {
     .record = cholesky_record,
     .strided = true,
 };
+const ag_operation *const ag_builtin_cholesky = &cholesky;
 
 ag_var ag_cholesky(ag_var a) { return ag_apply(&cholesky, &a, 1, NULL, 0); }

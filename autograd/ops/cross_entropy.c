@@ -1,6 +1,8 @@
 /* Cross-entropy of logits, -log softmax(logits) at a label or averaged over target probabilities: softmax and logarithm
  * fused, so that neither under- nor overflows. What is masked (softmax.c) has derivative 0; so has a loss of +inf, the
  * loss of a label that is masked. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "softmax_impl.h"
 
 #include <math.h>
@@ -144,6 +146,40 @@ static void labels_scalars(const ag_elements *e) {
     ag_scratch_free(e->tape, logs);
 }
 
+/* The form as reductions over the last axis take it. */
+static ag_c_form over_last(const ag_c_form *f, ag_reduction *over) {
+    *over = (ag_reduction){1u << (f->views[0]->rank - 1), false};
+    ag_c_form rows = *f;
+    rows.params = over;
+    return rows;
+}
+
+static bool labels_c_form(const ag_c_form *f) {
+    ag_reduction over;
+    ag_c_form rows = over_last(f, &over);
+    int64_t count = f->views[0]->count / f->views[0]->dim[f->views[0]->rank - 1];
+    const char *cast = f->type == AG_F32 ? "(float)" : "", *i = ag_c_loop(f->views[0]->rank - 1);
+    bool choice = f->views[0]->dim[f->views[0]->rank - 1] > 1;
+    if (choice) ag_c_table(f, f->params, count);
+    int kept = ag_c_kept(&rows);
+    ag_c_text r = ag_c_result_index(&rows);
+    ag_c_softmax_sum(&rows);
+    if (choice) ag_c_line(f, "const long %s = at[%s];", i, r.text);
+    ag_c_line(f, "const %s best = %s[%s];", f->number, f->in[0], ag_c_index_of(f->views[0]).text);
+    ag_c_line(f,
+              "%s[%s] = isnan(most) ? most : isfinite(most) ? %slog(sum) - (best - most) : best == INFINITY ? "
+              "%slog(sum) : INFINITY;",
+              f->out, r.text, cast, cast);
+    ag_c_close(f, kept);
+    return true;
+}
+
+static bool labels_valid(const ag_call *call) {
+    const ag_view *v = call->in[0].view;
+    int64_t rows = v->rank ? ag_count_dims(v->dim, 0, v->rank - 1) : 0, size;
+    return ag_multiply_sizes(rows, sizeof(int64_t), &size) && (size_t)size == call->params_size;
+}
+
 static const ag_operation labels_operation = {
     .name = "cross_entropy",
     .shape = labels_shape,
@@ -153,7 +189,10 @@ static const ag_operation labels_operation = {
     .record = labels_record,
     .scalars = labels_scalars,
     .stores = true,
+    .c_form = labels_c_form,
+    .valid = labels_valid,
 };
+const ag_operation *const ag_builtin_cross_entropy = &labels_operation;
 
 ag_var ag_cross_entropy(ag_var logits, const int64_t *labels) {
     if (!ag_usable(logits, "cross_entropy")) return ag_inert(logits.tape);
@@ -357,6 +396,27 @@ static void soft_scalars(const ag_elements *e) {
     ag_scratch_free(e->tape, logs);
 }
 
+static bool soft_c_form(const ag_c_form *f) {
+    ag_reduction over;
+    ag_c_form rows = over_last(f, &over);
+    const char *cast = f->type == AG_F32 ? "(float)" : "";
+    ag_c_text x = ag_c_index_of(f->views[0]);
+    ag_c_use(f, AG_CHAIN);
+    int kept = ag_c_kept(&rows);
+    ag_c_softmax_sum(&rows);
+    ag_c_line(f, "%s best = 0;", f->number);
+    int n = ag_c_reduced(&rows);
+    ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], x.text);
+    ag_c_line(f,
+              "best += ad_chain%s(%s[%s], isnan(most) ? most : isfinite(most) ? at - most - %slog(sum) : at == "
+              "INFINITY ? %slog(1 / sum) : -INFINITY);",
+              f->suffix, f->in[1], x.text, cast, cast);
+    ag_c_close(f, n);
+    ag_c_line(f, "%s[%s] = -best;", f->out, ag_c_result_index(&rows).text);
+    ag_c_close(f, kept);
+    return true;
+}
+
 static const ag_operation soft_operation = {
     .name = "cross_entropy_soft",
     .shape = soft_shape,
@@ -365,7 +425,9 @@ static const ag_operation soft_operation = {
     .tangent = soft_tangent,
     .record = soft_record,
     .scalars = soft_scalars,
+    .c_form = soft_c_form,
 };
+const ag_operation *const ag_builtin_cross_entropy_soft = &soft_operation;
 
 ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities) {
     if (!ag_usable(logits, "cross_entropy_soft")) return ag_inert(logits.tape);

@@ -1,4 +1,6 @@
 /* Cumulative sums along an axis, forwards or (the adjoint) backwards. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "structural_impl.h"
 
 typedef struct cumulation {
@@ -92,6 +94,29 @@ static void cumsum_scalars(const ag_elements *e) {
             }
 }
 
+static bool cumsum_c_form(const ag_c_form *f) {
+    const cumulation *p = f->params;
+    const ag_view *v = f->views[0];
+    const char *i = ag_c_loop(p->axis);
+    ag_c_text x = ag_c_index_of(v);
+    for (int k = 0; k < v->rank; k++)
+        if (k != p->axis) ag_c_open(f, k, v->dim[k]);
+    ag_c_line(f, "double sum = 0;");
+    if (p->backwards) ag_c_line(f, "for (long %s = %lld; %s >= 0; %s--) {", i, (long long)v->dim[p->axis] - 1, i, i);
+    else ag_c_open(f, p->axis, v->dim[p->axis]);
+    bool single = f->type == AG_F32;
+    ag_c_line(f, "sum += %s%s[%s];", single ? "(double)" : "", f->in[0], x.text);
+    ag_c_line(f, "%s[%s] = %ssum;", f->out, x.text, single ? "(float)" : "");
+    ag_c_close(f, v->rank);
+    return true;
+}
+
+static bool cumsum_valid(const ag_call *call) {
+    const cumulation *p = call->params;
+    return call->params_size == sizeof *p && p->axis >= 0 && p->axis < call->in[0].view->rank &&
+           (p->backwards == 0 || p->backwards == 1);
+}
+
 static const ag_operation cumsum_operation = {
     .name = "cumsum",
     .shape = cumsum_shape,
@@ -101,7 +126,10 @@ static const ag_operation cumsum_operation = {
     .record = cumsum_record,
     .scalars = cumsum_scalars,
     .stores = true,
+    .c_form = cumsum_c_form,
+    .valid = cumsum_valid,
 };
+const ag_operation *const ag_builtin_cumsum = &cumsum_operation;
 
 static ag_var cumsum_tangent(const ag_rule *rule, const ag_var *tangents) {
     return ag_apply(&cumsum_operation, tangents, 1, rule->params, rule->params_size);

@@ -8,6 +8,7 @@
  *
  * (expand det(diag(s) + sum t_r R_r) by rows). That form is symmetric and linear in its directions M, so the operation
  * `differential`, its gradient by the last direction, is its own derivative by directions, and by A with one more. */
+#include "builtin_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
 #include <lapack.h>
@@ -89,6 +90,7 @@ static const ag_operation logdet = {
     .record = logdet_record,
     .strided = true,
 };
+const ag_operation *const ag_builtin_logdet = &logdet;
 
 ag_var ag_logdet(ag_var a) { return ag_apply(&logdet, &a, 1, NULL, 0); }
 
@@ -381,6 +383,17 @@ static ag_var differential_tangent(const ag_rule *rule, const ag_var *tangents) 
     return sum;
 }
 
+/* All operands have the first one's shape. */
+static bool differential_valid(const ag_call *call) {
+    const ag_view *a = call->in[0].view;
+    if (call->params_size || call->n > MOST_DIRECTIONS + 1) return false;
+    for (int k = 1; k < call->n; k++) {
+        const ag_view *m = call->in[k].view;
+        if (m->rank != a->rank || memcmp(m->dim, a->dim, (size_t)a->rank * sizeof *a->dim) != 0) return false;
+    }
+    return true;
+}
+
 static const ag_operation differential = {
     .name = "det_differential",
     .shape = differential_shape,
@@ -389,7 +402,9 @@ static const ag_operation differential = {
     .tangent = differential_tangent,
     .record = differential_record,
     .strided = true,
+    .valid = differential_valid,
 };
+const ag_operation *const ag_builtin_det_differential = &differential;
 
 static ag_var differential_of(const ag_var *operands, int n) { return ag_apply(&differential, operands, n, NULL, 0); }
 
@@ -440,5 +455,6 @@ static const ag_operation det = {
     .record = det_record,
     .strided = true,
 };
+const ag_operation *const ag_builtin_det = &det;
 
 ag_var ag_det(ag_var a) { return ag_apply(&det, &a, 1, NULL, 0); }

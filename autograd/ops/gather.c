@@ -1,4 +1,6 @@
 /* Picking and adding slices by index. Gather and scatter are each other's adjoint and have the same parameters. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "structural_impl.h"
 
 /* Parameters: this, then n indices. */
@@ -137,6 +139,48 @@ static void pick_scalars(const ag_elements *e, bool back) {
 static void gather_scalars(const ag_elements *e) { pick_scalars(e, false); }
 static void scatter_scalars(const ag_elements *e) { pick_scalars(e, true); }
 
+/* Loops over what is picked; `whole` is the other operand's index. */
+static bool pick_c_form(const ag_c_form *f, bool back) {
+    const picking *p = f->params;
+    int64_t dim[AG_MAX_RANK], own[AG_MAX_RANK], stride[AG_MAX_RANK], axis = p->axis;
+    int rank = f->shape.rank;
+    memcpy(dim, back ? f->views[0]->dim : f->shape.dim, sizeof dim);
+    ag_row_major(rank, dim, own);
+    int64_t picked = dim[axis];
+    dim[axis] = p->length;
+    ag_row_major(rank, dim, stride);
+    dim[axis] = picked;
+    if (back)
+        ag_c_line(f, "for (long i = 0; i < %lld; i++) %s[i] = 0;", (long long)ag_count_dims(f->shape.dim, 0, rank),
+                  f->out);
+    if (p->n == 0) return true;
+    ag_c_table(f, indices_of(p), p->n);
+    ag_c_text at = ag_c_index(rank, dim, own, 0);
+    int64_t step = stride[axis];
+    stride[axis] = 0;
+    ag_c_text rest = ag_c_index(rank, dim, stride, 0);
+    ag_c_open_all(f, dim, rank);
+    const char *i = ag_c_loop((int)axis);
+    if (back)
+        ag_c_line(f, "%s[at[%s] * %lld + %s] += %s[%s];", f->out, i, (long long)step, rest.text, f->in[0], at.text);
+    else ag_c_line(f, "%s[%s] = %s[at[%s] * %lld + %s];", f->out, at.text, f->in[0], i, (long long)step, rest.text);
+    ag_c_close(f, rank);
+    return true;
+}
+static bool gather_c_form(const ag_c_form *f) { return pick_c_form(f, false); }
+static bool scatter_c_form(const ag_c_form *f) { return pick_c_form(f, true); }
+
+static bool picking_valid(const ag_call *call, bool back) {
+    const picking *p = call->params;
+    const ag_view *v = call->in[0].view;
+    if (call->params_size < sizeof *p || p->axis < 0 || p->axis >= v->rank || p->length < 0 || p->n < 0) return false;
+    if ((size_t)p->n != (call->params_size - sizeof *p) / sizeof(int64_t) || call->params_size % sizeof(int64_t))
+        return false;
+    return v->dim[p->axis] == (back ? p->n : p->length);
+}
+static bool gather_valid(const ag_call *call) { return picking_valid(call, false); }
+static bool scatter_valid(const ag_call *call) { return picking_valid(call, true); }
+
 static const ag_operation gather_operation = {
     .name = "gather",
     .shape = gather_shape,
@@ -145,7 +189,10 @@ static const ag_operation gather_operation = {
     .tangent = gather_tangent,
     .record = gather_record,
     .scalars = gather_scalars,
+    .c_form = gather_c_form,
+    .valid = gather_valid,
 };
+const ag_operation *const ag_builtin_gather = &gather_operation;
 static const ag_operation scatter_operation = {
     .name = "scatter_add",
     .shape = scatter_shape,
@@ -155,7 +202,10 @@ static const ag_operation scatter_operation = {
     .record = scatter_record,
     .scalars = scatter_scalars,
     .stores = true,
+    .c_form = scatter_c_form,
+    .valid = scatter_valid,
 };
+const ag_operation *const ag_builtin_scatter_add = &scatter_operation;
 
 static ag_var gather_tangent(const ag_rule *rule, const ag_var *tangents) {
     return ag_apply(&gather_operation, tangents, 1, rule->params, rule->params_size);

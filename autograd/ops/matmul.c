@@ -4,6 +4,8 @@
  *
  * A vector on the left is a row, on the right a column; the axis that it lacks has length 1 here. Batch axes are those
  * before the last two; where an operand lacks one or has it with length 1, its stride is 0 and its adjoint a sum. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
 #include <limits.h>
@@ -311,6 +313,87 @@ static void matmul_scalars(const ag_elements *e) {
     if (!is_empty(&p)) product_elements(e, &p, 0, (const int64_t[]){0, 0, 0});
 }
 
+enum { LARGE_PRODUCT = 4096 }; /* multiplications from which BLAS is worth its call */
+
+/* Whether BLAS can take a matrix with these strides: its leading dimension, 0 if not, and whether it is transposed. */
+static int64_t leading(const loop *rows, const loop *columns, int operand, bool *transposed) {
+    int64_t row = rows->step[operand], column = columns->step[operand];
+    *transposed = column != 1;
+    int64_t step = *transposed ? column : row, along = *transposed ? row : column;
+    int64_t least = *transposed ? rows->size : columns->size;
+    return along == 1 && step >= least && step <= INT_MAX ? step : 0;
+}
+
+static bool blas_c_form(const ag_c_form *f, const product *p) {
+    const loop *l = p->letter;
+    bool ta, tb, tc;
+    int64_t la = leading(&l[ROWS], &l[INNER], 0, &ta), lb = leading(&l[INNER], &l[COLUMNS], 1, &tb);
+    int64_t lc = leading(&l[ROWS], &l[COLUMNS], 2, &tc);
+    if (!f->blas || p->batches || !la || !lb || !lc || tc || l[ROWS].size > INT_MAX || l[COLUMNS].size > INT_MAX ||
+        l[INNER].size > INT_MAX || l[ROWS].size * l[COLUMNS].size < LARGE_PRODUCT / (l[INNER].size + 1))
+        return false;
+    ag_c_line(f,
+              "cblas_%cgemm(CblasRowMajor, Cblas%sTrans, Cblas%sTrans, %lld, %lld, %lld, 1, %s, %lld, %s, %lld, 0, %s, "
+              "%lld);",
+              f->type == AG_F64 ? 'd' : 's', ta ? "" : "No", tb ? "" : "No", (long long)l[ROWS].size,
+              (long long)l[COLUMNS].size, (long long)l[INNER].size, f->in[0], (long long)la, f->in[1], (long long)lb,
+              f->out, (long long)lc);
+    return true;
+}
+
+/* The index of an operand in loops i, i1, ... over batches, then i5, i6, i7 over rows, columns and what is summed. */
+static ag_c_text product_index(const product *p, int operand) {
+    int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK] = {0};
+    for (int k = 0; k < AG_MAX_RANK; k++) dim[k] = 2;
+    for (int t = 0; t < p->batches; t++) stride[t] = p->batch[t].size == 1 ? 0 : p->batch[t].step[operand];
+    stride[AG_MAX_RANK - 3] = p->letter[ROWS].size == 1 ? 0 : p->letter[ROWS].step[operand];
+    stride[AG_MAX_RANK - 2] = p->letter[COLUMNS].size == 1 ? 0 : p->letter[COLUMNS].step[operand];
+    stride[AG_MAX_RANK - 1] = p->letter[INNER].size == 1 ? 0 : p->letter[INNER].step[operand];
+    return ag_c_index(AG_MAX_RANK, dim, stride, 0);
+}
+
+/* A loop over axis `axis`, unless there is nothing to go through; whether it was opened. */
+static int open_loop(const ag_c_form *f, int axis, const loop *l) {
+    if (l->size == 1) return 0;
+    ag_c_open(f, axis, l->size);
+    return 1;
+}
+
+static bool matmul_c_form(const ag_c_form *f) {
+    enum { I = AG_MAX_RANK - 3, J, K };
+    product p;
+    plan(&p, f->views[0], f->views[1]);
+    if (p.batches > I) return false;
+    if (blas_c_form(f, &p)) return true;
+    const loop *l = p.letter;
+    int open = 0;
+    ag_c_text a = product_index(&p, 0), b = product_index(&p, 1), c = product_index(&p, 2);
+    for (int t = 0; t < p.batches; t++) open += open_loop(f, t, &p.batch[t]);
+    open += open_loop(f, I, &l[ROWS]);
+    if (l[COLUMNS].size > 1 && l[INNER].size > 1 && l[COLUMNS].step[1] == 1) {
+        /* rows of the result, to which rows of b are added: adjacent elements in the innermost loop */
+        long long columns = l[COLUMNS].size;
+        ag_c_line(f, "for (long i6 = 0; i6 < %lld; i6++) %s[%s] = 0;", columns, f->out, c.text);
+        open += open_loop(f, K, &l[INNER]);
+        ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], a.text);
+        ag_c_line(f, "for (long i6 = 0; i6 < %lld; i6++) %s[%s] += at * %s[%s];", columns, f->out, c.text, f->in[1],
+                  b.text);
+        ag_c_close(f, open);
+        return true;
+    }
+    open += open_loop(f, J, &l[COLUMNS]);
+    if (l[INNER].size == 1) {
+        ag_c_line(f, "%s[%s] = %s[%s] * %s[%s];", f->out, c.text, f->in[0], a.text, f->in[1], b.text);
+    } else {
+        ag_c_line(f, "%s sum = 0;", f->number);
+        ag_c_line(f, "for (long i7 = 0; i7 < %lld; i7++) sum += %s[%s] * %s[%s];", (long long)l[INNER].size, f->in[0],
+                  a.text, f->in[1], b.text);
+        ag_c_line(f, "%s[%s] = sum;", f->out, c.text);
+    }
+    ag_c_close(f, open);
+    return true;
+}
+
 static const ag_operation matmul = {
     .name = "matmul",
     .shape = matmul_shape,
@@ -321,7 +404,9 @@ static const ag_operation matmul = {
     .scalars = matmul_scalars,
     .strided = true,
     .stores = true,
+    .c_form = matmul_c_form,
 };
+const ag_operation *const ag_builtin_matmul = &matmul;
 
 ag_var ag_matmul(ag_var x, ag_var y) { return ag_apply(&matmul, (const ag_var[]){x, y}, 2, NULL, 0); }
 

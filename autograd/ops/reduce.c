@@ -1,4 +1,6 @@
 /* Reductions: axes, shapes, blocks, and the linear ones, sum and mean. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "reduce_impl.h"
 
 /* ---- axes and shapes ---- */
@@ -64,6 +66,15 @@ static bool is_adjacent(ag_shape shape, uint32_t mask) {
     }
     return true;
 }
+
+bool ag_reduce_valid(const ag_call *call, int where) {
+    const ag_reduction *p = call->params;
+    ag_shape shape = ag_dims_of(call->in[0].view);
+    if (call->params_size != sizeof *p || p->keep > 1 || p->mask >> shape.rank) return false;
+    return where == AG_ANY_AXES || is_adjacent(shape, p->mask);
+}
+bool ag_reduce_valid_any(const ag_call *call) { return ag_reduce_valid(call, AG_ANY_AXES); }
+bool ag_reduce_valid_adjacent(const ag_call *call) { return ag_reduce_valid(call, AG_ADJACENT_AXES); }
 
 ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask) {
     ag_extent e = {1, 1, 1};
@@ -342,6 +353,39 @@ static void sum_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
 
 static void sum_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_ADD, 0); }
 
+/* Sums in double; a long row in pieces, so that errors stay small. */
+static bool sum_c_form(const ag_c_form *f) {
+    enum { PIECE = 128 };
+    const ag_view *v = f->views[0];
+    const ag_reduction *p = f->params;
+    int last = v->rank - 1, kept = ag_c_kept(f), n = 0;
+    ag_c_line(f, "double sum = 0;");
+    bool pieces = last >= 0 && p->mask >> last & 1 && v->dim[last] > 4 * PIECE;
+    for (int k = 0; k < v->rank - pieces; k++) {
+        if (!(p->mask >> k & 1) || v->dim[k] == 1) continue;
+        ag_c_open(f, k, v->dim[k]);
+        n++;
+    }
+    const char *i = last >= 0 ? ag_c_loop(last) : "i";
+    if (pieces) {
+        ag_c_line(f, "for (long at = 0; at < %lld; at += %d) {", (long long)v->dim[last], PIECE);
+        ag_c_line(f, "double scale = 0;");
+        ag_c_line(f, "for (long %s = at; %s < at + %d && %s < %lld; %s++) {", i, i, PIECE, i, (long long)v->dim[last],
+                  i);
+    }
+    ag_c_line(f, "%s += %s%s[%s];", pieces ? "scale" : "sum", f->type == AG_F32 ? "(double)" : "", f->in[0],
+              ag_c_index_of(v).text);
+    if (pieces) {
+        ag_c_line(f, "}");
+        ag_c_line(f, "sum += scale;");
+        ag_c_line(f, "}");
+    }
+    ag_c_close(f, n);
+    ag_c_line(f, "%s[%s] = %ssum;", f->out, ag_c_result_index(f).text, f->type == AG_F32 ? "(float)" : "");
+    ag_c_close(f, kept);
+    return true;
+}
+
 static const ag_operation sum_operation = {
     .name = "sum",
     .shape = ag_reduce_shape,
@@ -352,7 +396,10 @@ static const ag_operation sum_operation = {
     .scalars = sum_scalars,
     .strided = true,
     .stores = true,
+    .c_form = sum_c_form,
+    .valid = ag_reduce_valid_any,
 };
+const ag_operation *const ag_builtin_sum = &sum_operation;
 
 bool ag_is_total_sum(const ag_operation *operation, const void *params, int rank) {
     if (operation != &sum_operation) return false;

@@ -1,4 +1,6 @@
 /* Greatest and least elements, and where the greatest is. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "reduce_impl.h"
 
 #include <math.h>
@@ -79,6 +81,16 @@ static void extreme_record(const ag_rule *rule, ag_var w, ag_var *contributions)
 static void max_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MAX, -HUGE_VAL); }
 static void min_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MIN, HUGE_VAL); }
 
+static bool extreme_c_form(const ag_c_form *f, ag_opcode op) {
+    int kept = ag_c_kept(f);
+    ag_c_most(f, op);
+    ag_c_line(f, "%s[%s] = most;", f->out, ag_c_result_index(f).text);
+    ag_c_close(f, kept);
+    return true;
+}
+static bool max_c_form(const ag_c_form *f) { return extreme_c_form(f, AG_MAX); }
+static bool min_c_form(const ag_c_form *f) { return extreme_c_form(f, AG_MIN); }
+
 static const ag_operation max_operation = {
     .name = "max",
     .shape = max_shape,
@@ -87,7 +99,10 @@ static const ag_operation max_operation = {
     .tangent = extreme_tangent,
     .record = extreme_record,
     .scalars = max_scalars,
+    .c_form = max_c_form,
+    .valid = ag_reduce_valid_adjacent,
 };
+const ag_operation *const ag_builtin_max = &max_operation;
 static const ag_operation min_operation = {
     .name = "min",
     .shape = min_shape,
@@ -96,7 +111,10 @@ static const ag_operation min_operation = {
     .tangent = extreme_tangent,
     .record = extreme_record,
     .scalars = min_scalars,
+    .c_form = min_c_form,
+    .valid = ag_reduce_valid_adjacent,
 };
+const ag_operation *const ag_builtin_min = &min_operation;
 
 ag_var ag_max_over(ag_var x, ag_axes axes, bool keep) {
     return ag_reduce(&max_operation, AG_ADJACENT_AXES, x, axes, keep);
@@ -161,6 +179,31 @@ static void argmax_scalars(const ag_elements *e) {
     ag_scratch_free(e->tape, best);
 }
 
+/* Over one axis: the first of the greatest, or the first NaN. */
+static bool argmax_c_form(const ag_c_form *f) {
+    const ag_view *v = f->views[0];
+    int axis = 0;
+    while (((const ag_reduction *)f->params)->mask >> (axis + 1)) axis++;
+    ag_c_text x = ag_c_index_of(v);
+    int kept = ag_c_kept(f);
+    const char *i = ag_c_loop(axis);
+    ag_c_line(f, "long at = 0;");
+    ag_c_line(f, "%s best = 0;", f->number);
+    ag_c_open(f, axis, v->dim[axis]);
+    ag_c_line(f, "if (%s == 0 || (best == best && !(%s[%s] <= best))) {", i, f->in[0], x.text);
+    ag_c_line(f, "best = %s[%s];", f->in[0], x.text);
+    ag_c_line(f, "at = %s;", i);
+    ag_c_close(f, 2);
+    ag_c_line(f, "%s[%s] = (%s)at;", f->out, ag_c_result_index(f).text, f->number);
+    ag_c_close(f, kept);
+    return true;
+}
+
+static bool argmax_valid(const ag_call *call) {
+    const ag_reduction *p = call->params;
+    return ag_reduce_valid_adjacent(call) && p->mask && !(p->mask & (p->mask - 1)) && !p->keep;
+}
+
 static const ag_operation argmax_operation = {
     .name = "argmax",
     .shape = argmax_shape,
@@ -169,7 +212,10 @@ static const ag_operation argmax_operation = {
     .tangent = argmax_tangent,
     .record = argmax_record,
     .scalars = argmax_scalars,
+    .c_form = argmax_c_form,
+    .valid = argmax_valid,
 };
+const ag_operation *const ag_builtin_argmax = &argmax_operation;
 
 ag_var ag_argmax(ag_var x, int axis) {
     if (x.tape == NULL) return ag_inert(NULL);

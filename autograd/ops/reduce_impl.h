@@ -34,6 +34,11 @@ bool ag_reduce_shape(ag_call *call);
 /* The same, but an error of operation `what` if there is nothing to reduce. */
 bool ag_reduce_shape_nonempty(ag_call *call, const char *what);
 
+/* Whether a call's parameters are an ag_reduction of its first operand, of axes as `where` says. */
+bool ag_reduce_valid(const ag_call *call, int where);
+bool ag_reduce_valid_any(const ag_call *call);
+bool ag_reduce_valid_adjacent(const ag_call *call);
+
 /* w, in the shape of a reduction's result, with the reduced axes as axes of length 1: it broadcasts to the operand. */
 ag_var ag_reduce_align(ag_var w, ag_shape operand, const ag_reduction *p);
 /* The sum over the reduced axes, in the shape of the result. */

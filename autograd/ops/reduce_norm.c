@@ -1,4 +1,6 @@
 /* Euclidean norms and log sum exp, without overflow. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "reduce_impl.h"
 
 #include <float.h>
@@ -106,6 +108,24 @@ static void norm_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
 
 static void norm_scalars(const ag_elements *e);
 
+/* Scaled by the greatest magnitude. */
+static bool norm_c_form(const ag_c_form *f) {
+    ag_c_text x = ag_c_index_of(f->views[0]);
+    ag_c_use(f, AG_MAX);
+    int kept = ag_c_kept(f);
+    ag_c_line(f, "%s scale = 0, sum = 0;", f->number);
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "scale = ad_max%s(scale, fabs%s(%s[%s]));", f->suffix, f->suffix, f->in[0], x.text);
+    ag_c_close(f, n);
+    ag_c_line(f, "if (!(scale > 0 && scale < INFINITY)) scale = 1;");
+    n = ag_c_reduced(f);
+    ag_c_line(f, "sum += %s[%s] / scale * (%s[%s] / scale);", f->in[0], x.text, f->in[0], x.text);
+    ag_c_close(f, n);
+    ag_c_line(f, "%s[%s] = scale * sqrt%s(sum);", f->out, ag_c_result_index(f).text, f->suffix);
+    ag_c_close(f, kept);
+    return true;
+}
+
 static const ag_operation norm_operation = {
     .name = "norm",
     .shape = ag_reduce_shape,
@@ -114,7 +134,10 @@ static const ag_operation norm_operation = {
     .tangent = norm_tangent,
     .record = norm_record,
     .scalars = norm_scalars,
+    .c_form = norm_c_form,
+    .valid = ag_reduce_valid_adjacent,
 };
+const ag_operation *const ag_builtin_norm = &norm_operation;
 
 ag_var ag_norm_over(ag_var x, ag_axes axes, bool keep) {
     return ag_reduce(&norm_operation, AG_ADJACENT_AXES, x, axes, keep);
@@ -354,6 +377,34 @@ static void shares_scalars(const ag_elements *e) {
     ag_scratch_free(e->tape, infinite);
 }
 
+static bool shares_c_form(const ag_c_form *f) {
+    ag_c_text x = ag_c_index_of(f->views[0]), r = ag_c_result_index(f);
+    int kept = ag_c_kept(f);
+    ag_c_line(f, "const %s most = %s[%s];", f->number, f->in[1], r.text);
+    ag_c_line(f, "%s sum = 0;", f->number);
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "sum += %s[%s] == INFINITY;", f->in[0], x.text);
+    ag_c_close(f, n);
+    n = ag_c_reduced(f);
+    ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], x.text);
+    ag_c_line(f,
+              "%s[%s] = most == INFINITY ? (at == INFINITY ? 1 / sum : 0) : most == -INFINITY ? 0 : exp%s(at - most);",
+              f->out, x.text, f->suffix);
+    ag_c_close(f, n + kept);
+    return true;
+}
+
+/* The second operand is a result of the reduction of the first. */
+static bool shares_valid(const ag_call *call) {
+    if (!ag_reduce_valid_adjacent(call)) return false;
+    ag_call reduction = *call;
+    if (!ag_reduce_shape(&reduction)) return false;
+    const ag_view *r = call->in[1].view;
+    bool same = r->rank == reduction.shape.rank;
+    for (int i = 0; same && i < r->rank; i++) same = r->dim[i] == reduction.shape.dim[i];
+    return same;
+}
+
 static const ag_operation shares_operation = {
     .name = "shares",
     .shape = shares_shape,
@@ -363,7 +414,10 @@ static const ag_operation shares_operation = {
     .record = shares_record,
     .scalars = shares_scalars,
     .stores = true,
+    .c_form = shares_c_form,
+    .valid = shares_valid,
 };
+const ag_operation *const ag_builtin_shares = &shares_operation;
 
 static ag_var shares(const ag_rule *rule) {
     ag_var operands[] = {rule->in[0], rule->out};
@@ -379,6 +433,18 @@ static void logsumexp_record(const ag_rule *rule, ag_var w, ag_var *contribution
     contributions[0] = ag_chain(aligned, shares(rule));
 }
 
+static bool logsumexp_c_form(const ag_c_form *f) {
+    int kept = ag_c_kept(f);
+    ag_c_most(f, AG_MAX);
+    ag_c_line(f, "%s sum = 0;", f->number);
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "sum += exp%s(%s[%s] - most);", f->suffix, f->in[0], ag_c_index_of(f->views[0]).text);
+    ag_c_close(f, n);
+    ag_c_line(f, "%s[%s] = isfinite(most) ? most + log%s(sum) : most;", f->out, ag_c_result_index(f).text, f->suffix);
+    ag_c_close(f, kept);
+    return true;
+}
+
 static const ag_operation logsumexp_operation = {
     .name = "logsumexp",
     .shape = ag_reduce_shape,
@@ -387,7 +453,10 @@ static const ag_operation logsumexp_operation = {
     .tangent = logsumexp_tangent,
     .record = logsumexp_record,
     .scalars = logsumexp_scalars,
+    .c_form = logsumexp_c_form,
+    .valid = ag_reduce_valid_adjacent,
 };
+const ag_operation *const ag_builtin_logsumexp = &logsumexp_operation;
 
 ag_var ag_logsumexp_over(ag_var x, ag_axes axes, bool keep) {
     return ag_reduce(&logsumexp_operation, AG_ADJACENT_AXES, x, axes, keep);

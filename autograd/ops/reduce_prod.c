@@ -1,5 +1,7 @@
 /* Products of elements. The derivative by one of them is the product of the others: not the result divided by it, which
  * says nothing where one is 0. */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "reduce_impl.h"
 
 #include <float.h>
@@ -115,6 +117,17 @@ static void prod_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
 
 static void prod_scalars(const ag_elements *e) { ag_reduce_scalars(e, AG_MUL, 1); }
 
+static bool prod_c_form(const ag_c_form *f) {
+    int kept = ag_c_kept(f);
+    ag_c_line(f, "%s sum = 1;", f->number);
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "sum *= %s[%s];", f->in[0], ag_c_index_of(f->views[0]).text);
+    ag_c_close(f, n);
+    ag_c_line(f, "%s[%s] = sum;", f->out, ag_c_result_index(f).text);
+    ag_c_close(f, kept);
+    return true;
+}
+
 static const ag_operation prod_operation = {
     .name = "prod",
     .shape = ag_reduce_shape,
@@ -123,7 +136,10 @@ static const ag_operation prod_operation = {
     .tangent = prod_tangent,
     .record = prod_record,
     .scalars = prod_scalars,
+    .c_form = prod_c_form,
+    .valid = ag_reduce_valid_adjacent,
 };
+const ag_operation *const ag_builtin_prod = &prod_operation;
 
 ag_var ag_prod_over(ag_var x, ag_axes axes, bool keep) {
     return ag_reduce(&prod_operation, AG_ADJACENT_AXES, x, axes, keep);

@@ -4,6 +4,8 @@
  * adjoint. If all are -inf, all are masked. Entries of +inf share the probability equally. NaN gives NaN.
  *
  * Over the last axis rows go through row kernels; over others columns go in blocks (reduce_impl.h). */
+#include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "softmax_impl.h"
 
 #include <math.h>
@@ -353,6 +355,45 @@ void ag_log_softmax_scalars(const ag_elements *e) {
     ag_exps_close(e, &x);
 }
 
+/* Declares `most` and `sum` of the exponentials, at the edges the number of elements that are +inf. */
+void ag_c_softmax_sum(const ag_c_form *f) {
+    ag_c_text x = ag_c_index_of(f->views[0]);
+    ag_c_most(f, AG_MAX);
+    ag_c_line(f, "double sum = 0;");
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "sum += isfinite(most) ? %sexp%s(%s[%s] - most) : %s[%s] == INFINITY;",
+              f->type == AG_F32 ? "(double)" : "", f->suffix, f->in[0], x.text, f->in[0], x.text);
+    ag_c_close(f, n);
+}
+
+static bool either_c_form(const ag_c_form *f, bool logs) {
+    ag_c_text x = ag_c_index_of(f->views[0]);
+    const char *cast = f->type == AG_F32 ? "(float)" : "";
+    int kept = ag_c_kept(f);
+    ag_c_softmax_sum(f);
+    int n = ag_c_reduced(f);
+    ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], x.text);
+    if (logs)
+        ag_c_line(f,
+                  "%s[%s] = isnan(most) ? most : isfinite(most) ? at - most - %slog(sum) : at == INFINITY ? %slog(1 / "
+                  "sum) : -INFINITY;",
+                  f->out, x.text, cast, cast);
+    else
+        ag_c_line(f,
+                  "%s[%s] = isnan(most) ? most : isfinite(most) ? %s(exp%s(at - most) / sum) : at == INFINITY ? %s(1 / "
+                  "sum) : 0;",
+                  f->out, x.text, cast, f->suffix, cast);
+    ag_c_close(f, n + kept);
+    return true;
+}
+static bool softmax_c_form(const ag_c_form *f) { return either_c_form(f, false); }
+static bool log_softmax_c_form(const ag_c_form *f) { return either_c_form(f, true); }
+
+static bool softmax_valid(const ag_call *call) {
+    const ag_reduction *p = call->params;
+    return ag_reduce_valid_adjacent(call) && p->mask && !(p->mask & (p->mask - 1));
+}
+
 static const ag_operation softmax_operation = {
     .name = "softmax",
     .shape = softmax_shape,
@@ -362,7 +403,10 @@ static const ag_operation softmax_operation = {
     .record = softmax_record,
     .scalars = softmax_scalars,
     .stores = true,
+    .c_form = softmax_c_form,
+    .valid = softmax_valid,
 };
+const ag_operation *const ag_builtin_softmax = &softmax_operation;
 static const ag_operation log_softmax_operation = {
     .name = "log_softmax",
     .shape = softmax_shape,
@@ -372,7 +416,10 @@ static const ag_operation log_softmax_operation = {
     .record = log_softmax_record,
     .scalars = ag_log_softmax_scalars,
     .stores = true,
+    .c_form = log_softmax_c_form,
+    .valid = softmax_valid,
 };
+const ag_operation *const ag_builtin_log_softmax = &log_softmax_operation;
 
 static ag_var apply(const ag_operation *operation, ag_var x, int axis) {
     if (x.tape == NULL) return ag_inert(NULL);

@@ -13,6 +13,9 @@ void ag_softmax_exps(const ag_call *call, double *heads, void *exps);
 ag_var ag_log_softmax_tangent(ag_var y, ag_var v, const ag_reduction *over);
 ag_var ag_log_softmax_adjoint(ag_var y, ag_var w, const ag_reduction *over);
 
+/* As C, for rows of operand 0 (params are an ag_reduction): `most` and `sum`, see softmax.c. */
+void ag_c_softmax_sum(const ag_c_form *f);
+
 /* The lowering of log_softmax to scalars; params are an ag_reduction that keeps the axis. */
 void ag_log_softmax_scalars(const ag_elements *e);
 

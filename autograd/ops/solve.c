@@ -2,6 +2,7 @@
  * and reverse mode algorithmic differentiation" (2008), sections 2.2 and 2.3.
  *
  * The right side has one axis less than A (a vector for each matrix) or as many (a matrix); its batch axes are A's. */
+#include "builtin_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
 #include <limits.h>
@@ -122,6 +123,7 @@ static const ag_operation solve = {
     .record = solve_record,
     .strided = true,
 };
+const ag_operation *const ag_builtin_solve = &solve;
 
 ag_var ag_solve(ag_var a, ag_var b) { return ag_apply(&solve, (const ag_var[]){a, b}, 2, NULL, 0); }
 
@@ -199,6 +201,10 @@ static ag_var solve_triangular_tangent(const ag_rule *rule, const ag_var *tangen
     return ag_is_zero(right) ? right : ag_solve_triangular(rule->in[0], right, is_upper(rule->params));
 }
 
+static bool solve_triangular_valid(const ag_call *call) {
+    return call->params_size == sizeof(triangle) && *(const uint8_t *)call->params <= 1;
+}
+
 static const ag_operation solve_triangular = {
     .name = "solve_triangular",
     .shape = solve_triangular_shape,
@@ -207,7 +213,9 @@ static const ag_operation solve_triangular = {
     .tangent = solve_triangular_tangent,
     .record = solve_triangular_record,
     .strided = true,
+    .valid = solve_triangular_valid,
 };
+const ag_operation *const ag_builtin_solve_triangular = &solve_triangular;
 
 ag_var ag_solve_triangular(ag_var a, ag_var b, bool upper) {
     triangle params = {upper};
@@ -273,5 +281,6 @@ static const ag_operation inverse = {
     .record = inverse_record,
     .strided = true,
 };
+const ag_operation *const ag_builtin_inverse = &inverse;
 
 ag_var ag_inverse(ag_var a) { return ag_apply(&inverse, &a, 1, NULL, 0); }

@@ -23,7 +23,8 @@ struct ag_fused {
 /* ---- steps whose rows are the same in every run: on few elements, all in the work array ---- */
 
 static const ag_poperand *operands_of(const ag_runner *r, const ag_pstep *s) {
-    return (const ag_poperand *)(const void *)r->operands.range.base + s->first;
+    const ag_poperand *all = (const ag_poperand *)(const void *)r->operands.range.base;
+    return all ? all + s->first : NULL; /* no step has any */
 }
 
 static bool is_fixed(const ag_runner *r, const ag_pstep *s) {

@@ -251,6 +251,24 @@ static void map_hold(const void *params, int by) {
     else ag_program_free((ag_program *)(uintptr_t)m->p);
 }
 
+/* The parameters of a call that was read from a file, which are made by ag_map_set_params. */
+static bool map_valid(const ag_call *call) {
+    const ag_mapping *m = call->params;
+    ag_shape shape;
+    int64_t total = 0, count;
+    if (m->rows < 0 || call->n != m->nx) return false;
+    for (int k = 0; k < m->nx + m->ny; k++)
+        if (m->along[k] > AG_SHARED) return false;
+    for (int k = 0; k < m->nx; k++)
+        if (!port_shape(m, ag_program_input(m->p, k), in_along(m, k), &shape)) return false;
+    for (int k = 0; k < m->ny; k++) {
+        if (!port_shape(m, ag_program_output(m->p, k), out_along(m, k), &shape) || !ag_shape_count(shape, &count) ||
+            __builtin_add_overflow(total, count, &total))
+            return false;
+    }
+    return true;
+}
+
 static const ag_operation map_operation = {
     .name = "map",
     .shape = map_shape,
@@ -260,6 +278,7 @@ static const ag_operation map_operation = {
     .record = map_record,
     .scalars = map_scalars,
     .hold = map_hold,
+    .valid = map_valid,
 };
 
 const ag_program *ag_mapped_program(const ag_operation *operation, const void *params, int64_t *rows,
@@ -270,6 +289,26 @@ const ag_program *ag_mapped_program(const ag_operation *operation, const void *p
     *along = m->along;
     return m->p;
 }
+
+size_t ag_map_params_size(const ag_program *p) {
+    return sizeof(ag_mapping) + (p->inputs.count + p->outputs.count + 7) / 8 * 8;
+}
+void ag_map_set_params(void *params, const ag_program *p, int64_t rows, const uint8_t *along) {
+    ag_mapping *m = params;
+    size_t n = p->inputs.count + p->outputs.count;
+    memset(m, 0, ag_map_params_size(p));
+    m->p = p;
+    m->rows = rows;
+    m->nx = (int32_t)p->inputs.count;
+    m->ny = (int32_t)p->outputs.count;
+    memcpy(m->along, along, n);
+}
+bool ag_is_map(const ag_operation *operation) { return operation == &map_operation; }
+const ag_program *ag_map_program(const void *params) { return ((const ag_mapping *)params)->p; }
+int64_t ag_map_rows(const void *params) { return ((const ag_mapping *)params)->rows; }
+ag_along ag_map_along(const void *params, int port) { return (ag_along)((const ag_mapping *)params)->along[port]; }
+
+const ag_operation *const ag_builtin_map = &map_operation;
 
 /* ---- public ---- */
 

@@ -95,7 +95,7 @@ void *ag_list_add(ag_program *p, ag_list *list, size_t size, uint64_t n) {
         ag_program_fail(p, AG_ERR_MEMORY, "program: out of memory: it holds %zu bytes", p->memory.held);
         return NULL;
     }
-    void *at = list->range.base + list->count * size;
+    void *at = list->range.base ? list->range.base + list->count * size : NULL; /* n = 0 of an empty list */
     list->count += n;
     return at;
 }

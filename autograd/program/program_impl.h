@@ -174,6 +174,15 @@ ag_program *ag_program_scalars(const ag_program *p);
  * scalar output. Given up (AG_ERR_MEMORY) when it has asked for so many bytes: products of large matrices have no end. */
 ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, size_t bytes);
 
+/* ---- map.c ---- */
+extern const ag_operation *const ag_builtin_map;
+bool ag_is_map(const ag_operation *operation);
+size_t ag_map_params_size(const ag_program *p);
+void ag_map_set_params(void *params, const ag_program *p, int64_t rows, const uint8_t *along);
+const ag_program *ag_map_program(const void *params);
+int64_t ag_map_rows(const void *params);
+ag_along ag_map_along(const void *params, int port); /* inputs, then outputs */
+
 /* ---- freeze.c ---- */
 ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,
                          const ag_var *ys, const char *const *y_names, int ny);

@@ -15,6 +15,7 @@ static const char usage[] =
     "  --json           print JSON\n"
     "  --html FILE      also write a page to read in a browser, or to hand back\n"
     "  --dot FILE       write the graph of the last file's computation for Graphviz\n"
+    "  --emit-c F X     print the gradient of the number F by X in the file as a C function, and check nothing\n"
     "  --draws N        test laws at N draws of their quantified names (200)\n"
     "  --seed S         take other draws\n"
     "  --time SECONDS   give up on a file after that (60)\n"
@@ -34,6 +35,7 @@ typedef struct command {
     ac_options options;
     bool json;
     const char *dot, *html;
+    const char *const *emit; /* F and X */
     const char **files;
     int file_count;
 } command;
@@ -85,7 +87,11 @@ static bool read_arguments(command *c, int count, char **arguments) {
         used = 1;
         if (options && strcmp(a, "--") == 0) options = false;
         else if (options && strcmp(a, "--json") == 0) c->json = true;
-        else if (options && a[0] == '-' && a[1] != '\0') {
+        else if (options && strcmp(a, "--emit-c") == 0) {
+            if (i + 2 >= count) return complain("an option without its values", a);
+            c->emit = (const char *const *)(arguments + i + 1);
+            used = 3;
+        } else if (options && a[0] == '-' && a[1] != '\0') {
             if (!read_option(c, a, arguments[i + 1], &used)) return false;
         } else c->files[c->file_count++] = a;
     }
@@ -156,6 +162,21 @@ static int check_files(const command *c, const ac_sink *const *sinks, int sink_c
     return status;
 }
 
+static int emit_files(const command *c) {
+    int status = 0;
+    for (int i = 0; i < c->file_count; i++) {
+        char message[512];
+        const char *name = strcmp(c->files[i], "-") == 0 ? "<stdin>" : c->files[i];
+        contents text = read_file(c->files[i]);
+        bool fine = text.why == NULL && ac_emit_c(name, text.text, text.size, &c->options, c->emit[0], c->emit[1],
+                                                  stdout, message, sizeof message);
+        if (!fine) fprintf(stderr, "%s: %s\n", name, text.why != NULL ? text.why : message);
+        if (!fine) status = 2;
+        nn_release(text.text);
+    }
+    return fflush(stdout) == 0 && !ferror(stdout) ? status : 2;
+}
+
 static int run_with(const command *c, const ac_sink *page) {
     ac_json_report json;
     ac_text_report text;
@@ -216,7 +237,7 @@ int main(int count, char **arguments) {
     c.files = nn_allocate((size_t)count, sizeof *c.files);
     if (count < 2) fputs(usage, stderr);
     else if (c.files == NULL) fputs("adcheck: out of memory\n", stderr);
-    else if (read_arguments(&c, count, arguments)) status = run(&c);
+    else if (read_arguments(&c, count, arguments)) status = c.emit != NULL ? emit_files(&c) : run(&c);
     nn_release(c.files);
     return status;
 }

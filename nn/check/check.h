@@ -69,4 +69,9 @@ int ac_check_unreadable(const char *name, const char *why, const ac_sink *const 
  * writing failed. */
 bool ac_draw(const char *name, const char *text, size_t size, const ac_options *options, FILE *out);
 
+/* Prints the gradient of the number named f by x as a C function, df_dx: its arguments are x and the names that stand for
+ * numbers or draws on which f depends otherwise. False, with a message, if there is no such gradient. */
+bool ac_emit_c(const char *name, const char *text, size_t size, const ac_options *options, const char *f, const char *x,
+               FILE *out, char *message, size_t room);
+
 #endif

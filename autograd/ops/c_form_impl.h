@@ -1,0 +1,31 @@
+/* What operations use to write themselves as loops of C. Loops are named i, i1, ... by the axis that they run over. */
+#ifndef AG_C_FORM_IMPL_H
+#define AG_C_FORM_IMPL_H
+
+#include "reduce_impl.h"
+
+/* Defined by the printer: makes sure that ad_NAME is there; a table `at` of numbers (at least one). */
+void ag_c_use(const ag_c_form *f, ag_opcode op);
+void ag_c_table(const ag_c_form *f, const int64_t *numbers, int64_t count);
+
+typedef struct ag_c_text {
+    char text[320];
+} ag_c_text;
+
+const char *ag_c_loop(int axis);
+/* "i * 12 + i1 + 5": the offset of the element at the loops' indices, of axes 0..rank-1 */
+ag_c_text ag_c_index(int rank, const int64_t *dim, const int64_t *stride, int64_t offset);
+ag_c_text ag_c_index_of(const ag_view *view);
+/* Opens a loop over an axis; closes n. */
+void ag_c_open(const ag_c_form *f, int axis, int64_t count);
+void ag_c_open_all(const ag_c_form *f, const int64_t *dim, int rank);
+void ag_c_close(const ag_c_form *f, int n);
+
+/* The parts of a reduction of operand 0: loops over kept axes, then `ag_c_reduced` loops over the others. */
+int ag_c_kept(const ag_c_form *f); /* how many loops it opened */
+int ag_c_reduced(const ag_c_form *f);
+ag_c_text ag_c_result_index(const ag_c_form *f);
+/* Declares `most`, the greatest (or least) element, NaN if one is. */
+void ag_c_most(const ag_c_form *f, ag_opcode op);
+
+#endif

@@ -1,0 +1,164 @@
+/* Names of inputs and outputs as C identifiers. */
+#include "print_impl.h"
+
+static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+static bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
+/* Keywords of C and C++, predefined macros, and what printed code uses. Functions of <math.h> come from the table. */
+static const char *const reserved[] = {
+    "alignas",
+    "alignof",
+    "and",
+    "asm",
+    "auto",
+    "bool",
+    "break",
+    "case",
+    "catch",
+    "char",
+    "class",
+    "const",
+    "constexpr",
+    "continue",
+    "default",
+    "delete",
+    "do",
+    "double",
+    "else",
+    "enum",
+    "explicit",
+    "export",
+    "extern",
+    "false",
+    "float",
+    "for",
+    "friend",
+    "goto",
+    "if",
+    "inline",
+    "int",
+    "long",
+    "mutable",
+    "namespace",
+    "new",
+    "noexcept",
+    "not",
+    "nullptr",
+    "operator",
+    "or",
+    "private",
+    "protected",
+    "public",
+    "register",
+    "restrict",
+    "return",
+    "short",
+    "signed",
+    "sizeof",
+    "static",
+    "static_assert",
+    "struct",
+    "switch",
+    "template",
+    "this",
+    "thread_local",
+    "throw",
+    "true",
+    "try",
+    "typedef",
+    "typeof",
+    "typeof_unqual",
+    "typeid",
+    "typename",
+    "union",
+    "unsigned",
+    "using",
+    "virtual",
+    "void",
+    "volatile",
+    "wchar_t",
+    "while",
+    "xor",
+    "main",
+    "linux",
+    "unix",
+    "i386",
+    "INFINITY",
+    "NAN",
+    "HUGE_VAL",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "fpclassify",
+    "signbit",
+    "isnormal",
+    "abs",
+    "lgamma",
+    "tgamma",
+    "fmax",
+    "fmin",
+    "NULL",
+    "errno",
+    "math_errhandling",
+    "float_t",
+    "double_t",
+    "domain",
+    "exception",
+    "signgam",
+    "i",
+    "work",
+    "rows",
+    "row",
+    "sum",
+    "most",
+    "shift",
+    "at",
+    "scale",
+    "best",
+    "pivot",
+    "out",
+    "pow10",
+    "isgreater",
+    "isless",
+    "stdin",
+    "stdout",
+    "stderr",
+};
+
+static bool is_reserved(const char *name) {
+    for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
+        if (strcmp(name, reserved[k]) == 0) return true;
+    for (uint32_t op = 0; op < AG_OPCODES; op++) {
+        size_t length = strlen(ag_op_table[op].name);
+        if (strncmp(name, ag_op_table[op].name, length) != 0) continue;
+        if (name[length] == '\0' || (name[length] == 'f' && name[length + 1] == '\0')) return true;
+    }
+    /* i1, v12, c3: loops, values, tables. _A, __a: the compiler's. M_PI: macros. */
+    if ((name[0] == 'i' || name[0] == 'v' || name[0] == 'c') && name[1]) {
+        size_t k = 1;
+        while (is_digit(name[k])) k++;
+        if (name[k] == '\0') return true;
+    }
+    return (name[0] == '_' && (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'))) || strncmp(name, "ad_", 3) == 0 ||
+           (name[0] == 'M' && name[1] == '_') || strncmp(name, "FP_", 3) == 0 || strncmp(name, "MATH_", 5) == 0;
+}
+
+static bool is_taken(const char *name, char (*taken)[NAME_ROOM], size_t n) {
+    for (size_t k = 0; k < n; k++)
+        if (strcmp(name, taken[k]) == 0) return true;
+    return false;
+}
+
+void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n) {
+    enum { LONGEST = 40 };
+    size_t count = 0;
+    if (!is_letter(wanted[0]) || (wanted[0] == '_' && is_reserved(wanted))) to[count++] = 'p';
+    for (size_t k = 0; wanted[k] && count < LONGEST; k++)
+        to[count++] = is_letter(wanted[k]) || is_digit(wanted[k]) ? wanted[k] : '_';
+    to[count] = '\0';
+    if (is_reserved(to)) {
+        to[count++] = '_';
+        to[count] = '\0';
+    }
+    for (unsigned k = 2; is_taken(to, taken, n); k++) snprintf(to + count, NAME_ROOM - count, "_%u", k);
+}

@@ -1,0 +1,283 @@
+/* A program as C functions. */
+#include "print_impl.h"
+
+#include <stdarg.h>
+
+void ag_c_fail(ag_c_file *f, ag_status status, const char *format, ...) {
+    if (f->status != AG_OK) return;
+    f->status = status;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(f->message, sizeof f->message, format, args);
+    va_end(args);
+}
+
+/* ---- arguments ---- */
+
+static void name_ports(ag_c_function *f) {
+    const ag_program *p = f->p;
+    for (uint64_t k = 0; k < p->inputs.count; k++)
+        ag_c_name(f->ports[k], ag_name_at(p, ag_pinput_at(p, k)->name), f->ports, k);
+    for (uint64_t k = 0; k < p->outputs.count; k++) {
+        uint64_t at = p->inputs.count + k;
+        if (f->style == STYLE_ELEMENTS) snprintf(f->ports[at], NAME_ROOM, "out");
+        else ag_c_name(f->ports[at], ag_name_at(p, ag_poutput_at(p, k)->name), f->ports, at);
+    }
+}
+
+static bool by_value(const ag_c_function *f, uint64_t k) {
+    return f->style == STYLE_PUBLIC && k < f->p->inputs.count && ag_pinput_at(f->p, k)->ref.where & WHERE_ELEMENT;
+}
+
+/* Arguments that the function has beside `work`: outputs that are elements of one array are one. */
+static uint64_t argument_count(const ag_c_function *f) {
+    return f->style == STYLE_ELEMENTS ? f->p->inputs.count + 1 : ag_c_ports(f);
+}
+
+static const char *argument_name(const ag_c_function *f, uint64_t k) {
+    return f->style == STYLE_ELEMENTS && k == f->p->inputs.count ? "out" : f->ports[k];
+}
+
+static void put_arguments(const ag_c_function *f, ag_text *t, bool types, bool work) {
+    const char *number = ag_c_number_type(f->p->type);
+    uint64_t n = argument_count(f), per_line = types ? 4 : 8;
+    for (uint64_t k = 0; k < n; k++) {
+        if (k) ag_text_add(t, k % per_line == 0 ? ",\n        " : ", ");
+        if (types && by_value(f, k)) ag_text_add(t, "%s ", number);
+        else if (types) ag_text_add(t, k < f->p->inputs.count ? "const %s *" : "%s *restrict ", number);
+        ag_text_add(t, "%s", argument_name(f, k));
+    }
+    if (work) ag_text_add(t, types ? "%s%s *restrict work" : "%swork", n ? ", " : "", number);
+    if (types && n == 0 && !work) ag_text_add(t, "void");
+}
+
+/* Arguments that no statement of this part mentions. */
+static void ignore_unused(const ag_c_function *f, ag_text *t, bool work) {
+    for (uint64_t k = 0; k < argument_count(f); k++) {
+        bool out = f->style == STYLE_ELEMENTS && k == f->p->inputs.count;
+        if (!f->used[out ? ag_c_out_used(f) : k]) ag_text_line(t, "(void)%s;", argument_name(f, k));
+    }
+    if (work && !f->used[ag_c_work_used(f)]) ag_text_line(t, "(void)work;");
+}
+
+/* ---- constants ---- */
+
+static void put_tables(ag_c_function *f) {
+    const ag_program *p = f->p;
+    for (uint32_t v = 0; v < f->s.n; v++) {
+        if (f->s.home[v] != HOME_TABLE) continue;
+        int64_t count = ag_value_count(p, v);
+        ag_text *t = &f->file->functions;
+        ag_text_add(t, "static const %s %s_c%u[%lld] = {", ag_c_number_type(p->type), f->name, v,
+                    (long long)(count ? count : 1));
+        for (int64_t i = 0; i < count; i++) {
+            ag_c_literal l = ag_c_literal_of(p->type, *ag_pconstant_at(p, ag_code_at(p, v)->extra + (uint64_t)i));
+            ag_text_add(t, "%s%s", i % 8 == 0 ? "\n    " : " ", l.text);
+            if (i + 1 < count) ag_text_add(t, ",");
+        }
+        ag_text_add(t, count ? "};\n\n" : "0};\n\n");
+    }
+}
+
+/* ---- functions ---- */
+
+static void put_function(ag_c_function *f, ag_text *t, const char *storage, const char *name, const ag_text *body,
+                         bool work) {
+    ag_text_add(t, "%svoid %s(", storage, name);
+    put_arguments(f, t, true, work);
+    ag_text_add(t, ") {\n");
+    t->depth++;
+    ignore_unused(f, t, work);
+    ag_text_add(t, "%s", body->base ? body->base : "");
+    ag_text_line(t, "}");
+    ag_text_line(t, "%s", "");
+    t->failed |= body->failed;
+}
+
+/* The statements, and functions for parts if there are several; what is left to do in f->body. */
+static void write_parts(ag_c_function *f) {
+    ag_text calls = {.memory = f->file->memory, .depth = 1};
+    for (uint32_t i = 0; i < f->s.item_count && f->file->status == AG_OK; i++) {
+        f->part = i / f->s.per_part;
+        ag_c_item_body(f, &f->s.items[i]);
+        bool last = i + 1 == f->s.item_count || (i + 1) / f->s.per_part != f->part;
+        if (f->s.parts == 1 || !last) continue;
+        char name[2 * NAME_ROOM + 16];
+        snprintf(name, sizeof name, "%s_part%u", f->name, f->part + 1);
+        put_function(f, &f->file->functions, "static ", name, &f->body, true);
+        ag_text_free(&f->body);
+        f->body.depth = 1;
+        memset(f->used, 0, ag_c_ports(f) + 2);
+        ag_text line = {.memory = f->file->memory};
+        put_arguments(f, &line, false, true);
+        ag_text_line(&calls, "%s(%s);", name, line.base ? line.base : "");
+        ag_text_free(&line);
+    }
+    if (f->s.parts > 1) {
+        ag_text_free(&f->body);
+        f->body = calls;
+        memset(f->used, 1, ag_c_ports(f) + 2); /* handed on */
+    } else {
+        ag_text_free(&calls);
+    }
+}
+
+static bool open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                          const ag_view *const *views) {
+    *f = (ag_c_function){.file = file, .p = p, .name = name, .style = style, .views = views};
+    f->body = (ag_text){.memory = file->memory, .depth = 1};
+    bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS);
+    f->ports = ag_memory_zeroed(file->memory, ag_c_ports(f) * sizeof *f->ports + 1);
+    f->declared = ag_memory_zeroed(file->memory, p->codes.count * sizeof *f->declared + 1);
+    f->used = ag_memory_zeroed(file->memory, ag_c_ports(f) + 2);
+    if (fits && f->ports && f->declared && f->used) return true;
+    ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
+    return false;
+}
+
+static void close_function(ag_c_function *f) {
+    ag_memory_free(f->file->memory, f->used, ag_c_ports(f) + 2);
+    ag_memory_free(f->file->memory, f->declared, f->p->codes.count * sizeof *f->declared + 1);
+    ag_memory_free(f->file->memory, f->ports, ag_c_ports(f) * sizeof *f->ports + 1);
+    ag_c_schedule_close(&f->s);
+    ag_text_free(&f->body);
+}
+
+/* Everything but the function's own head; its need of a work array. */
+static int64_t write_function(ag_c_function *f) {
+    name_ports(f);
+    put_tables(f);
+    write_parts(f);
+    int64_t work = f->s.work + f->inner_work;
+    return work == 0 && f->s.parts > 1 ? 1 : work;
+}
+
+enum { DEEPEST = 30 }; /* maps in maps */
+
+int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                            const ag_view *const *views) {
+    ag_c_function f;
+    int64_t work = 0;
+    if (++file->depth > DEEPEST)
+        ag_c_fail(file, AG_ERR_UNSUPPORTED, "print: programs inside programs, more than %d deep", DEEPEST);
+    if (file->status == AG_OK) {
+        if (open_function(&f, file, p, name, style, views)) {
+            work = write_function(&f);
+            put_function(&f, &file->functions, "static ", name, &f.body, work > 0);
+        }
+        close_function(&f);
+    }
+    file->depth--;
+    return work;
+}
+
+/* ---- the file ---- */
+
+static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
+    const ag_program *p = f->p;
+    const char *number = ag_c_number_type(p->type);
+    ag_text_line(t, "/* %s: %lld operations.", f->name, (long long)ag_program_size(p));
+    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
+        bool in = k < p->inputs.count;
+        ag_shape shape =
+            in ? ag_program_input(p, (int)k).shape : ag_program_output(p, (int)(k - p->inputs.count)).shape;
+        int64_t count = 1;
+        ag_shape_count(shape, &count);
+        if (by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
+        else if (shape.rank == 0) ag_text_line(t, " *   %-8s out: one number", f->ports[k]);
+        else
+            ag_text_line(t, " *   %-8s %s: %lld numbers, of shape %s", f->ports[k], in ? "in" : "out", (long long)count,
+                         ag_show_shape(shape).text);
+    }
+    if (work) ag_text_line(t, " *   %-8s room for %lld numbers", "work", (long long)work);
+    ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else. */", number);
+}
+
+/* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
+static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
+    const ag_program *p = f->p;
+    const char *number = ag_c_number_type(p->type);
+    ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all. */");
+    ag_text_add(t, "void %s_rows(long rows", f->name);
+    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
+        bool in = k < p->inputs.count;
+        ag_text_add(t, k % 3 == 0 ? ",\n        " : ", ");
+        ag_text_add(t, in ? "const %s *%s" : "%s *restrict %s", number, f->ports[k]);
+        if (in) ag_text_add(t, ", long %s_step", f->ports[k]);
+    }
+    if (work) ag_text_add(t, ", %s *restrict work", number);
+    ag_text_add(t, ") {\n");
+    t->depth++;
+    ag_text_line(t, "for (long row = 0; row < rows; row++) {");
+    ag_text call = {.memory = t->memory};
+    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
+        if (k) ag_text_add(&call, ", ");
+        if (k >= p->inputs.count) {
+            uint64_t o = k - p->inputs.count;
+            ag_text_add(&call, "%s + row * %lld", f->ports[k],
+                        (long long)ag_where_count(p, ag_poutput_at(p, o)->ref.where));
+        } else {
+            ag_text_add(&call, by_value(f, k) ? "%s[row * %s_step]" : "%s + row * %s_step", f->ports[k], f->ports[k]);
+        }
+    }
+    if (work) ag_text_add(&call, ag_c_ports(f) ? ", work" : "work");
+    ag_text_line(t, "%s(%s);", f->name, call.base ? call.base : "");
+    t->failed |= call.failed;
+    ag_text_free(&call);
+    ag_text_line(t, "}");
+    ag_text_line(t, "}");
+}
+
+static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
+    ag_c_file *file = f->file;
+    ag_text_line(t, "#include <math.h>");
+    if (file->functions.base && strstr(file->functions.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
+    else if (f->body.base && strstr(f->body.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
+    ag_text_line(t, "%s", "");
+    if (file->helpers.count) ag_text_add(t, "%s\n", file->helpers.base);
+    if (file->functions.count) ag_text_add(t, "%s", file->functions.base);
+    describe(f, t, work);
+    put_function(f, t, "", f->name, &f->body, work > 0);
+    if (file->options.rows) put_rows(f, t, work);
+    t->failed |= file->helpers.failed || file->functions.failed;
+}
+
+bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
+    ag_c_function f;
+    file->type = p->type;
+    file->name = name;
+    file->helpers = file->functions = (ag_text){.memory = file->memory};
+    if (open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
+        file->work = write_function(&f);
+        if (file->status == AG_OK) assemble(&f, text, file->work);
+    }
+    close_function(&f);
+    if (text->failed) ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
+    return file->status == AG_OK;
+}
+
+void ag_c_close_file(ag_c_file *file) {
+    ag_text_free(&file->helpers);
+    ag_text_free(&file->functions);
+}
+
+ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_options *options, FILE *out) {
+    ag_printed printed = {.status = ag_program_status(p)};
+    snprintf(printed.message, sizeof printed.message, "%s", ag_program_message(p));
+    if (printed.status != AG_OK) return printed;
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
+    ag_c_file file = {.memory = &memory, .options = options ? *options : (ag_c_options){0}};
+    ag_text text = {.memory = &memory};
+    char own[NAME_ROOM];
+    ag_c_name(own, name && *name ? name : "program", NULL, 0);
+    if (ag_c_print_file(&file, p, own, &text)) {
+        printed.work = file.work;
+        if (fwrite(text.base, 1, text.count, out) != text.count)
+            ag_c_fail(&file, AG_ERR_VALUE, "print: the file could not be written");
+    }
+    printed.status = file.status;
+    snprintf(printed.message, sizeof printed.message, "%s", file.message);
+    ag_c_close_file(&file);
+    ag_text_free(&text);
+    return printed;
+}

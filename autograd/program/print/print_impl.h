@@ -1,0 +1,163 @@
+/* A program as C: what its files share.
+ *
+ *   text.c      text that grows, indented by its braces
+ *   names.c     names of ports as identifiers
+ *   table.c     the table's expressions as C: operators and calls in place, everything else as helper functions
+ *   schedule.c  which instructions share a loop or an expression, in which order, and where values are kept
+ *   body.c      instructions as statements
+ *   print.c     functions, from the usage comment to the closing brace
+ *   forms.c     what operations use to write their own loops */
+#ifndef AG_PRINT_IMPL_H
+#define AG_PRINT_IMPL_H
+
+#include "../program_impl.h"
+
+typedef struct ag_text {
+    ag_memory *memory;
+    char *base;
+    size_t size, count;
+    int depth; /* of braces */
+    bool failed;
+} ag_text;
+
+void ag_text_add(ag_text *t, const char *format, ...) AG_FORMAT_(2, 3);
+/* A whole line, indented. One that ends in { indents those behind it; one that begins with } ends that. */
+void ag_text_line(ag_text *t, const char *format, ...) AG_FORMAT_(2, 3);
+void ag_text_vline(ag_text *t, const char *format, va_list args);
+void ag_text_free(ag_text *t);
+
+/* ---- names.c ---- */
+enum { NAME_ROOM = 64 };
+/* A valid identifier like `wanted` that is none of the `n` names there are and nothing that printed code uses. */
+void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n);
+
+/* ---- table.c ---- */
+
+/* How tightly an expression binds: the greater, the looser. */
+enum { BINDS_PRIMARY, BINDS_UNARY, BINDS_PRODUCT, BINDS_SUM, BINDS_COMPARE, BINDS_EQUAL, BINDS_CHOICE };
+
+/* An operation as an expression in x, y and z; those stand in it once unless `once` is false. */
+typedef struct ag_c_template {
+    const char *text;
+    int binds;
+    bool helper; /* a call of the helper function, as the value is no simple expression */
+    bool once;
+} ag_c_template;
+ag_c_template ag_c_template_of(uint32_t op);
+/* How tightly an operand has to bind where `at` points in a template. */
+int ag_c_binding_at(const char *text, const char *at);
+/* The helper function of an operation and those that it needs; printed once each, `done` has a bit an operation. */
+void ag_c_helper(ag_text *t, uint32_t op, ag_type type, uint8_t done[AG_OPCODES + 1]);
+const char *ag_c_number_type(ag_type type);
+/* A number that reads back to the same bits (of NaN, the sign). */
+typedef struct ag_c_literal {
+    char text[40];
+} ag_c_literal;
+ag_c_literal ag_c_literal_of(ag_type type, double number);
+/* Text of the table up to the end of an identifier; or 1 for any other character. */
+size_t ag_c_token(const char *text);
+/* What token `at`, and what belongs to it, is in C; returns how much of the text that was. */
+size_t ag_c_translate(ag_text *t, const char *at, ag_type type);
+
+/* ---- schedule.c ---- */
+
+typedef enum ag_c_home {
+    HOME_NONE,
+    HOME_INPUT,
+    HOME_LITERAL, /* a scalar constant */
+    HOME_TABLE,   /* a constant array */
+    HOME_INLINE,  /* part of the expression that uses it */
+    HOME_LOCAL,   /* a scalar variable; in a loop, of its body */
+    HOME_ARRAY,   /* an array variable */
+    HOME_WORK,    /* in the work array; a tensor has a pointer there */
+    HOME_OUTPUT   /* an output, all of it */
+} ag_c_home;
+
+typedef enum ag_c_kind { ITEM_SCALAR, ITEM_LOOP, ITEM_CALL, ITEM_OUTPUT } ag_c_kind;
+
+/* Statements that belong together: a scalar's, a loop over tensors of one shape, a call, a copy to an output. */
+typedef struct ag_c_item {
+    ag_c_kind kind;
+    uint32_t first, count; /* of `members`; ITEM_OUTPUT: first is its number */
+} ag_c_item;
+
+typedef struct ag_c_schedule {
+    const ag_program *p;
+    ag_memory *memory;
+    uint32_t n;
+    bool failed;
+    uint8_t *uses, *weight, *home, *in_loop;
+    uint32_t *consumer, *item, *last;
+    int64_t *offset; /* HOME_WORK; HOME_OUTPUT: number of the output */
+    ag_c_item *items;
+    uint32_t item_count, members_count, *members;
+    uint32_t parts, per_part; /* the function is split into that many */
+    int64_t work;             /* elements of the work array */
+} ag_c_schedule;
+
+/* With `unnamed` outputs, each is an element of one array. */
+bool ag_c_schedule_open(ag_c_schedule *s, const ag_program *p, ag_memory *memory, bool single_output);
+void ag_c_schedule_close(ag_c_schedule *s);
+
+/* ---- body.c and print.c ---- */
+
+/* All that is printed of one program and those that it uses. */
+typedef struct ag_c_file {
+    ag_memory *memory;
+    ag_c_options options;
+    ag_type type;
+    const char *name;
+    ag_text helpers, functions;
+    uint8_t helped[AG_OPCODES + 1];
+    uint32_t inner; /* functions for operations so far */
+    int depth;      /* of programs in programs */
+    int64_t work;   /* that the public function needs */
+    ag_status status;
+    char message[640];
+} ag_c_file;
+
+void ag_c_fail(ag_c_file *f, ag_status status, const char *format, ...) AG_FORMAT_(3, 4);
+
+/* How a function gets its inputs and outputs. */
+typedef enum ag_c_style {
+    STYLE_PUBLIC,  /* scalar inputs by value */
+    STYLE_INNER,   /* all by pointer */
+    STYLE_ELEMENTS /* the same, inputs seen through views; a single output that has all elements */
+} ag_c_style;
+
+typedef struct ag_c_function {
+    ag_c_file *file;
+    const ag_program *p;
+    ag_c_style style;
+    const char *name;
+    const ag_view *const *views; /* STYLE_ELEMENTS: of the inputs */
+    char (*ports)[NAME_ROOM];    /* names of inputs, then outputs */
+    uint8_t *used;               /* in this part: of each port, then WORK and OUT */
+    uint32_t *declared;          /* of each value, the part where its pointer is known, and 1 */
+    ag_c_schedule s;
+    ag_text body; /* statements of the part that is written */
+    uint32_t part;
+    int64_t inner_work; /* what the functions that it calls need of the work array */
+} ag_c_function;
+
+/* What `used` says behind the ports. */
+static inline uint64_t ag_c_ports(const ag_c_function *f) { return f->p->inputs.count + f->p->outputs.count; }
+static inline uint64_t ag_c_work_used(const ag_c_function *f) { return ag_c_ports(f); }
+static inline uint64_t ag_c_out_used(const ag_c_function *f) { return ag_c_ports(f) + 1; }
+
+/* The statements of one item. */
+void ag_c_item_body(ag_c_function *f, const ag_c_item *item);
+/* Prints a function, after those that it needs, to file->functions; how much of a work array it needs. */
+int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                            const ag_view *const *views);
+/* A program as a file of C in `text`. False, with status and message in *file, after an error. */
+bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text);
+void ag_c_close_file(ag_c_file *file);
+
+/* ---- forms.c ---- */
+struct ag_c_form_state {
+    ag_c_file *file;
+    ag_text *text;
+};
+
+#endif

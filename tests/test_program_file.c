@@ -1,0 +1,291 @@
+/* Programs in files: what is loaded is what was saved; whatever is damaged is an error with a sentence. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "autograd/program/file_impl.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct bytes {
+    char *at;
+    size_t size;
+} bytes;
+
+static bytes saved(const ag_program *p) {
+    bytes b = {NULL, 0};
+    FILE *out = open_memstream(&b.at, &b.size);
+    assert_int_equal(ag_program_save(p, out), AG_OK);
+    fclose(out);
+    return b;
+}
+
+static bytes listed(const ag_program *p) {
+    bytes b = {NULL, 0};
+    FILE *out = open_memstream(&b.at, &b.size);
+    ag_program_list(p, out);
+    fclose(out);
+    return b;
+}
+
+static void assert_equal(bytes a, bytes b) {
+    assert_int_equal(a.size, b.size);
+    assert_memory_equal(a.at, b.at, a.size);
+    free(a.at);
+    free(b.at);
+}
+
+/* ---- programs ---- */
+
+static void everything(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    static const int64_t index[] = {2, 0, 1, 2}, labels[] = {1, 0, 2};
+    (void)t, (void)context;
+    ag_var a = x[0], b = x[1], sum = ag_num(0);
+    ag_var all[] = {ag_matmul(a, ag_transpose(b)),
+                    ag_gather(a, 0, index, 4),
+                    ag_scatter_add(ag_gather(a, 1, index, 4), 1, index, 5),
+                    ag_concat((ag_var[]){a, b, ag_transpose(a)}, 3, 0),
+                    ag_pad(a, 1, 1, 2),
+                    ag_tril(a, 0),
+                    ag_triu(a, 1),
+                    ag_softmax(a, 1),
+                    ag_log_softmax(a, 0),
+                    ag_cumsum(b, 1),
+                    ag_logsumexp_over(a, AG_AXES(0), true),
+                    ag_norm_over(a, AG_AXES(1), false),
+                    ag_prod_over(a, AG_AXES(1), false),
+                    ag_max_over(a, AG_AXES(1), false),
+                    ag_min_over(a, AG_AXES(0), false),
+                    ag_argmax(a, 1),
+                    ag_cross_entropy(a, labels),
+                    ag_cross_entropy_soft(a, ag_softmax(b, -1)),
+                    ag_solve(a, b),
+                    ag_solve_triangular(a, ag_index(b, 0, 0), true),
+                    ag_inverse(a),
+                    ag_cholesky(ag_matmul(a, ag_transpose(a))),
+                    ag_mul(ag_constant_tensor(t, (double[]){1, NAN, INFINITY}, AG_SHAPE(3)), a),
+                    ag_select(ag_lt(a, 0.1), -0.0, ag_detach(b))};
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++) y[1 + k] = all[k];
+    for (size_t k = 0; k < 22; k++) sum = ag_add(sum, ag_sum(all[k]));
+    y[0] = ag_add(sum, ag_add(ag_det(a), ag_logdet(b)));
+}
+enum { OUTPUTS = 25 };
+
+static ag_program *trace(ag_type type) {
+    ag_port in[] = {ag_in("a", AG_SHAPE(3, 3)), ag_in("b", AG_SHAPE(3, 3))};
+    ag_program *p = ag_program_trace(type, everything, NULL, in, 2, NULL, OUTPUTS);
+    if (ag_program_status(p) != AG_OK) fail_msg("%s", ag_program_message(p));
+    return p;
+}
+
+/* ---- there and back ---- */
+
+static void run(const ag_program *p, double *to) {
+    static const double a[64] = {1.5, 0.25, -0.75, 0.5, 2, 0.125, -0.25, 0.375, 1.75}; /* the first 9: a good matrix */
+    static const double b[64] = {2, 1, 0.5, 0.25, 1.5, 0.75, 0, 0.5, 1};
+    const double *xs[64];
+    double *ys[64];
+    ag_runner *r = ag_runner_new(p);
+    for (int k = 0; k < ag_program_inputs(p); k++) xs[k] = k % 2 ? b : a;
+    for (int k = 0; k < ag_program_outputs(p); k++) ys[k] = to + 64 * k;
+    if (ag_run(r, xs, ys) != AG_OK) fail_msg("%s", ag_runner_message(r));
+    ag_runner_free(r);
+}
+
+/* Takes the program. */
+static void there_and_back(ag_program *p) {
+    if (ag_program_status(p) != AG_OK) fail_msg("%s", ag_program_message(p));
+    bytes b = saved(p);
+    ag_program *q = ag_program_load_bytes(b.at, b.size, NULL, 0);
+    if (ag_program_status(q) != AG_OK) fail_msg("%s", ag_program_message(q));
+    FILE *in = fmemopen(b.at, b.size, "rb");
+    ag_program *r = ag_program_load(in, NULL, 0);
+    assert_int_equal(ag_program_status(r), AG_OK);
+    fclose(in);
+    assert_equal(listed(p), listed(q));
+    assert_equal(saved(q), saved(r));
+    if (ag_program_type(p) == AG_F64) {
+        double *y = calloc(64 * 64, sizeof *y), *z = calloc(64 * 64, sizeof *z);
+        run(p, y);
+        run(q, z);
+        assert_memory_equal(y, z, 64 * 64 * sizeof *y);
+        free(y);
+        free(z);
+    }
+    free(b.at);
+    ag_program_free(p);
+    ag_program_free(q);
+    ag_program_free(r);
+}
+
+static void equal(void **unused) {
+    (void)unused;
+    there_and_back(trace(AG_F64));
+    there_and_back(trace(AG_F32));
+    ag_program *p = trace(AG_F64), *y = ag_program_select(p, (const int[]){0}, 1);
+    there_and_back(ag_program_gradient(y, NULL, 0));
+    there_and_back(ag_program_jvp(y, (const int[]){1}, 1));
+    ag_program_free(p);
+    ag_program_free(y);
+}
+
+static void small(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_mul(ag_sin(x[0]), ag_exp(x[1]));
+}
+
+static ag_program *trace_small(void) {
+    ag_port in[] = {ag_in("x", (ag_shape){.rank = 0}), ag_in("a longer name, of anything", (ag_shape){.rank = 0})};
+    return ag_program_trace(AG_F64, small, NULL, in, 2, NULL, 1);
+}
+
+static void maps(void **unused) {
+    (void)unused;
+    ag_along in[] = {AG_EACH, AG_SHARED}, out[] = {AG_SHARED};
+    ag_program *p = trace_small(), *m = ag_program_batch(p, 5, in, out);
+    there_and_back(ag_program_gradient(m, NULL, 0));
+    there_and_back(ag_program_batch(m, 2, NULL, NULL));
+    there_and_back(m);
+    ag_program_free(p);
+}
+
+/* ---- the user's own ---- */
+
+static bool double_shape(ag_call *call) {
+    call->shape = (ag_shape){.rank = 0};
+    return true;
+}
+static bool double_forward(const ag_call *call) {
+    *(double *)call->out.data = *(const double *)call->in[0].data * *(const int32_t *)call->params;
+    return true;
+}
+static bool double_adjoint(const ag_call *call) {
+    (void)call;
+    return true;
+}
+static bool double_valid(const ag_call *call) {
+    return call->n == 1 && call->params_size == 4 && call->in[0].view->rank == 0 &&
+           *(const int32_t *)call->params < 100;
+}
+static const ag_operation times = {.name = "times",
+                                   .shape = double_shape,
+                                   .forward = double_forward,
+                                   .adjoint = double_adjoint,
+                                   .valid = double_valid};
+static const ag_operation unchecked = {
+    .name = "times", .shape = double_shape, .forward = double_forward, .adjoint = double_adjoint};
+
+static void apply_times(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t;
+    y[0] = ag_apply(&times, x, 1, context, 4);
+}
+
+static void own(void **unused) {
+    (void)unused;
+    for (int32_t by = 3; by <= 300; by += 297) {
+        ag_port in[] = {ag_in("x", (ag_shape){.rank = 0})};
+        ag_program *p = ag_program_trace(AG_F64, apply_times, &by, in, 1, NULL, 1);
+        bytes b = saved(p);
+        const ag_operation *const known[] = {&times}, *const others[] = {&unchecked};
+        ag_program *q = ag_program_load_bytes(b.at, b.size, known, 1);
+        ag_program *none = ag_program_load_bytes(b.at, b.size, NULL, 0);
+        ag_program *wrong = ag_program_load_bytes(b.at, b.size, others, 1);
+        assert_int_equal(ag_program_status(q), by < 100 ? AG_OK : AG_ERR_VALUE);
+        assert_int_equal(ag_program_status(none), AG_ERR_VALUE);
+        assert_non_null(strstr(ag_program_message(none), "there is no operation times"));
+        assert_int_equal(ag_program_status(wrong), AG_ERR_VALUE);
+        if (by < 100) {
+            double x = 1.5, y = 0;
+            ag_runner *r = ag_runner_new(q);
+            assert_int_equal(ag_run(r, (const double *[]){&x}, (double *[]){&y}), AG_OK);
+            assert_true(y == 4.5);
+            ag_runner_free(r);
+        }
+        ag_program_free(p);
+        ag_program_free(q);
+        ag_program_free(none);
+        ag_program_free(wrong);
+        free(b.at);
+    }
+}
+
+/* ---- damage ---- */
+
+static void assert_refused(const char *at, size_t size) {
+    ag_program *p = ag_program_load_bytes(at, size, NULL, 0);
+    assert_int_not_equal(ag_program_status(p), AG_OK);
+    assert_memory_equal(ag_program_message(p), "load: ", 6);
+    ag_program_free(p);
+}
+
+/* Any change of a byte, and any end that is too early. */
+static void damaged(void **unused) {
+    ag_program *p = trace(AG_F64);
+    bytes b = saved(p);
+    (void)unused;
+    for (size_t i = 0; i < b.size; i++) {
+        b.at[i] ^= (char)(1 << i % 8);
+        assert_refused(b.at, b.size);
+        b.at[i] ^= (char)(1 << i % 8);
+        assert_refused(b.at, i);
+    }
+    free(b.at);
+    ag_program_free(p);
+}
+
+static void put_checksum(bytes b) {
+    uint64_t sum = ag_file_checksum(FILE_CHECKSUM_START, b.at, b.size - 8);
+    for (size_t i = 0; i < 8; i++) b.at[b.size - 8 + i] = (char)(uint8_t)(sum >> 8 * i);
+}
+
+/* Changes that a checksum does not give away: what is loaded is sound, or it is not loaded. */
+static void forged(void **unused) {
+    static const uint8_t values[] = {0, 1, 2, 7, 0x7f, 0x80, 0xff};
+    ag_program *p = trace(AG_F64);
+    bytes b = saved(p);
+    (void)unused;
+    for (size_t i = 12; i < b.size - 8; i++)
+        for (size_t k = 0; k < sizeof values; k++) {
+            char before = b.at[i];
+            b.at[i] = (char)values[k];
+            put_checksum(b);
+            ag_program *q = ag_program_load_bytes(b.at, b.size, NULL, 0);
+            if (ag_program_status(q) != AG_OK) assert_true(strlen(ag_program_message(q)) > 10);
+            ag_program_free(q);
+            b.at[i] = before;
+        }
+    free(b.at);
+    ag_program_free(p);
+}
+
+static void not_programs(void **unused) {
+    (void)unused;
+    assert_refused("", 0);
+    assert_refused("hello, this is some text and no program at all", 46);
+    ag_program *p = trace_small(), *bad = ag_program_gradient(p, (const int[]){7}, 1);
+    assert_int_not_equal(ag_program_status(bad), AG_OK);
+    bytes b = saved(p);
+    FILE *out = fmemopen(b.at, b.size, "wb");
+    assert_int_not_equal(ag_program_save(bad, out), AG_OK);
+    fclose(out);
+    FILE *full = fopen("/dev/full", "wb");
+    if (full) {
+        setvbuf(full, NULL, _IONBF, 0);
+        assert_int_not_equal(ag_program_save(p, full), AG_OK);
+        fclose(full);
+    }
+    free(b.at);
+    ag_program_free(bad);
+    ag_program_free(p);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(equal),   cmocka_unit_test(maps),   cmocka_unit_test(own),
+        cmocka_unit_test(damaged), cmocka_unit_test(forged), cmocka_unit_test(not_programs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
