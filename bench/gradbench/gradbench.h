@@ -50,7 +50,9 @@ void *gb_array(gb_run *run, int64_t n, size_t size);
 void gb_free(gb_run *run);
 /* A runner of a program, which is freed with the run; takes the program. NULL and an error if the program has one. */
 ag_runner *gb_runner(gb_run *run, ag_program *program);
-/* The same of a traced model with one output y; if `wrt` > 0, the outputs are y and its derivatives by the first `wrt` of
+/* The same of a program that runs very often on very little: as machine code, where there is a compiler. */
+ag_compiled *gb_compiled(gb_run *run, ag_program *program);
+/* A runner of a traced model with one output y; if `wrt` > 0, the outputs are y and its derivatives by the first `wrt` of
  * the n inputs. */
 ag_runner *gb_trace(gb_run *run, ag_model model, void *context, const ag_port *inputs, int n, int wrt);
 /* A run of it that failed is an error of the tape's. */

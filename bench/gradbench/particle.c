@@ -12,7 +12,7 @@ typedef struct particle {
     ag_tape *tape;
     gb_mode *inner;
     bool reverse; /* the outer mode */
-    ag_runner *step, *end, *step_derivative, *end_derivative;
+    ag_compiled *step, *end, *step_derivative, *end_derivative;
     double (*path)[STATE]; /* reverse: the states that were passed */
     int64_t steps, room;
 } particle;
@@ -66,12 +66,12 @@ static void end(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
 }
 
 /* A runner of the model and one of its derivative, in the outer mode: by its inputs, or along directions of them. */
-static void make(gb_run *run, ag_model model, ag_runner **value, ag_runner **derivative) {
+static void make(gb_run *run, ag_model model, ag_compiled **value, ag_compiled **derivative) {
     particle *p = run->state;
     const ag_port in[] = {ag_in("state", AG_SHAPE(STATE)), ag_in("w", (ag_shape){.rank = 0})};
     ag_program *program = ag_program_trace(AG_F64, model, p, in, 2, NULL, 1);
-    *derivative = gb_runner(run, p->reverse ? ag_program_vjp(program, NULL, 0) : ag_program_jvp(program, NULL, 0));
-    *value = gb_runner(run, program);
+    *derivative = gb_compiled(run, p->reverse ? ag_program_vjp(program, NULL, 0) : ag_program_jvp(program, NULL, 0));
+    *value = gb_compiled(run, program);
 }
 
 static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
@@ -110,10 +110,10 @@ static double miss(void *context, const double *w) {
     memcpy(state, start, sizeof state);
     p->steps = 0;
     while (!crosses(state) && go_on(p, *w)) {
-        ag_run(p->step, (const double *[]){state, w}, (double *[]){next});
+        ag_compiled_run(p->step, (const double *[]){state, w}, (double *[]){next});
         memcpy(state, next, sizeof state);
     }
-    ag_run(p->end, (const double *[]){state, w}, (double *[]){&result});
+    ag_compiled_run(p->end, (const double *[]){state, w}, (double *[]){&result});
     return result;
 }
 
@@ -124,11 +124,12 @@ static void slope_forward(particle *p, const double *w, double *out) {
     memcpy(state, start, sizeof state);
     p->steps = 0;
     while (!crosses(state) && go_on(p, *w)) {
-        ag_run(p->step_derivative, (const double *[]){state, w, tangent, &one}, (double *[]){next, next_tangent});
+        ag_compiled_run(p->step_derivative, (const double *[]){state, w, tangent, &one},
+                        (double *[]){next, next_tangent});
         memcpy(state, next, sizeof state);
         memcpy(tangent, next_tangent, sizeof tangent);
     }
-    ag_run(p->end_derivative, (const double *[]){state, w, tangent, &one}, (double *[]){&result, out});
+    ag_compiled_run(p->end_derivative, (const double *[]){state, w, tangent, &one}, (double *[]){&result, out});
 }
 
 /* Reverse: the states are kept on the way there, adjoints flow on the way back. */
@@ -139,13 +140,15 @@ static void slope_reverse(particle *p, const double *w, double *out) {
     p->steps = 0;
     while (!crosses(p->path[p->steps])) {
         if (p->steps + 1 == p->room || !go_on(p, *w)) break;
-        ag_run(p->step, (const double *[]){p->path[p->steps - 1], w}, (double *[]){p->path[p->steps]});
+        ag_compiled_run(p->step, (const double *[]){p->path[p->steps - 1], w}, (double *[]){p->path[p->steps]});
     }
     if (p->steps + 1 == p->room) ag_fail(p->tape, AG_ERR_VALUE, "particle: more than %lld steps", (long long)p->room);
     *out = 0;
-    ag_run(p->end_derivative, (const double *[]){p->path[p->steps], w, &one}, (double *[]){NULL, adjoint, out});
+    ag_compiled_run(p->end_derivative, (const double *[]){p->path[p->steps], w, &one},
+                    (double *[]){NULL, adjoint, out});
     for (int64_t i = p->steps; i-- > 0;) {
-        ag_run(p->step_derivative, (const double *[]){p->path[i], w, adjoint}, (double *[]){NULL, before, &part});
+        ag_compiled_run(p->step_derivative, (const double *[]){p->path[i], w, adjoint},
+                        (double *[]){NULL, before, &part});
         memcpy(adjoint, before, sizeof adjoint);
         *out += part;
     }

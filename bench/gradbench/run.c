@@ -7,7 +7,8 @@
 
 struct gb_block {
     gb_block *next;
-    ag_runner *runner; /* or NULL: elements follow */
+    ag_runner *runner;     /* or NULL */
+    ag_compiled *compiled; /* or NULL; where both are, elements follow */
 };
 
 bool gb_fail(gb_run *run, const char *format, ...) {
@@ -36,6 +37,7 @@ void gb_free(gb_run *run) {
     while (run->blocks) {
         gb_block *next = run->blocks->next;
         ag_runner_free(run->blocks->runner);
+        ag_compiled_free(run->blocks->compiled);
         free(run->blocks);
         run->blocks = next;
     }
@@ -49,6 +51,16 @@ ag_runner *gb_runner(gb_run *run, ag_program *program) {
     if (elements) run->blocks->runner = runner;
     else ag_runner_free(runner);
     return run->error[0] ? NULL : runner;
+}
+
+ag_compiled *gb_compiled(gb_run *run, ag_program *program) {
+    ag_compiled *compiled = ag_program_compile(program, NULL);
+    void *elements = gb_array(run, 0, 1);
+    if (ag_program_status(program) != AG_OK) gb_fail(run, "%s", ag_program_message(program));
+    ag_program_free(program);
+    if (elements) run->blocks->compiled = compiled;
+    else ag_compiled_free(compiled);
+    return run->error[0] ? NULL : compiled;
 }
 
 ag_runner *gb_trace(gb_run *run, ag_model model, void *context, const ag_port *inputs, int n, int wrt) {

@@ -8,8 +8,8 @@ typedef struct saddle {
     double start[2], result[4];
     gb_mode *mode, *inner, *outer;
     bool reverse; /* the outer mode */
-    ag_runner *height, *inner_slope, *outer_slope, *move, *height_derivative;
-    ag_runner *slope;           /* of the ascent that is under way */
+    ag_compiled *height, *inner_slope, *outer_slope, *move, *height_derivative;
+    ag_compiled *slope;         /* of the ascent that is under way */
     double x[2], tangent[2][2]; /* forward: of y along each x */
     double (*path)[3];          /* reverse: y and the step's length, for each step */
     int64_t steps, room;
@@ -53,10 +53,10 @@ static ag_program *program_of(saddle *s, ag_model model, gb_mode *mode) {
 }
 
 /* By x and y, or along directions of them. */
-static ag_runner *derivative_of(gb_run *run, ag_program *program) {
+static ag_compiled *derivative_of(gb_run *run, ag_program *program) {
     const saddle *s = run->state;
     const int by[] = {0, 1};
-    ag_runner *r = gb_runner(run, s->reverse ? ag_program_vjp(program, by, 2) : ag_program_jvp(program, by, 2));
+    ag_compiled *r = gb_compiled(run, s->reverse ? ag_program_vjp(program, by, 2) : ag_program_jvp(program, by, 2));
     ag_program_free(program);
     return r;
 }
@@ -66,9 +66,9 @@ static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
     s->reverse = reverse;
     s->room = 1 << 16;
     s->path = gb_array(run, s->room, sizeof *s->path);
-    s->height = gb_runner(run, program_of(s, height, inner));
-    s->inner_slope = gb_runner(run, program_of(s, slope, inner));
-    s->outer_slope = gb_runner(run, program_of(s, slope, reverse ? gb_reverse : gb_forward));
+    s->height = gb_compiled(run, program_of(s, height, inner));
+    s->inner_slope = gb_compiled(run, program_of(s, slope, inner));
+    s->outer_slope = gb_compiled(run, program_of(s, slope, reverse ? gb_reverse : gb_forward));
     s->move = derivative_of(run, program_of(s, move, inner));
     s->height_derivative = derivative_of(run, program_of(s, height, inner));
     return !run->error[0];
@@ -87,13 +87,13 @@ static const double none = 0, one = 1, unit[2][2] = {{1, 0}, {0, 1}};
 static double height_at(void *context, const double *y) {
     saddle *s = context;
     double value;
-    ag_run(s->height, (const double *[]){s->x, y, &none}, (double *[]){&value});
+    ag_compiled_run(s->height, (const double *[]){s->x, y, &none}, (double *[]){&value});
     return value;
 }
 
 static void slope_at(void *context, const double *y, double *out) {
     saddle *s = context;
-    ag_run(s->slope, (const double *[]){s->x, y, &none}, (double *[]){out});
+    ag_compiled_run(s->slope, (const double *[]){s->x, y, &none}, (double *[]){out});
 }
 
 /* A step that was taken: tangents go along, or it is kept for the way back. */
@@ -104,12 +104,13 @@ static void keep(void *context, const double *y, double step) {
     memcpy(s->path[s->steps], y, 2 * sizeof *y);
     s->path[s->steps++][2] = step;
     for (int i = 0; i < 2 && !s->reverse; i++) {
-        ag_run(s->move, (const double *[]){s->x, y, &step, unit[i], s->tangent[i]}, (double *[]){next, tangent});
+        ag_compiled_run(s->move, (const double *[]){s->x, y, &step, unit[i], s->tangent[i]},
+                        (double *[]){next, tangent});
         memcpy(s->tangent[i], tangent, sizeof tangent);
     }
 }
 
-static void ascend(saddle *s, ag_runner *by, bool kept, double *y) {
+static void ascend(saddle *s, ag_compiled *by, bool kept, double *y) {
     memcpy(y, s->start, sizeof s->start);
     memset(s->tangent, 0, sizeof s->tangent);
     s->steps = 0;
@@ -133,13 +134,13 @@ static void slope_of_greatest(void *context, const double *x, double *out) {
     memcpy(s->x, x, sizeof s->x);
     ascend(s, s->inner_slope, true, y);
     for (int i = 0; i < 2 && !s->reverse; i++)
-        ag_run(s->height_derivative, (const double *[]){x, y, &none, unit[i], s->tangent[i]},
-               (double *[]){&value, &out[i]});
+        ag_compiled_run(s->height_derivative, (const double *[]){x, y, &none, unit[i], s->tangent[i]},
+                        (double *[]){&value, &out[i]});
     if (!s->reverse) return;
-    ag_run(s->height_derivative, (const double *[]){x, y, &none, &one}, (double *[]){NULL, out, by_y});
+    ag_compiled_run(s->height_derivative, (const double *[]){x, y, &none, &one}, (double *[]){NULL, out, by_y});
     for (int64_t k = s->steps; k-- > 0;) {
         const double *kept = s->path[k];
-        ag_run(s->move, (const double *[]){x, kept, kept + 2, by_y}, (double *[]){NULL, part, before});
+        ag_compiled_run(s->move, (const double *[]){x, kept, kept + 2, by_y}, (double *[]){NULL, part, before});
         for (int i = 0; i < 2; i++) out[i] += part[i];
         memcpy(by_y, before, sizeof by_y);
     }
