@@ -147,10 +147,17 @@ static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
 
 /* ---- row by row: what is too large for lanes, or has no scalar form ---- */
 
+/* Whether an output of a row is written where it belongs: not added to anything. */
+static bool is_direct(const ag_column *c, int64_t rows) {
+    return c->data && !c->index && (c->along == AG_EACH || rows == 1);
+}
+
 /* Where a row of a column is; of sums, and of rows that are added somewhere, a place to put them first. */
-static bool run_row(ag_runner *r, int64_t row, const ag_column *xs, const ag_column *ys, void **at, char *buffer) {
+static bool run_row(ag_runner *r, int64_t rows, int64_t row, const ag_column *xs, const ag_column *ys) {
     const ag_program *p = r->p;
     ag_batch b = {.p = p};
+    void **at = r->row_at;
+    char *buffer = r->row_buffer;
     void **to = at + p->inputs.count;
     for (uint64_t k = 0; k < p->inputs.count; k++) {
         int64_t from = xs[k].along == AG_SHARED ? 0 : xs[k].index ? xs[k].index[row] : row;
@@ -159,18 +166,16 @@ static bool run_row(ag_runner *r, int64_t row, const ag_column *xs, const ag_col
     int64_t place = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) {
         const ag_column *c = &ys[k];
-        bool direct = c->data && c->along == AG_EACH && !c->index;
+        bool direct = is_direct(c, rows);
         to[k] = !c->data ? NULL
                          : ag_element(p->type, direct ? c->data : buffer, direct ? row * output_count(&b, k) : place);
         place += output_count(&b, k);
     }
-    ag_status status = p->type == AG_F64
-                           ? ag_run(r, (const double *const *)(const void *)at, (double *const *)(const void *)to)
-                           : ag_run_f32(r, (const float *const *)(const void *)at, (float *const *)(const void *)to);
+    ag_status status = ag_runner_run(r, p->type, (const void *const *)(const void *)at, to);
     for (uint64_t k = 0; status == AG_OK && k < p->outputs.count; k++) {
         const ag_column *c = &ys[k];
         int64_t count = output_count(&b, k);
-        if (!c->data || (c->along == AG_EACH && !c->index)) continue;
+        if (!c->data || is_direct(c, rows)) continue;
         r->kernels->add_to((size_t)count, ag_element(p->type, c->data, c->index ? c->index[row] * count : 0), to[k]);
     }
     return status == AG_OK;
@@ -190,7 +195,7 @@ static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, cons
     if (!r->row_buffer) r->row_buffer = ag_memory_zeroed(&r->memory, (size_t)total * ag_type_size(p->type) + 1);
     if (!r->row_at || !r->row_buffer) ag_fail(r->tape, AG_ERR_MEMORY, "rows: out of memory");
     for (int64_t row = 0; row < rows && r->tape->status == AG_OK; row++)
-        if (!run_row(r, row, xs, ys, r->row_at, r->row_buffer)) return;
+        if (!run_row(r, rows, row, xs, ys)) return;
 }
 
 /* ---- which way ---- */
@@ -241,7 +246,7 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
     if (!check_columns(r, rows, xs)) return r->tape->status;
-    if (!open_lanes(r, ys)) {
+    if (rows == 1 || !open_lanes(r, ys)) {
         if (r->tape->status == AG_OK) run_row_by_row(r, rows, xs, ys);
         return r->tape->status;
     }

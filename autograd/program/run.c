@@ -191,7 +191,7 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
     return true;
 }
 
-static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
+ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
     if (is_nil(r)) return AG_ERR_MEMORY;
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
@@ -206,11 +206,11 @@ static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *co
 }
 
 ag_status ag_run(ag_runner *r, const double *const *xs, double *const *ys) {
-    return run(r, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
+    return ag_runner_run(r, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 ag_status ag_run_f32(ag_runner *r, const float *const *xs, float *const *ys) {
-    return run(r, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
+    return ag_runner_run(r, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 const char *ag_runner_message(const ag_runner *r) {

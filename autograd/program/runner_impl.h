@@ -66,6 +66,8 @@ struct ag_runner {
     char message[640];
 };
 
+/* ag_run for arrays of either type. */
+ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys);
 ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
 
 /* ---- fused.c ---- */
