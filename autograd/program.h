@@ -156,6 +156,13 @@ AG_API void ag_map(ag_tape *tape, const ag_program *program, int64_t rows, const
 /* The program that does this: inputs and outputs as for ag_map. */
 AG_API ag_program *ag_program_batch(const ag_program *program, int64_t rows, const ag_along *in, const ag_along *out);
 
+/* Whether a condition, a scalar, is not 0: for branches on values. While a program is traced with an example for every
+ * input, this also records a guard: to run the program where the condition is otherwise is an error (AG_ERR_GUARD), not a
+ * wrong number. All that is made of the program keeps its guards. On an ordinary tape it is just the bool. The name, for
+ * messages, may be NULL.
+ *     if (ag_guard(ag_lt(x, 0), "x < 0")) ... */
+AG_API bool ag_guard(ag_var condition, const char *name);
+
 /* How a scan goes. */
 typedef struct ag_scan_options {
     bool backward; /* from the last step to the first */

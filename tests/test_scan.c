@@ -429,7 +429,7 @@ static void states_are_bounded(void **state) {
         } else {
             check_numbers("states are bounded", "gradient", got, want, 5, 1e-9);
             int64_t kept = states[i] > 40 ? states[i] : 40;                        /* 2 log2(steps) is the least */
-            if (held > (size_t)kept * 2 * sizeof(double) + (size_t)c.count * 5000) /* a plan of each program */
+            if (held > (size_t)kept * 2 * sizeof(double) + (size_t)c.count * 8000) /* a plan of each program */
                 fail_msg("%lld states: %zu bytes; all states: %zu", (long long)states[i], held, all);
         }
         ag_runner_free(r);

@@ -1,6 +1,6 @@
 /* Building a program: emission, where an instruction that is there already is found again, and the end, where what no
- * output needs is left out. */
-#include "program_impl.h"
+ * output needs is left out, guards excepted. */
+#include "guard_impl.h"
 
 #define FREE UINT32_MAX
 
@@ -282,7 +282,7 @@ static void mark_needed(const ag_program *p, uint8_t *needed) {
     for (uint64_t i = 0; i < p->outputs.count; i++) needed[ag_poutput_at(p, i)->ref.value] = 1;
     for (uint64_t i = p->codes.count; i-- > 0;) {
         const ag_code *c = ag_code_at(p, i);
-        needed[i] |= c->op == CODE_INPUT;
+        needed[i] |= c->op == CODE_INPUT || ag_is_guard(p, c);
         if (!needed[i]) continue;
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) needed[ag_ref_at(p, c->in + k)->value] = 1;
     }

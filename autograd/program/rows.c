@@ -2,6 +2,7 @@
  *
  * Rows are taken in chunks, and chunks in blocks of lanes. Sums are kept lane by lane within a chunk, then folded and added
  * to the output, chunk after chunk: their order does not depend on who computes a chunk. */
+#include "guard_impl.h"
 #include "runner_impl.h"
 
 enum { CHUNK = 64 * AG_LANES };
@@ -11,6 +12,7 @@ typedef struct ag_batch {
     const ag_program *p; /* the caller's: its shapes are those of the columns */
     const ag_column *xs, *ys;
     int64_t rows;
+    ag_tape *tape; /* for errors */
 } ag_batch;
 
 /* ---- input ---- */
@@ -128,9 +130,31 @@ static void add_rows(const ag_batch *b, void *out, int64_t i, int64_t place) {
     memcpy(lanes_at(b->r, place), aside(b, place), AG_LANES * ag_type_size(b->p->type));
 }
 
+/* ---- guards ---- */
+
+static bool check_guard(const ag_batch *b, const ag_pguard *g, int64_t row, int64_t n) {
+    const ag_runner *r = b->r;
+    const void *condition = lanes_at(r, g->at[0]);
+    for (int64_t l = 0; l < n; l++) {
+        if ((ag_load(r->p->type, condition, l) != 0) == (g->guard->expected != 0)) continue;
+        double values[3];
+        for (int k = 0; k < 3; k++) values[k] = ag_load(r->p->type, lanes_at(r, g->at[k]), l);
+        ag_fail(b->tape, AG_ERR_GUARD, "row %lld: %s", (long long)(row + l), ag_guard_sentence(g->guard, values).text);
+        return false;
+    }
+    return true;
+}
+
+static bool check_guards(const ag_batch *b, int64_t row, int64_t n) {
+    const ag_pguard *g = (const ag_pguard *)(const void *)b->r->guards.range.base;
+    for (uint64_t i = 0; i < b->r->guards.count; i++)
+        if (!check_guard(b, &g[i], row, n)) return false;
+    return true;
+}
+
 /* ---- rows ---- */
 
-static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
+static bool run_chunk(const ag_batch *b, int64_t row, int64_t end) {
     const ag_runner *r = b->r;
     for_sums(b, clear_sum);
     for (; row < end; row += AG_LANES) {
@@ -140,9 +164,11 @@ static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
         r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count,
                                    r->work);
         if (n < AG_LANES) for_sums(b, add_rows);
+        if (!check_guards(b, row, n)) return false;
         store_rows(b, row, n);
     }
     for_sums(b, add_sum);
+    return true;
 }
 
 /* ---- row by row: what is too large for lanes, or has no scalar form ---- */
@@ -181,6 +207,16 @@ static bool run_row(ag_runner *r, int64_t rows, int64_t row, const ag_column *xs
     return status == AG_OK;
 }
 
+/* An error says in which row it was. */
+static void name_row(ag_tape *t, int64_t rows, int64_t row) {
+    char said[sizeof t->message];
+    ag_status status = t->status;
+    if (rows == 1) return;
+    memcpy(said, t->message, sizeof said);
+    ag_tape_recover(t);
+    ag_fail(t, status, "row %lld: %s", (long long)row, said);
+}
+
 static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys) {
     const ag_program *p = r->p;
     ag_batch b = {.p = p};
@@ -195,7 +231,7 @@ static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, cons
     if (!r->row_buffer) r->row_buffer = ag_memory_zeroed(&r->memory, (size_t)total * ag_type_size(p->type) + 1);
     if (!r->row_at || !r->row_buffer) ag_fail(r->tape, AG_ERR_MEMORY, "rows: out of memory");
     for (int64_t row = 0; row < rows && r->tape->status == AG_OK; row++)
-        if (!run_row(r, rows, row, xs, ys)) return;
+        if (!run_row(r, rows, row, xs, ys)) name_row(r->tape, rows, row);
 }
 
 /* ---- which way ---- */
@@ -250,11 +286,12 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
         if (r->tape->status == AG_OK) run_row_by_row(r, rows, xs, ys);
         return r->tape->status;
     }
-    ag_batch b = {r->lanes, r->p, xs, ys, rows};
+    ag_batch b = {r->lanes, r->p, xs, ys, rows, r->tape};
     for (uint64_t k = 0; k < r->p->inputs.count; k++)
         if (b.r->loaded[k] && xs[k].along == AG_SHARED && rows > 0)
             spread(b.r, b.r->load_at[k], xs[k].data, input_count(&b, k));
     for_sums(&b, clear_output);
-    for (int64_t row = 0; row < rows; row += CHUNK) run_chunk(&b, row, rows - row < CHUNK ? rows : row + CHUNK);
-    return AG_OK;
+    for (int64_t row = 0; row < rows; row += CHUNK)
+        if (!run_chunk(&b, row, rows - row < CHUNK ? rows : row + CHUNK)) break;
+    return r->tape->status;
 }

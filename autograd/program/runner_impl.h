@@ -35,6 +35,12 @@ typedef struct ag_poperand {
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
 
+/* A guard that is checked for lanes. */
+typedef struct ag_pguard {
+    const struct ag_guarding *guard;
+    uint32_t at[3]; /* places of its operands */
+} ag_pguard;
+
 struct ag_runner {
     const ag_program *p;
     ag_runner *next; /* in the pool of the program, which then is not counted */
@@ -44,6 +50,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_array *arrays;                  /* room for the longest step */
     struct ag_fused *fused;            /* room for the largest fused step */
