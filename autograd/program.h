@@ -180,6 +180,20 @@ typedef struct ag_scan_options {
 AG_API void ag_scan(ag_tape *tape, const ag_program *step, int64_t steps, int carries, const ag_var *xs,
                     const ag_along *in, const ag_scan_options *options, ag_var *ys);
 
+/* When an iteration has converged, and how long it may take. Zeros stand for the defaults. */
+typedef struct ag_root_options {
+    double tolerance; /* the greatest change of an element in a step, relative to max(1, |x|); 1e-12, of f32 1e-5 */
+    int steps;        /* 100 by Newton's method, 10000 of a fixed point; more are an error (AG_ERR_CONVERGENCE) */
+} ag_root_options;
+
+/* x with f(x, theta, ...) = 0, by Newton's method with the program's Jacobian, from xs[0] on; a step is halved while it
+ * makes |f| larger. f's first output is f(x), of as many elements as its first input x; xs are that and the thetas.
+ * The derivatives, of any order, are those of the implicit function: dx = -(df/dx)^-1 (df/dtheta) dtheta; where the
+ * iteration began does not matter to them. options may be NULL. */
+AG_API ag_var ag_root(ag_tape *tape, const ag_program *f, const ag_var *xs, const ag_root_options *options);
+/* x = g(x, theta, ...), by iterating g from xs[0] on; derivatives likewise, of f = g - x. */
+AG_API ag_var ag_fixed_point(ag_tape *tape, const ag_program *g, const ag_var *xs, const ag_root_options *options);
+
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
 /* What a thread needs to run a program: planned once, then no call allocates memory. It keeps the program alive. */
