@@ -95,7 +95,7 @@ static void free_arrays(ag_runner *r) {
     int64_t total = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) total += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
     ag_memory_free(m, r->row_buffer, (size_t)total * ag_type_size(p->type) + 1);
-    ag_memory_free(m, r->sums, p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
+    ag_close_workers(r);
 }
 
 void ag_runner_free(ag_runner *r) {
