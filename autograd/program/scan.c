@@ -28,7 +28,7 @@ typedef struct ag_track {
 } ag_track;
 
 static size_t tracks_size(const ag_scanning *m) {
-    return (size_t)(m->nx + m->ny) * (sizeof(ag_track) + sizeof(void *));
+    return (size_t)(m->nx + m->ny) * (sizeof(ag_track) + sizeof(void *) + sizeof(int64_t));
 }
 
 static bool scan_shape(ag_call *call) {
@@ -76,19 +76,17 @@ static ag_pass pass_of(const ag_call *call, void *memory, bool all) {
 /* The place of a step, of which `done` were done before it. */
 static int64_t place_of(const ag_scanning *m, int64_t done) { return m->backward ? m->steps - 1 - done : done; }
 
-/* Part k, `offset` bytes into it, of the state after `done` steps. */
-static void *state_at(const ag_pass *s, int64_t done, int k, size_t offset) {
+/* Where the state after `done` steps is: its parts are those of the operands, or lie one after the other. */
+static void set_states(const ag_pass *s, int64_t done, const int64_t *count, void **at) {
     const ag_call *call = s->call;
-    if (done == 0) return call->in[k].data;
-    if (done == s->m->steps) return (char *)call->out.data + offset;
-    return s->states + (size_t)((done - 1) % s->slots) * s->state_bytes + offset;
-}
-
-static void set_states(const ag_pass *s, int64_t done, void **at) {
-    size_t offset = 0;
+    if (done == 0) {
+        for (int k = 0; k < s->m->carries; k++) at[k] = call->in[k].data;
+        return;
+    }
+    char *part = done == s->m->steps ? call->out.data : s->states + (size_t)((done - 1) % s->slots) * s->state_bytes;
     for (int k = 0; k < s->m->carries; k++) {
-        at[k] = state_at(s, done, k, offset);
-        offset += bytes_of(s->call, input_count(s->m, k));
+        at[k] = part;
+        part += bytes_of(call, count[k]);
     }
 }
 
@@ -106,13 +104,15 @@ static void open_tracks(const ag_pass *s, ag_track *in, ag_track *out) {
     }
 }
 
-static bool run_steps(const ag_pass *s, ag_runner *r, ag_track *tracks, void **at) {
+static bool run_steps(const ag_pass *s, ag_runner *r, ag_track *tracks, void **at, int64_t *count) {
     const ag_scanning *m = s->m;
     int nx = m->nx, nc = m->carries, n = m->nx + m->ny;
     open_tracks(s, tracks, tracks + nx);
+    for (int k = 0; k < nc; k++) count[k] = input_count(m, k);
+    set_states(s, 0, count, at + nx);
     for (int64_t done = 0; done < m->steps; done++) {
-        set_states(s, done, at);
-        set_states(s, done + 1, at + nx);
+        for (int k = 0; k < nc; k++) at[k] = at[nx + k];
+        set_states(s, done + 1, count, at + nx);
         for (int k = nc; k < nx; k++) at[k] = tracks[k].at, tracks[k].at += tracks[k].move;
         for (int k = nx + nc; k < n; k++) at[k] = tracks[k].at, tracks[k].at += tracks[k].move;
         ag_status status = ag_runner_run(r, s->call->type, (const void *const *)(const void *)at, at + nx);
@@ -133,7 +133,8 @@ static bool run_pass(const ag_pass *s, void *tracks) {
     }
     if (m->steps == 0) return true;
     ag_runner *r = ag_program_borrow(m->p);
-    bool ok = run_steps(s, r, tracks, (void **)(void *)((ag_track *)tracks + m->nx + m->ny));
+    void **at = (void **)(void *)((ag_track *)tracks + m->nx + m->ny);
+    bool ok = run_steps(s, r, tracks, at, (int64_t *)(void *)(at + m->nx + m->ny));
     ag_program_give_back(m->p, r);
     return ok;
 }
@@ -151,11 +152,13 @@ typedef struct ag_return {
     char *w;    /* adjoints of the state: before and after a step, which take turns */
     char *part; /* what a step gives to its other inputs, one after the other */
     void **at;  /* inputs, seeds, results */
+    int64_t *in_count, *out_count;
+    int64_t states;
 } ag_return;
 
 static void add_to(const ag_return *b, int k, int64_t place, const void *from) {
     const ag_call *call = b->pass.call;
-    int64_t count = input_count(b->pass.m, k);
+    int64_t count = b->in_count[k];
     int64_t row = ag_scan_along(b->pass.m, k) == AG_EACH ? place * count : 0;
     ag_kernels_for(call->type)->add_to((size_t)count, ag_element(call->type, call->in_adjoint[k].data, row), from);
 }
@@ -164,13 +167,13 @@ static bool return_step(const ag_return *b, int64_t done) {
     const ag_call *call = b->pass.call;
     const ag_scanning *m = b->pass.m;
     void **seeds = b->at + m->nx, **results = seeds + m->ny;
-    int64_t place = place_of(m, done), at = state_count(m);
+    int64_t place = place_of(m, done), at = b->states;
     char *w = b->w + (size_t)((done + 1) % 2) * b->pass.state_bytes,
          *before = b->w + (size_t)(done % 2) * b->pass.state_bytes;
     char *part = b->part;
-    set_states(&b->pass, done, b->at);
+    set_states(&b->pass, done, b->in_count, b->at);
     for (int k = 0; k < m->nx; k++) {
-        int64_t count = input_count(m, k);
+        int64_t count = b->in_count[k];
         if (k < m->carries) {
             seeds[k] = w, w += bytes_of(call, count);
             results[k] = before, before += bytes_of(call, count);
@@ -181,9 +184,9 @@ static bool return_step(const ag_return *b, int64_t done) {
         if (results[k]) part += bytes_of(call, count);
     }
     for (int k = m->carries; k < m->ny; k++) {
-        int64_t count = ag_rows_count(ag_program_output(m->p, k), 1, AG_SHARED);
+        int64_t count = b->out_count[k];
         seeds[k] = ag_element(call->type, call->out_adjoint.data, at + place * count);
-        at += ag_scan_output_count(m, k);
+        at += count * m->steps;
     }
     ag_status status = ag_runner_run(b->r, call->type, (const void *const *)(const void *)b->at, results);
     if (status != AG_OK)
@@ -225,7 +228,8 @@ static bool scan_adjoint(const ag_call *call) {
     ag_return b = {.pass = pass_of(call, (char *)call->saved + tracks_size(m), true)};
     int64_t parts = 0;
     for (int k = m->carries; k < m->nx; k++) parts += input_count(m, k);
-    size_t pointers = (size_t)(2 * m->nx + m->ny) * sizeof(void *), w = 2 * b.pass.state_bytes;
+    size_t counts = (size_t)(m->nx + m->ny) * sizeof(int64_t), w = 2 * b.pass.state_bytes;
+    size_t pointers = (size_t)(2 * m->nx + m->ny) * sizeof(void *) + counts;
     char *memory = ag_scratch(call->tape, pointers + w + bytes_of(call, parts));
     void *again;
     bool ok = memory && find_states(&b, &again);
@@ -234,6 +238,11 @@ static bool scan_adjoint(const ag_call *call) {
         b.r = ag_program_borrow(adjoints);
         b.at = (void **)(void *)memory;
         b.w = memory + pointers;
+        b.in_count = (int64_t *)(void *)(b.w - counts);
+        b.out_count = b.in_count + m->nx;
+        b.states = state_count(m);
+        for (int k = 0; k < m->nx; k++) b.in_count[k] = input_count(m, k);
+        for (int k = 0; k < m->ny; k++) b.out_count[k] = ag_rows_count(ag_program_output(m->p, k), 1, AG_SHARED);
         b.part = b.w + w;
         ok = return_steps(&b);
         ag_program_give_back(adjoints, b.r);
