@@ -109,7 +109,7 @@ static ag_program *make(const ag_program *f, const void *data) {
         if (key->wanted[k]) in[n++].shape = in[k].shape;
     ag_model models[] = {trace_newton, trace_residual, trace_adjoint, trace_tangent};
     int outputs[] = {2, 1, m.nx - 1, 1};
-    ag_program *q = ag_program_trace(f->type, models[key->kind], &m, in, n, NULL, outputs[key->kind]);
+    ag_program *q = ag_trace_like(f, models[key->kind], &m, in, n, NULL, outputs[key->kind]);
     ag_memory_free(&memory, in, size);
     return q;
 }

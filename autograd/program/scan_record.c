@@ -81,7 +81,7 @@ static ag_program *segment_program(ag_scan_job *j) {
         in[k] = ag_program_input(j->p, k);
         if (is_each(j, k)) in[k].shape = AG_SHAPE(ag_rows_count(in[k], j->steps, AG_EACH));
     }
-    ag_program *q = ag_program_trace(j->p->type, trace_segment, j, in, j->nx, NULL, j->ny);
+    ag_program *q = ag_trace_like(j->p, trace_segment, j, in, j->nx, NULL, j->ny);
     ag_memory_free(&j->memory, in, size);
     return q;
 }

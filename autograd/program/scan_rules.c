@@ -116,7 +116,7 @@ static ag_program *make_step(const ag_program *p, const void *data) {
     if (in) {
         ag_model f[] = {trace_with_states, trace_reverse, trace_forward};
         int n_out, n_in = set_ports(&s, in, &n_out);
-        q = ag_program_trace(p->type, f[key->kind], &s, in, n_in, NULL, n_out);
+        q = ag_trace_like(p, f[key->kind], &s, in, n_in, NULL, n_out);
     } else {
         q = ag_program_new(p->type, &memory);
         ag_program_fail(q, AG_ERR_MEMORY, "scan: out of memory");
