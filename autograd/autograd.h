@@ -66,7 +66,9 @@ enum { AG_MAX_RANK = 8 };
     X(AG_ERR_TAPE, "vars of different tapes")                                                                          \
     X(AG_ERR_STALE, "var of a part of the tape that was rewound or cleared")                                           \
     X(AG_ERR_SINGULAR, "singular or not positive definite matrix")                                                     \
-    X(AG_ERR_UNSUPPORTED, "the operation has no such derivative")
+    X(AG_ERR_UNSUPPORTED, "the operation has no such derivative")                                                      \
+    X(AG_ERR_GUARD, "a branch of a program would go the other way")                                                    \
+    X(AG_ERR_CONVERGENCE, "an iteration did not converge")
 typedef enum ag_status {
 #define AG_X_(name, text) name,
     AG_STATUSES(AG_X_)

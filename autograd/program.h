@@ -141,6 +141,10 @@ AG_API ag_program *ag_program_sparse_hessian(const ag_program *program, int inpu
  * in error puts the tape in error and has no outputs: nothing is written to ys. */
 AG_API void ag_program_call(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
 
+/* The same as one operation, so that a program which is used in many places is there once. Its derivatives are such
+ * operations again: the intermediate results of the program are not kept for them but computed again. */
+AG_API void ag_program_apply(ag_tape *tape, const ag_program *program, const ag_var *xs, ag_var *ys);
+
 /* An input or output of a program that is run for many rows. */
 typedef enum ag_along {
     AG_EACH,  /* rows, one after the other */
@@ -153,6 +157,44 @@ AG_API void ag_map(ag_tape *tape, const ag_program *program, int64_t rows, const
                    const ag_along *out, ag_var *ys);
 /* The program that does this: inputs and outputs as for ag_map. */
 AG_API ag_program *ag_program_batch(const ag_program *program, int64_t rows, const ag_along *in, const ag_along *out);
+
+/* Whether a condition, a scalar, is not 0: for branches on values. While a program is traced with an example for every
+ * input, this also records a guard: to run the program where the condition is otherwise is an error (AG_ERR_GUARD), not a
+ * wrong number. All that is made of the program keeps its guards. On an ordinary tape it is just the bool. The name, for
+ * messages, may be NULL.
+ *     if (ag_guard(ag_lt(x, 0), "x < 0")) ... */
+AG_API bool ag_guard(ag_var condition, const char *name);
+
+/* How a scan goes. */
+typedef struct ag_scan_options {
+    bool backward; /* from the last step to the first */
+    /* How many states may be kept for a derivative in reverse; 0: all of them, one for each step. With fewer, steps are
+     * computed again from the states that are kept, once for each level of them: n steps need about 2 sqrt(n) states for
+     * one level, k n^(1/k) for k - 1 levels, and at the least about 2 log2(n). */
+    int64_t states;
+} ag_scan_options;
+
+/* Records the program for `steps` steps, one after the other, as one operation. Its first `carries` inputs are the state
+ * before a step, its first outputs, of the same shapes, the state after it. xs are the first state, then the other inputs:
+ * one that is AG_EACH has shape (steps, its shape), one that is AG_SHARED is the same for all steps (in NULL: all are
+ * AG_EACH; in[k] does not matter for the state). ys are the last state, then the other outputs, each of shape
+ * (steps, its shape). Derivatives of it are scans again, of the program's derivatives. options may be NULL. */
+AG_API void ag_scan(ag_tape *tape, const ag_program *step, int64_t steps, int carries, const ag_var *xs,
+                    const ag_along *in, const ag_scan_options *options, ag_var *ys);
+
+/* When an iteration has converged, and how long it may take. Zeros stand for the defaults. */
+typedef struct ag_root_options {
+    double tolerance; /* the greatest change of an element in a step, relative to max(1, |x|); 1e-12, of f32 1e-5 */
+    int steps;        /* 100 by Newton's method, 10000 of a fixed point; more are an error (AG_ERR_CONVERGENCE) */
+} ag_root_options;
+
+/* x with f(x, theta, ...) = 0, by Newton's method with the program's Jacobian, from xs[0] on; a step is halved while it
+ * makes |f| larger. f's first output is f(x), of as many elements as its first input x; xs are that and the thetas.
+ * The derivatives, of any order, are those of the implicit function: dx = -(df/dx)^-1 (df/dtheta) dtheta; where the
+ * iteration began does not matter to them. options may be NULL. */
+AG_API ag_var ag_root(ag_tape *tape, const ag_program *f, const ag_var *xs, const ag_root_options *options);
+/* x = g(x, theta, ...), by iterating g from xs[0] on; derivatives likewise, of f = g - x. */
+AG_API ag_var ag_fixed_point(ag_tape *tape, const ag_program *g, const ag_var *xs, const ag_root_options *options);
 
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 

@@ -1,6 +1,6 @@
 /* Building a program: emission, where an instruction that is there already is found again, and the end, where what no
- * output needs is left out. */
-#include "program_impl.h"
+ * output needs is left out, guards excepted. */
+#include "guard_impl.h"
 
 #define FREE UINT32_MAX
 
@@ -107,19 +107,59 @@ static bool append(ag_builder *b, ag_draft *d) {
     return true;
 }
 
+/* Where a draft is in the table, or would be. */
+static uint64_t find(const ag_builder *b, const ag_draft *d, uint32_t hash) {
+    uint64_t at = hash & (b->size - 1);
+    for (; b->table[2 * at] != FREE; at = (at + 1) & (b->size - 1))
+        if (b->table[2 * at + 1] == hash && is_same(b->p, b->table[2 * at], d)) break;
+    return at;
+}
+
+/* A scan that gives what another gives that is there already, and more, takes its place: that one's results are the
+ * first of its own. */
+static bool replace_lesser(ag_builder *b, ag_draft *d, uint32_t *value) {
+    ag_program *p = b->p;
+    ag_draft lesser = *d;
+    ag_shape shape;
+    void *params = ag_memory_resize(&p->memory, NULL, 0, d->size + 1);
+    if (!params) {
+        ag_program_fail(p, AG_ERR_MEMORY, "program: out of memory: it holds %zu bytes", p->memory.held);
+        return false;
+    }
+    lesser.bytes = params;
+    bool found = ag_scan_lesser(d->bytes, d->size, params, &shape);
+    if (found) {
+        lesser.code.view = ag_program_shape(p, shape);
+        uint64_t at = find(b, &lesser, hash_of(&lesser));
+        *value = b->table[2 * at];
+        found = *value != FREE;
+    }
+    ag_memory_free(&p->memory, params, d->size + 1);
+    if (!found || !append(b, d)) return false;
+    ag_code *c = ag_code_at(p, *value);
+    c->view = d->code.view;
+    c->extra = d->code.extra;
+    p->codes.count--;
+    p->refs.count -= d->n;
+    return true;
+}
+
 /* The value of a draft, found or appended. After an error 0. */
 static uint32_t intern(ag_builder *b, ag_draft *d) {
     ag_program *p = b->p;
     if (p->status != AG_OK || (2 * (b->used + 1) > b->size && !grow_table(b))) return 0;
-    uint32_t hash = hash_of(d);
-    uint64_t at = hash & (b->size - 1);
-    for (; b->table[2 * at] != FREE; at = (at + 1) & (b->size - 1))
-        if (b->table[2 * at + 1] == hash && is_same(p, b->table[2 * at], d)) return b->table[2 * at];
-    if (!append(b, d)) return 0;
-    b->table[2 * at] = (uint32_t)p->codes.count - 1;
+    uint32_t hash = hash_of(d), value;
+    uint64_t at = find(b, d, hash);
+    if (b->table[2 * at] != FREE) return b->table[2 * at];
+    bool is_scan = d->call && d->call->operation == &ag_scan_operation;
+    if (!is_scan || !replace_lesser(b, d, &value)) {
+        if (p->status != AG_OK || !append(b, d)) return 0;
+        value = (uint32_t)p->codes.count - 1;
+    }
+    b->table[2 * at] = value;
     b->table[2 * at + 1] = hash;
     b->used++;
-    return b->table[2 * at];
+    return value;
 }
 
 /* ---- refs ---- */
@@ -242,7 +282,7 @@ static void mark_needed(const ag_program *p, uint8_t *needed) {
     for (uint64_t i = 0; i < p->outputs.count; i++) needed[ag_poutput_at(p, i)->ref.value] = 1;
     for (uint64_t i = p->codes.count; i-- > 0;) {
         const ag_code *c = ag_code_at(p, i);
-        needed[i] |= c->op == CODE_INPUT;
+        needed[i] |= c->op == CODE_INPUT || ag_is_guard(p, c);
         if (!needed[i]) continue;
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) needed[ag_ref_at(p, c->in + k)->value] = 1;
     }

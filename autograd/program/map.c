@@ -16,23 +16,8 @@ static const ag_operation map_operation;
 static ag_along in_along(const ag_mapping *m, int k) { return (ag_along)m->along[k]; }
 static ag_along out_along(const ag_mapping *m, int k) { return (ag_along)m->along[m->nx + k]; }
 
-/* The shape of one row, or of all. False if it has too many dims or elements. */
-static bool port_shape(const ag_mapping *m, ag_port port, ag_along along, ag_shape *shape) {
-    int64_t count;
-    *shape = port.shape;
-    if (along == AG_EACH) {
-        if (port.shape.rank == AG_MAX_RANK) return false;
-        for (int i = shape->rank++; i > 0; i--) shape->dim[i] = shape->dim[i - 1];
-        shape->dim[0] = m->rows;
-    }
-    return ag_shape_count(*shape, &count);
-}
-
 static int64_t output_count(const ag_mapping *m, int k) {
-    ag_shape shape;
-    int64_t count = 0;
-    if (port_shape(m, ag_program_output(m->p, k), out_along(m, k), &shape)) ag_shape_count(shape, &count);
-    return count;
+    return ag_rows_count(ag_program_output(m->p, k), m->rows, out_along(m, k));
 }
 
 static bool map_shape(ag_call *call) {
@@ -41,16 +26,12 @@ static bool map_shape(ag_call *call) {
     for (int k = 0; k < m->nx; k++) {
         ag_port port = ag_program_input(m->p, k);
         ag_shape shape;
-        const ag_view *v = call->in[k].view;
-        bool fits = port_shape(m, port, in_along(m, k), &shape) && shape.rank == v->rank;
-        for (int i = 0; fits && i < v->rank; i++) fits = shape.dim[i] == v->dim[i];
-        if (fits) continue;
-        ag_fail(call->tape, AG_ERR_SHAPE, "map: input %s takes shape %s, not %s", port.name, ag_show_shape(shape).text,
-                ag_show_view(v).text);
-        return false;
+        if (!ag_rows_shape(port, m->rows, in_along(m, k), &shape)) shape.rank = -1;
+        if (!ag_takes_shape(call, "map", k, port.name, shape)) return false;
     }
     for (int k = 0; k < m->ny; k++) total += output_count(m, k);
     call->shape = AG_SHAPE(total);
+    call->saved_size = (size_t)(m->nx + m->ny) * sizeof(ag_column); /* work space, so that a run takes no memory */
     return true;
 }
 
@@ -65,18 +46,14 @@ static bool run_rows(const ag_call *call, const ag_program *p, int64_t rows, con
 
 static bool map_forward(const ag_call *call) {
     const ag_mapping *m = call->params;
-    ag_column *xs = ag_scratch(call->tape, (size_t)(m->nx + m->ny) * sizeof *xs + 1);
-    if (!xs) return false;
-    ag_column *ys = xs + m->nx;
+    ag_column *xs = call->saved, *ys = xs + m->nx;
     int64_t at = 0;
     for (int k = 0; k < m->nx; k++) xs[k] = (ag_column){call->in[k].data, in_along(m, k), NULL};
     for (int k = 0; k < m->ny; k++) {
         ys[k] = (ag_column){ag_element(call->type, call->out.data, at), out_along(m, k), NULL};
         at += output_count(m, k);
     }
-    bool ok = run_rows(call, m->p, m->rows, xs, ys);
-    ag_scratch_free(call->tape, xs);
-    return ok;
+    return run_rows(call, m->p, m->rows, xs, ys);
 }
 
 static bool map_adjoint(const ag_call *call) {
@@ -115,12 +92,11 @@ static bool map_adjoint(const ag_call *call) {
 
 /* Part k of what a map gives. */
 static ag_var part(ag_tape *t, const ag_mapping *m, ag_var flat, int k) {
-    int64_t stride[AG_MAX_RANK], at = 0;
+    int64_t at = 0;
     ag_shape shape;
     for (int j = 0; j < k; j++) at += output_count(m, j);
-    if (!port_shape(m, ag_program_output(m->p, k), out_along(m, k), &shape)) return ag_inert(t);
-    ag_row_major(shape.rank, shape.dim, stride);
-    return ag_view_of(flat, at, shape, stride);
+    if (!ag_rows_shape(ag_program_output(m->p, k), m->rows, out_along(m, k), &shape)) return ag_inert(t);
+    return ag_next_part(flat, &at, shape);
 }
 
 static void apply_map(ag_tape *t, const ag_mapping *like, const ag_program *p, const ag_var *xs, const ag_along *in,
@@ -139,7 +115,7 @@ static void apply_map(ag_tape *t, const ag_mapping *like, const ag_program *p, c
     for (size_t k = 0; k < ny; k++) {
         ag_shape shape;
         m->along[nx + k] = out ? (uint8_t)out[k] : AG_EACH;
-        fits &= port_shape(m, ag_program_output(p, (int)k), out_along(m, (int)k), &shape);
+        fits &= ag_rows_shape(ag_program_output(p, (int)k), m->rows, out_along(m, (int)k), &shape);
     }
     if (!fits)
         ag_fail(t, AG_ERR_SHAPE, "map: %lld rows of an output have more than %d dims or too many elements",
@@ -316,10 +292,19 @@ void ag_map(ag_tape *t, const ag_program *p, int64_t rows, const ag_var *xs, con
             ag_var *ys) {
     for (int k = 0; k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
     if (!t || ag_tape_status(t) != AG_OK) return;
-    if (ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "map: %s", ag_program_message(p));
-    else if (p->type != t->type) ag_fail(t, AG_ERR_VALUE, "map: the program is of another precision than the tape");
-    else if (rows < 0) ag_fail(t, AG_ERR_VALUE, "map: the number of rows is %lld", (long long)rows);
+    if (!ag_program_fits(t, p, "map")) return;
+    if (rows < 0) ag_fail(t, AG_ERR_VALUE, "map: the number of rows is %lld", (long long)rows);
     else apply_map(t, &(ag_mapping){.rows = rows}, p, xs, in, out, ys);
+}
+
+void ag_program_apply(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
+    size_t n = (size_t)ag_program_inputs(p) + (size_t)ag_program_outputs(p);
+    for (int k = 0; k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
+    if (!t || ag_tape_status(t) != AG_OK || !ag_program_fits(t, p, "apply")) return;
+    ag_along *all = ag_scratch(t, n * sizeof *all + 1);
+    for (size_t k = 0; all && k < n; k++) all[k] = AG_SHARED;
+    if (all) apply_map(t, &(ag_mapping){.rows = 1}, p, xs, all, all, ys);
+    ag_scratch_free(t, all);
 }
 
 typedef struct ag_batching {
@@ -345,7 +330,7 @@ ag_program *ag_program_batch(const ag_program *p, int64_t rows, const ag_along *
     bool fits = ports != NULL;
     for (int k = 0; fits && k < nx + ny; k++) {
         ports[k] = k < nx ? ag_program_input(p, k) : ag_program_output(p, k - nx);
-        if (k < nx) fits = port_shape(&(ag_mapping){.rows = rows}, ports[k], in ? in[k] : AG_EACH, &ports[k].shape);
+        if (k < nx) fits = ag_rows_shape(ports[k], rows, in ? in[k] : AG_EACH, &ports[k].shape);
     }
     if (fits) q = ag_trace_like(p, trace_batch, &b, ports, nx, ports + nx, ny);
     else if (!ports) q = ag_program_failed(p, AG_ERR_MEMORY, "batch: out of memory");

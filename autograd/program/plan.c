@@ -3,6 +3,7 @@
  * Scalars live side by side at the front of the work array, where straight-line code finds them; a freed place is taken
  * again at once, while it is in cache. Tensors live behind them, in the first gap that fits best. A tensor that is an
  * input or all of an output is not in the work array but where the caller has it, unless scalar code reads it. */
+#include "guard_impl.h"
 #include "plan_impl.h"
 
 enum { ALIGN = 64 };       /* elements; a multiple of 64 bytes */
@@ -40,10 +41,15 @@ static void read_operands(ag_planning *g, const ag_code *c, uint32_t time) {
     }
 }
 
+/* Over lanes guards are checked when the straight-line code has run: their operands are kept until then. */
+static bool is_lane_guard(const ag_planning *g, uint32_t i) {
+    return g->r->is_lanes && ag_is_guard(g->p, ag_code_at(g->p, i));
+}
+
 static void find_last_uses(ag_planning *g) {
     const ag_program *p = g->p;
     for (uint32_t i = 0; i < g->n; i++)
-        if (!g->skipped[i]) read_operands(g, ag_code_at(p, i), g->time[i]);
+        if (!g->skipped[i]) read_operands(g, ag_code_at(p, i), is_lane_guard(g, i) ? g->n : g->time[i]);
     for (uint64_t i = 0; i < p->outputs.count; i++) g->last[ag_poutput_at(p, i)->ref.value] = g->n;
 }
 
@@ -327,19 +333,25 @@ static void plan_outputs(ag_planning *g) {
 
 /* ---- the end ---- */
 
+static void settle_place(int64_t start, uint32_t *place) {
+    if (*place & BEHIND) *place = (uint32_t)(start + (int64_t)(*place & ~BEHIND));
+}
+
 /* Now that it is known where tensors begin. */
 static void settle(ag_planning *g) {
     ag_runner *r = g->r;
     int64_t start = ((int64_t)g->scalars + ALIGN - 1) / ALIGN * ALIGN;
-    if (start + g->tensors >= (int64_t)BEHIND && r->straight.count)
+    if (start + g->tensors >= (int64_t)BEHIND && (r->straight.count || r->guards.count))
         ag_runner_fail(r, AG_ERR_SLOTS, "run: scalar operations reach only the first %u numbers of the work array",
                        BEHIND);
     ag_straight *s = (ag_straight *)(void *)r->straight.range.base;
     for (uint64_t i = 0; i < r->straight.count; i++) {
         uint32_t *at[4] = {&s[i].to, &s[i].x, &s[i].y, &s[i].z};
-        for (int k = 0; k < 4; k++)
-            if (*at[k] & BEHIND) *at[k] = (uint32_t)(start + (int64_t)(*at[k] & ~BEHIND));
+        for (int k = 0; k < 4; k++) settle_place(start, at[k]);
     }
+    ag_pguard *guard = (ag_pguard *)(void *)r->guards.range.base;
+    for (uint64_t i = 0; i < r->guards.count; i++)
+        for (int k = 0; k < 3; k++) settle_place(start, &guard[i].at[k]);
     ag_poperand *o = (ag_poperand *)(void *)r->operands.range.base;
     for (uint64_t i = 0; i < r->operands.count; i++)
         if (o[i].spot.offset < 0) o[i].spot.offset = start + (o[i].spot.offset & INT64_MAX);
@@ -400,6 +412,14 @@ static uint32_t plan_group(ag_planning *g, uint32_t first) {
     return end;
 }
 
+static void plan_guard(ag_planning *g, const ag_code *c) {
+    const ag_pcall *call = ag_pcall_at(g->p, c->extra);
+    ag_pguard *to = ag_runner_add(g->r, &g->r->guards, sizeof *to, 1);
+    if (!to) return;
+    *to = (ag_pguard){.guard = (const ag_guarding *)(const void *)ag_pparams_at(g->p, call->params)};
+    for (uint32_t k = 0; k < call->n && k < 3; k++) to->at[k] = straight_place(g, *ag_ref_at(g->p, c->in + k));
+}
+
 static void plan_codes(ag_planning *g) {
     if (g->r->is_lanes) pin_outputs(g);
     for (uint32_t i = 0; i < g->n; i++)
@@ -414,7 +434,8 @@ static void plan_codes(ag_planning *g) {
         }
         at++;
         if (g->skipped[i]) continue;
-        if (ag_is_straight(c)) plan_scalar(g, i, c);
+        if (is_lane_guard(g, i)) plan_guard(g, c);
+        else if (ag_is_straight(c)) plan_scalar(g, i, c);
         else if (assembled_scalars(g, c)) plan_assembly(g, i, c);
         else plan_tensor(g, i, c);
     }

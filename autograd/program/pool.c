@@ -52,7 +52,52 @@ ag_program *ag_program_adjoints(const ag_program *p) {
     return vjp;
 }
 
+/* ---- derived programs ---- */
+
+struct ag_derived {
+    ag_derived *next;
+    ag_program *program;
+    size_t key_size;
+    char key[];
+};
+
+static ag_program *find_derived(const ag_program *p, const void *key, size_t key_size) {
+    for (const ag_derived *d = p->derived; d; d = d->next)
+        if (d->key_size == key_size && memcmp(d->key, key, key_size) == 0) return ag_program_keep(d->program);
+    return NULL;
+}
+
+/* What failed is not kept: it may have been for lack of memory. */
+static void keep_derived(ag_program *p, const void *key, size_t key_size, ag_program *made) {
+    if (ag_program_status(made) != AG_OK) return;
+    ag_derived *d = ag_memory_zeroed(&p->memory, sizeof *d + key_size);
+    if (!d) return;
+    d->program = ag_program_keep(made);
+    d->key_size = key_size;
+    memcpy(d->key, key, key_size);
+    d->next = p->derived;
+    p->derived = d;
+}
+
+ag_program *ag_program_derived(const ag_program *p, const void *key, size_t key_size, ag_deriver *make) {
+    ag_program *q = (ag_program *)(uintptr_t)p;
+    pthread_mutex_lock(&q->lock);
+    ag_program *made = find_derived(p, key, key_size);
+    if (!made) {
+        made = make(p, key);
+        keep_derived(q, key, key_size, made);
+    }
+    pthread_mutex_unlock(&q->lock);
+    return made;
+}
+
 void ag_program_close_pool(ag_program *p) {
+    while (p->derived) {
+        ag_derived *d = p->derived;
+        p->derived = d->next;
+        ag_program_free(d->program);
+        ag_memory_free(&p->memory, d, sizeof *d + d->key_size);
+    }
     while (p->idle) {
         ag_runner *r = p->idle;
         p->idle = r->next;

@@ -56,6 +56,7 @@ typedef struct ag_pport {
 } ag_pport;
 
 typedef struct ag_view_entry ag_view_entry;
+typedef struct ag_derived ag_derived;
 
 /* An array that grows; `count` elements are in use. */
 typedef struct ag_list {
@@ -70,10 +71,12 @@ struct ag_program {
     ag_status status;
     ag_list codes, refs, calls, params, constants, views, inputs, outputs, names;
     ag_view_entry *interned;
-    /* What operations that run this program keep at hand, behind the lock: planned runners, and its VJP by all inputs. */
+    /* What operations that run this program keep at hand, behind the lock: planned runners, its VJP by all inputs, and
+     * other programs made of it. */
     pthread_mutex_t lock;
     ag_runner *idle;
     ag_program *vjp;
+    ag_derived *derived;
     char message[640];
 };
 
@@ -157,6 +160,9 @@ ag_runner *ag_program_borrow(const ag_program *p);
 void ag_program_give_back(const ag_program *p, ag_runner *r);
 /* sum_j <seed j, d output j / d input> for each input; inputs: p's, then the seeds. Made once; a new reference. */
 ag_program *ag_program_adjoints(const ag_program *p);
+/* The program that `make` makes of p and `key`, whose bytes tell what it is; made once. A reference for the caller. */
+typedef ag_program *ag_deriver(const ag_program *p, const void *key);
+ag_program *ag_program_derived(const ag_program *p, const void *key, size_t key_size, ag_deriver *make);
 void ag_program_close_pool(ag_program *p);
 
 /* ---- map.c ---- */
@@ -164,6 +170,23 @@ void ag_program_close_pool(ag_program *p);
  * operation is no map. */
 const ag_program *ag_mapped_program(const ag_operation *operation, const void *params, int64_t *rows,
                                     const uint8_t **along);
+
+/* ---- parts.c: what operations that run programs share ---- */
+/* The shape of an input or output: of one row, or of all. False if it has too many dims or elements. */
+bool ag_rows_shape(ag_port port, int64_t rows, ag_along along, ag_shape *shape);
+int64_t ag_rows_count(ag_port port, int64_t rows, ag_along along); /* its elements */
+/* Whether operand k has this shape; if not, the tape is in error. */
+bool ag_takes_shape(const ag_call *call, const char *what, int k, const char *name, ag_shape shape);
+/* The results of all outputs lie one after the other in one flat tensor: the part at *at, which moves on. */
+ag_var ag_next_part(ag_var flat, int64_t *at, ag_shape shape);
+/* Whether p can be recorded on t; if not, t is in error. */
+bool ag_program_fits(ag_tape *t, const ag_program *p, const char *what);
+
+/* ---- scan.c ---- */
+extern const ag_operation ag_scan_operation;
+/* Of a scan that gives the states too: the parameters of the one that does not, and the shape of its result, which is
+ * the first part. False for others. */
+bool ag_scan_lesser(const void *params, size_t size, void *lesser, ag_shape *shape);
 
 /* ---- scalars.c ---- */
 /* p's operations on elements: x[k] and y are row-major elements of the inputs and, one after the other, the outputs. */

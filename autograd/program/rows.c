@@ -1,196 +1,296 @@
 /* Many rows at a time: the program in scalars, each of them AG_LANES wide.
  *
  * Rows are taken in chunks, and chunks in blocks of lanes. Sums are kept lane by lane within a chunk, then folded and added
- * to the output, chunk after chunk: their order does not depend on who computes a chunk. */
-#include "runner_impl.h"
+ * to the output, chunk after chunk: their order does not depend on who computes a chunk. Workers share nothing that is
+ * written but the rows of outputs that are theirs. */
+#include "crew_impl.h"
+#include "guard_impl.h"
+#include "rows_impl.h"
+
+#include "../support/threads_impl.h"
 
 enum { CHUNK = 64 * AG_LANES };
 
 typedef struct ag_batch {
-    ag_runner *r;        /* with the plan for lanes */
+    const ag_runner *r;  /* with the plan for lanes */
     const ag_program *p; /* the caller's: its shapes are those of the columns */
     const ag_column *xs, *ys;
     int64_t rows;
+    bool waits; /* rows that are added somewhere wait in the worker's buffer until it is the chunk's turn */
 } ag_batch;
 
 /* ---- input ---- */
 
-static void *lanes_at(const ag_runner *r, int64_t place) { return ag_element(r->p->type, r->work, place * AG_LANES); }
-
-static void spread(const ag_runner *r, int64_t place, const void *numbers, int64_t count) {
-    for (int64_t i = 0; i < count; i++)
-        r->kernels->fill(AG_LANES, lanes_at(r, place + i), ag_load(r->p->type, numbers, i));
+static void *lanes_at(const ag_batch *b, const ag_worker *w, int64_t place) {
+    return ag_element(b->r->p->type, w->work, place * AG_LANES);
 }
 
-static void load_indexed(const ag_runner *r, int64_t place, const ag_column *c, int64_t row, int64_t n, int64_t count) {
+static void spread(const ag_batch *b, const ag_worker *w, int64_t place, const void *numbers, int64_t count) {
+    for (int64_t i = 0; i < count; i++)
+        b->r->kernels->fill(AG_LANES, lanes_at(b, w, place + i), ag_load(b->r->p->type, numbers, i));
+}
+
+static void load_indexed(const ag_batch *b, void *lanes, const ag_column *c, int64_t row, int64_t n, int64_t count) {
+    ag_type type = b->r->p->type;
     for (int64_t l = 0; l < n; l++) {
-        const void *from = ag_element(r->p->type, c->data, c->index[row + l] * count);
-        if (r->p->type == AG_F64) {
-            double *to = (double *)lanes_at(r, place) + l;
+        const void *from = ag_element(type, c->data, c->index[row + l] * count);
+        if (type == AG_F64) {
+            double *to = (double *)lanes + l;
             for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const double *)from)[i];
         } else {
-            float *to = (float *)lanes_at(r, place) + l;
+            float *to = (float *)lanes + l;
             for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const float *)from)[i];
         }
     }
 }
 
-static int64_t input_count(const ag_batch *b, uint64_t k) {
-    return ag_where_count(b->p, ag_pinput_at(b->p, k)->ref.where);
+static int64_t input_count(const ag_batch *b, uint64_t k) { return ag_row_input_count(b->p, k); }
+static int64_t output_count(const ag_batch *b, uint64_t k) { return ag_row_output_count(b->p, k); }
+
+static void load_shared(const ag_batch *b, const ag_worker *w) {
+    for (uint64_t k = 0; k < b->p->inputs.count; k++)
+        if (b->r->loaded[k] && b->xs[k].along == AG_SHARED)
+            spread(b, w, b->r->load_at[k], b->xs[k].data, input_count(b, k));
 }
 
-static void load_rows(const ag_batch *b, int64_t row, int64_t n) {
+static void load_rows(const ag_batch *b, const ag_worker *w, int64_t row, int64_t n) {
     const ag_runner *r = b->r;
     for (uint64_t k = 0; k < b->p->inputs.count; k++) {
         const ag_column *c = &b->xs[k];
         int64_t count = input_count(b, k);
         if (!r->loaded[k] || c->along == AG_SHARED) continue;
-        if (c->index) load_indexed(r, r->load_at[k], c, row, n, count);
+        void *to = lanes_at(b, w, r->load_at[k]);
+        if (c->index) load_indexed(b, to, c, row, n, count);
         else
-            r->kernels->transpose((size_t)n, (size_t)count, lanes_at(r, r->load_at[k]), AG_LANES,
-                                  ag_element(r->p->type, c->data, row * count), count, false);
+            r->kernels->transpose((size_t)n, (size_t)count, to, AG_LANES, ag_element(r->p->type, c->data, row * count),
+                                  count, false);
     }
 }
 
 /* ---- output ---- */
 
-static int64_t output_count(const ag_batch *b, uint64_t k) {
-    return ag_where_count(b->p, ag_poutput_at(b->p, k)->ref.where);
-}
-
-static void add_indexed(const ag_runner *r, const ag_column *c, int64_t place, int64_t row, int64_t n, int64_t count) {
+static void add_indexed(const ag_batch *b, const ag_column *c, const void *lanes, int64_t row, int64_t n,
+                        int64_t count) {
+    ag_type type = b->r->p->type;
     for (int64_t l = 0; l < n; l++) {
-        void *to = ag_element(r->p->type, c->data, c->index[row + l] * count);
+        void *to = ag_element(type, c->data, c->index[row + l] * count);
         for (int64_t i = 0; i < count; i++)
-            ag_store(r->p->type, to, i, ag_load(r->p->type, to, i) + ag_load(r->p->type, lanes_at(r, place + i), l));
+            ag_store(type, to, i, ag_load(type, to, i) + ag_load(type, lanes, i * AG_LANES + l));
     }
 }
 
-static void store_rows(const ag_batch *b, int64_t row, int64_t n) {
+/* Rows row..row+n-1 of the outputs; `in` of them are before it in its chunk. */
+static void store_rows(const ag_batch *b, ag_worker *w, int64_t row, int64_t n, int64_t in) {
     const ag_runner *r = b->r;
-    int64_t place = 0;
+    ag_type type = r->p->type;
+    int64_t place = 0, waiting = 0;
     for (uint64_t k = 0; k < b->p->outputs.count; k++) {
         const ag_column *c = &b->ys[k];
         int64_t count = output_count(b, k);
-        if (!c->data || c->along == AG_SHARED) {
-            place += count;
-            continue;
-        }
-        if (c->index) {
-            add_indexed(r, c, place, row, n, count);
-        } else {
-            r->kernels->transpose((size_t)count, (size_t)n, ag_element(r->p->type, c->data, row * count), count,
-                                  lanes_at(r, place), AG_LANES, false);
-        }
+        const void *lanes = lanes_at(b, w, place);
         place += count;
+        if (!c->data || c->along == AG_SHARED) continue;
+        if (c->index && !b->waits) {
+            add_indexed(b, c, lanes, row, n, count);
+        } else {
+            void *to = c->index ? ag_element(type, w->waiting, waiting * CHUNK + in * count)
+                                : ag_element(type, c->data, row * count);
+            r->kernels->transpose((size_t)count, (size_t)n, to, count, lanes, AG_LANES, false);
+        }
+        waiting += c->index ? count : 0;
     }
 }
 
 /* ---- sums: lane by lane in the places of their outputs ---- */
 
 /* Calls `each` for every sum: its output, which element of it, its place. */
-static void for_sums(const ag_batch *b, void (*each)(const ag_batch *b, void *out, int64_t i, int64_t place)) {
+typedef void ag_each_sum(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place);
+static void for_sums(const ag_batch *b, const ag_worker *w, ag_each_sum *each) {
     int64_t place = 0;
     for (uint64_t k = 0; k < b->p->outputs.count; k++) {
         int64_t count = output_count(b, k);
         for (int64_t i = 0; b->ys[k].data && b->ys[k].along == AG_SHARED && i < count; i++)
-            each(b, b->ys[k].data, i, place + i);
+            each(b, w, b->ys[k].data, i, place + i);
         place += count;
     }
 }
 
-static void clear_output(const ag_batch *b, void *out, int64_t i, int64_t place) {
-    (void)place;
+static void clear_output(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    (void)w, (void)place;
     ag_store(b->p->type, out, i, 0);
 }
 
-static void clear_sum(const ag_batch *b, void *out, int64_t i, int64_t place) {
+static void clear_sum(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
     (void)out, (void)i;
-    memset(lanes_at(b->r, place), 0, AG_LANES * ag_type_size(b->p->type));
+    memset(lanes_at(b, w, place), 0, AG_LANES * ag_type_size(b->p->type));
 }
 
-static void add_sum(const ag_batch *b, void *out, int64_t i, int64_t place) {
-    double sum = b->r->kernels->sum(AG_LANES, lanes_at(b->r, place));
+static void add_sum(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    double sum = b->r->kernels->sum(AG_LANES, lanes_at(b, w, place));
     ag_store(b->p->type, out, i, ag_load(b->p->type, out, i) + sum);
 }
 
-static void *aside(const ag_batch *b, int64_t place) { return ag_element(b->p->type, b->r->sums, place * AG_LANES); }
+static void *aside(const ag_batch *b, const ag_worker *w, int64_t place) {
+    return ag_element(b->p->type, w->sums, place * AG_LANES);
+}
 
-static void put_aside(const ag_batch *b, void *out, int64_t i, int64_t place) {
-    memcpy(aside(b, place), lanes_at(b->r, place), AG_LANES * ag_type_size(b->p->type));
-    clear_sum(b, out, i, place);
+static void put_aside(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    memcpy(aside(b, w, place), lanes_at(b, w, place), AG_LANES * ag_type_size(b->p->type));
+    clear_sum(b, w, out, i, place);
 }
 
 /* Of the last block, the lanes that are rows. */
-static void add_rows(const ag_batch *b, void *out, int64_t i, int64_t place) {
+static void add_rows(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
     (void)out, (void)i;
-    b->r->kernels->add_to((size_t)(b->rows % AG_LANES), aside(b, place), lanes_at(b->r, place));
-    memcpy(lanes_at(b->r, place), aside(b, place), AG_LANES * ag_type_size(b->p->type));
+    b->r->kernels->add_to((size_t)(b->rows % AG_LANES), aside(b, w, place), lanes_at(b, w, place));
+    memcpy(lanes_at(b, w, place), aside(b, w, place), AG_LANES * ag_type_size(b->p->type));
 }
 
-/* ---- rows ---- */
+/* ---- rows that waited ---- */
 
-static void run_chunk(const ag_batch *b, int64_t row, int64_t end) {
+static void add_waiting(const ag_batch *b, const ag_worker *w, int64_t row, int64_t n) {
+    ag_type type = b->p->type;
+    int64_t waiting = 0;
+    for (uint64_t k = 0; k < b->p->outputs.count; k++) {
+        const ag_column *c = &b->ys[k];
+        int64_t count = output_count(b, k);
+        if (!c->data || !c->index) continue;
+        const char *from = ag_element(type, w->waiting, waiting * CHUNK);
+        for (int64_t i = 0; i < n; i++)
+            b->r->kernels->add_to((size_t)count, ag_element(type, c->data, c->index[row + i] * count),
+                                  from + (size_t)(i * count) * ag_type_size(type));
+        waiting += count;
+    }
+}
+
+/* ---- guards ---- */
+
+static bool check_guard(const ag_batch *b, const ag_worker *w, const ag_pguard *g, int64_t row, int64_t n,
+                        ag_mishap *mishap) {
+    ag_type type = b->p->type;
+    const void *condition = lanes_at(b, w, g->at[0]);
+    for (int64_t l = 0; l < n; l++) {
+        if ((ag_load(type, condition, l) != 0) == (g->guard->expected != 0)) continue;
+        double values[3];
+        for (int k = 0; k < 3; k++) values[k] = ag_load(type, lanes_at(b, w, g->at[k]), l);
+        mishap->status = AG_ERR_GUARD;
+        snprintf(mishap->message, sizeof mishap->message, "row %lld: %s", (long long)(row + l),
+                 ag_guard_sentence(g->guard, values).text);
+        return false;
+    }
+    return true;
+}
+
+static bool check_guards(const ag_batch *b, const ag_worker *w, int64_t row, int64_t n, ag_mishap *mishap) {
+    const ag_pguard *g = (const ag_pguard *)(const void *)b->r->guards.range.base;
+    bool ok = true;
+    for (uint64_t i = 0; i < b->r->guards.count && ok; i++) ok = check_guard(b, w, &g[i], row, n, mishap);
+    return ok;
+}
+
+/* ---- chunks ---- */
+
+static int64_t end_of(const ag_batch *b, int64_t chunk) {
+    return b->rows - chunk * CHUNK < CHUNK ? b->rows : (chunk + 1) * CHUNK;
+}
+
+static bool run_chunk(void *context, int worker, int64_t chunk, ag_mishap *mishap) {
+    const ag_batch *b = context;
     const ag_runner *r = b->r;
-    for_sums(b, clear_sum);
-    for (; row < end; row += AG_LANES) {
+    ag_worker *w = &r->workers[worker];
+    int64_t first = chunk * CHUNK, end = end_of(b, chunk);
+    for_sums(b, w, clear_sum);
+    for (int64_t row = first; row < end; row += AG_LANES) {
         int64_t n = end - row < AG_LANES ? end - row : AG_LANES;
-        load_rows(b, row, n);
-        if (n < AG_LANES) for_sums(b, put_aside);
+        load_rows(b, w, row, n);
+        if (n < AG_LANES) for_sums(b, w, put_aside);
         r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count,
-                                   r->work);
-        if (n < AG_LANES) for_sums(b, add_rows);
-        store_rows(b, row, n);
+                                   w->work);
+        if (n < AG_LANES) for_sums(b, w, add_rows);
+        if (!check_guards(b, w, row, n, mishap)) return false;
+        store_rows(b, w, row, n, row - first);
     }
-    for_sums(b, add_sum);
+    return true;
 }
 
-/* ---- row by row: what is too large for lanes, or has no scalar form ---- */
-
-/* Where a row of a column is; of sums, and of rows that are added somewhere, a place to put them first. */
-static bool run_row(ag_runner *r, int64_t row, const ag_column *xs, const ag_column *ys, void **at, char *buffer) {
-    const ag_program *p = r->p;
-    ag_batch b = {.p = p};
-    void **to = at + p->inputs.count;
-    for (uint64_t k = 0; k < p->inputs.count; k++) {
-        int64_t from = xs[k].along == AG_SHARED ? 0 : xs[k].index ? xs[k].index[row] : row;
-        at[k] = ag_element(p->type, xs[k].data, from * input_count(&b, k));
-    }
-    int64_t place = 0;
-    for (uint64_t k = 0; k < p->outputs.count; k++) {
-        const ag_column *c = &ys[k];
-        bool direct = c->data && c->along == AG_EACH && !c->index;
-        to[k] = !c->data ? NULL
-                         : ag_element(p->type, direct ? c->data : buffer, direct ? row * output_count(&b, k) : place);
-        place += output_count(&b, k);
-    }
-    ag_status status = p->type == AG_F64
-                           ? ag_run(r, (const double *const *)(const void *)at, (double *const *)(const void *)to)
-                           : ag_run_f32(r, (const float *const *)(const void *)at, (float *const *)(const void *)to);
-    for (uint64_t k = 0; status == AG_OK && k < p->outputs.count; k++) {
-        const ag_column *c = &ys[k];
-        int64_t count = output_count(&b, k);
-        if (!c->data || (c->along == AG_EACH && !c->index)) continue;
-        r->kernels->add_to((size_t)count, ag_element(p->type, c->data, c->index ? c->index[row] * count : 0), to[k]);
-    }
-    return status == AG_OK;
+static void add_chunk(void *context, int worker, int64_t chunk) {
+    const ag_batch *b = context;
+    const ag_worker *w = &b->r->workers[worker];
+    for_sums(b, w, add_sum);
+    if (b->waits) add_waiting(b, w, chunk * CHUNK, end_of(b, chunk) - chunk * CHUNK);
 }
 
-static void run_row_by_row(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys) {
-    const ag_program *p = r->p;
-    ag_batch b = {.p = p};
-    int64_t total = 0;
-    for (uint64_t k = 0; k < p->outputs.count; k++) {
-        total += output_count(&b, k);
-        if (ys[k].data && ys[k].along == AG_SHARED)
-            memset(ys[k].data, 0, (size_t)output_count(&b, k) * ag_type_size(p->type));
+/* ---- workers ---- */
+
+static size_t sums_size(const ag_runner *lanes) {
+    return lanes->p->outputs.count * AG_LANES * ag_type_size(lanes->p->type) + 64;
+}
+
+/* Memory of a worker: the work array with its constants, sums, and the rows that wait. The first has the runner's. */
+static bool open_worker(ag_runner *lanes, ag_worker *w, size_t waiting) {
+    ag_memory *m = &lanes->memory;
+    bool first = w == lanes->workers;
+    if (!w->block) {
+        size_t work = first ? 0 : lanes->block_size;
+        w->block = ag_memory_zeroed(m, work + sums_size(lanes));
+        if (!w->block) return false;
+        w->size = work + sums_size(lanes);
+        w->work = first ? lanes->work : (char *)(((uintptr_t)w->block + 63) / 64 * 64);
+        w->sums = (char *)w->block + work;
+        if (!first) memcpy(w->work, lanes->work, lanes->block_size - 64);
     }
-    size_t ports = p->inputs.count + p->outputs.count;
-    if (!r->row_at) r->row_at = ag_memory_zeroed(&r->memory, ports * sizeof *r->row_at + 1);
-    if (!r->row_buffer) r->row_buffer = ag_memory_zeroed(&r->memory, (size_t)total * ag_type_size(p->type) + 1);
-    if (!r->row_at || !r->row_buffer) ag_fail(r->tape, AG_ERR_MEMORY, "rows: out of memory");
-    for (int64_t row = 0; row < rows && r->tape->status == AG_OK; row++)
-        if (!run_row(r, row, xs, ys, r->row_at, r->row_buffer)) return;
+    if (w->waiting_size >= waiting) return true;
+    char *more = ag_memory_resize(m, w->waiting, w->waiting_size, waiting);
+    if (!more) return false;
+    w->waiting = more;
+    w->waiting_size = waiting;
+    return true;
+}
+
+void ag_close_workers(ag_runner *r) {
+    for (int i = 0; r->workers && i < MOST_WORKERS; i++) {
+        ag_memory_free(&r->memory, r->workers[i].block, r->workers[i].size);
+        ag_memory_free(&r->memory, r->workers[i].waiting, r->workers[i].waiting_size);
+    }
+    ag_memory_free(&r->memory, r->workers, MOST_WORKERS * sizeof *r->workers);
+}
+
+/* Opens as many workers as there is memory for; 0: none. */
+static int open_workers(ag_runner *lanes, int n, size_t waiting) {
+    if (!lanes->workers) lanes->workers = ag_memory_zeroed(&lanes->memory, MOST_WORKERS * sizeof *lanes->workers);
+    if (!lanes->workers) return 0;
+    for (int i = 0; i < n; i++)
+        if (!open_worker(lanes, &lanes->workers[i], n > 1 ? waiting : 0)) return i;
+    return n;
+}
+
+int ag_workers_for(int64_t chunks, int64_t work) {
+    enum { WORTH_IT = 1 << 17 }; /* numbers computed: some ten microseconds */
+    if (chunks < 2 || work < WORTH_IT) return 1;
+    int n = ag_threads();
+    if (n > MOST_WORKERS) n = MOST_WORKERS;
+    return n < chunks ? n : (int)chunks;
+}
+
+static bool run_lanes(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys, ag_mishap *mishap) {
+    ag_batch b = {r->lanes, r->p, xs, ys, rows, false};
+    int64_t chunks = (rows + CHUNK - 1) / CHUNK, waiting = 0, work;
+    bool adds = false;
+    for (uint64_t k = 0; k < r->p->outputs.count; k++) {
+        adds |= ys[k].data && (ys[k].along == AG_SHARED || ys[k].index);
+        waiting += ys[k].data && ys[k].along == AG_EACH && ys[k].index ? output_count(&b, k) : 0;
+    }
+    if (!ag_multiply_sizes(rows, (int64_t)b.r->straight.count + 1, &work)) work = INT64_MAX;
+    int n = open_workers(r->lanes, ag_workers_for(chunks, work), (size_t)(waiting * CHUNK) * ag_type_size(r->p->type));
+    if (n == 0) {
+        mishap->status = AG_ERR_MEMORY;
+        snprintf(mishap->message, sizeof mishap->message, "rows: out of memory");
+        return false;
+    }
+    b.waits = n > 1 && waiting;
+    for_sums(&b, NULL, clear_output);
+    for (int i = 0; i < n && rows; i++) load_shared(&b, &r->lanes->workers[i]);
+    return ag_crew_run(&(ag_crew_task){run_chunk, adds ? add_chunk : NULL, &b, chunks, n}, mishap);
 }
 
 /* ---- which way ---- */
@@ -215,10 +315,6 @@ static void plan_lanes(ag_runner *r, const ag_column *ys) {
     ag_program *scalars = ag_program_row_scalars(p, r->summed, MOST_BYTES);
     r->lanes = ag_runner_plan(scalars, true);
     ag_program_free(scalars);
-    if (r->lanes->status != AG_OK) return;
-    r->lanes->sums =
-        ag_memory_zeroed(&r->lanes->memory, r->lanes->p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
-    if (!r->lanes->sums) ag_runner_fail(r->lanes, AG_ERR_MEMORY, "rows: out of memory");
 }
 
 /* Whether lanes can do it; plans them on the first call. */
@@ -231,7 +327,7 @@ static bool open_lanes(ag_runner *r, const ag_column *ys) {
 static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs) {
     if (rows < 0) ag_fail(r->tape, AG_ERR_VALUE, "rows: their number is %lld", (long long)rows);
     for (uint64_t k = 0; k < r->p->inputs.count && rows > 0; k++)
-        if (!xs[k].data && input_count(&(ag_batch){.p = r->p}, k))
+        if (!xs[k].data && ag_row_input_count(r->p, k))
             ag_fail(r->tape, AG_ERR_VALUE, "rows: input %s has no data", ag_program_input(r->p, (int)k).name);
     return r->tape->status == AG_OK;
 }
@@ -241,15 +337,12 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
     if (!check_columns(r, rows, xs)) return r->tape->status;
-    if (!open_lanes(r, ys)) {
-        if (r->tape->status == AG_OK) run_row_by_row(r, rows, xs, ys);
-        return r->tape->status;
-    }
-    ag_batch b = {r->lanes, r->p, xs, ys, rows};
-    for (uint64_t k = 0; k < r->p->inputs.count; k++)
-        if (b.r->loaded[k] && xs[k].along == AG_SHARED && rows > 0)
-            spread(b.r, b.r->load_at[k], xs[k].data, input_count(&b, k));
-    for_sums(&b, clear_output);
-    for (int64_t row = 0; row < rows; row += CHUNK) run_chunk(&b, row, rows - row < CHUNK ? rows : row + CHUNK);
-    return AG_OK;
+    bool lanes = rows != 1 && open_lanes(r, ys);
+    if (r->tape->status != AG_OK) return r->tape->status;
+    ag_mishap mishap;
+    bool ok = lanes ? run_lanes(r, rows, xs, ys, &mishap) : ag_run_row_by_row(r, rows, xs, ys, &mishap);
+    if (ok) return AG_OK;
+    ag_tape_recover(r->tape);
+    ag_fail(r->tape, mishap.status, "%s", mishap.message);
+    return mishap.status;
 }

@@ -95,7 +95,7 @@ static void free_arrays(ag_runner *r) {
     int64_t total = 0;
     for (uint64_t k = 0; k < p->outputs.count; k++) total += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
     ag_memory_free(m, r->row_buffer, (size_t)total * ag_type_size(p->type) + 1);
-    ag_memory_free(m, r->sums, p->outputs.count * AG_LANES * ag_type_size(p->type) + 64);
+    ag_close_workers(r);
 }
 
 void ag_runner_free(ag_runner *r) {
@@ -105,7 +105,7 @@ void ag_runner_free(ag_runner *r) {
     if (r->p) free_arrays(r);
     for (uint64_t i = 0; i < r->views.count; i++)
         ag_memory_free(&r->memory, ((ag_view **)(void *)r->views.range.base)[i], sizeof(ag_view));
-    ag_list *lists[] = {&r->straight, &r->steps, &r->operands, &r->views};
+    ag_list *lists[] = {&r->straight, &r->steps, &r->operands, &r->views, &r->guards};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ag_range_free(&r->memory, &lists[i]->range);
     ag_tape_free(r->tape);
     if (!r->pooled) ag_program_free((ag_program *)(uintptr_t)r->p);
@@ -191,7 +191,7 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
     return true;
 }
 
-static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
+ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
     if (is_nil(r)) return AG_ERR_MEMORY;
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
@@ -206,11 +206,11 @@ static ag_status run(ag_runner *r, ag_type type, const void *const *xs, void *co
 }
 
 ag_status ag_run(ag_runner *r, const double *const *xs, double *const *ys) {
-    return run(r, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
+    return ag_runner_run(r, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 ag_status ag_run_f32(ag_runner *r, const float *const *xs, float *const *ys) {
-    return run(r, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
+    return ag_runner_run(r, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 const char *ag_runner_message(const ag_runner *r) {

@@ -35,6 +35,20 @@ typedef struct ag_poperand {
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
 
+/* What a thread writes to that runs lanes. */
+typedef struct ag_worker {
+    char *work, *sums; /* the work array; AG_LANES sums for each output, put aside */
+    char *waiting;     /* rows of a chunk that are added somewhere later */
+    void *block;
+    size_t size, waiting_size;
+} ag_worker;
+
+/* A guard that is checked for lanes. */
+typedef struct ag_pguard {
+    const struct ag_guarding *guard;
+    uint32_t at[3]; /* places of its operands */
+} ag_pguard;
+
 struct ag_runner {
     const ag_program *p;
     ag_runner *next; /* in the pool of the program, which then is not counted */
@@ -44,6 +58,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_array *arrays;                  /* room for the longest step */
     struct ag_fused *fused;            /* room for the largest fused step */
@@ -59,12 +74,17 @@ struct ag_runner {
     bool is_lanes;    /* this is such a plan: outputs are the first places, and the work array is for AG_LANES rows */
     void **row_at;    /* row by row: where the inputs and outputs of a row are, */
     char *row_buffer; /* and a place for outputs that are added somewhere */
-    char *sums;       /* of lanes: AG_LANES sums for each of their outputs, put aside */
     uint8_t *summed;  /* which outputs the lanes add up */
-    uint8_t *loaded;  /* of each input, whether it is copied to the work array */
-    int64_t *load_at; /* and where */
+    struct ag_worker *workers; /* of a plan for lanes, once it has run */
+    uint8_t *loaded;           /* of each input, whether it is copied to the work array */
+    int64_t *load_at;          /* and where */
     char message[640];
 };
+
+/* ag_run for arrays of either type. */
+ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys);
+/* ---- rows.c ---- */
+void ag_close_workers(ag_runner *r);
 
 ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
 

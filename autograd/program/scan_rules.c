@@ -1,0 +1,294 @@
+/* Derivatives of scans are scans.
+ *
+ * Forward: of a step that takes the state with its tangent. Reverse: the states before all steps come from the scan of a
+ * step that gives its state as an output too; a scan in the other direction then carries the state's adjoint and the sums
+ * for shared inputs through the step's VJP. */
+#include "scan_impl.h"
+
+typedef enum ag_scan_kind { WITH_STATES, REVERSE, FORWARD } ag_scan_kind;
+
+/* What a derived step is about. */
+typedef struct ag_scan_key {
+    int32_t kind, carries;
+    uint8_t input[]; /* WANTED, if a derivative by it is asked for or given; EACH: it has a row for each step */
+} ag_scan_key;
+enum { WANTED = 1, EACH = 2 };
+
+typedef struct ag_stepping {
+    const ag_program *p;
+    const ag_scan_key *key;
+    int nx, ny, nc;
+} ag_stepping;
+
+static bool is_wanted(const ag_stepping *s, int k) { return s->key->input[k] & WANTED; }
+static bool is_each(const ag_stepping *s, int k) { return s->key->input[k] & EACH; }
+
+/* ---- derived steps ---- */
+
+/* Inputs and outputs of the step, and its states. */
+static void trace_with_states(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_stepping *s = context;
+    ag_program_call(t, s->p, xs, ys);
+    for (int k = 0; k < s->nc; k++) ys[s->ny + k] = xs[k];
+}
+
+/* Takes: adjoints of the state, sums for shared inputs; the state, the other inputs, adjoints of the other outputs.
+ * Gives: adjoints of the state before, sums; what goes to inputs that have rows. */
+static void trace_reverse(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_stepping *s = context;
+    int n = 0, sums = 0, at;
+    ag_var *y = ag_scratch(t, (size_t)(2 * s->ny + 2 * s->nx) * sizeof *y + 1);
+    if (!y) return;
+    ag_var *w = y + s->ny, *by = w + s->ny, *d = by + s->nx;
+    for (int k = s->nc; k < s->nx; k++) sums += is_wanted(s, k) && !is_each(s, k);
+    const ag_var *in = xs + s->nc + sums, *seeds = in + s->nx;
+    ag_program_call(t, s->p, in, y);
+    for (int k = 0; k < s->ny; k++) w[k] = k < s->nc ? xs[k] : seeds[k - s->nc];
+    for (int k = 0; k < s->nx; k++)
+        if (k < s->nc || is_wanted(s, k)) by[n++] = in[k];
+    ag_vjp(y, w, s->ny, by, n, d);
+    for (at = 0; at < s->nc; at++) ys[at] = d[at];
+    for (int k = s->nc, i = s->nc; k < s->nx; k++) {
+        if (!is_wanted(s, k)) continue;
+        if (!is_each(s, k)) ys[at] = ag_add(xs[at], d[i]), at++;
+        i++;
+    }
+    for (int k = s->nc, i = s->nc; k < s->nx; k++) {
+        if (!is_wanted(s, k)) continue;
+        if (is_each(s, k)) ys[at++] = d[i];
+        i++;
+    }
+    ag_scratch_free(t, y);
+}
+
+/* Takes: state, its tangents; the other inputs, tangents of those that have one. Gives: state, its tangents; tangents of
+ * the other outputs. */
+static void trace_forward(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_stepping *s = context;
+    int n = 0;
+    ag_var *in = ag_scratch(t, (size_t)(3 * s->nx + 2 * s->ny) * sizeof *in + 1);
+    if (!in) return;
+    ag_var *by = in + s->nx, *v = by + s->nx, *y = v + s->nx, *dy = y + s->ny;
+    for (int k = 0; k < s->nx; k++) in[k] = xs[k < s->nc ? k : s->nc + k];
+    const ag_var *tangents = xs + s->nc + s->nx;
+    for (int k = 0; k < s->nx; k++) {
+        if (k >= s->nc && !is_wanted(s, k)) continue;
+        by[n] = in[k];
+        v[n++] = k < s->nc ? xs[s->nc + k] : *tangents++;
+    }
+    ag_program_call(t, s->p, in, y);
+    ag_jvp(y, s->ny, by, v, n, dy);
+    for (int k = 0; k < s->nc; k++) ys[k] = y[k];
+    for (int k = 0; k < s->ny; k++) ys[s->nc + k] = dy[k];
+    ag_scratch_free(t, in);
+}
+
+/* Ports of a derived step; how many inputs it has. */
+static int set_ports(const ag_stepping *s, ag_port *in, int *n_out) {
+    int n = 0;
+    *n_out = s->ny + s->nc;
+    if (s->key->kind == REVERSE) {
+        *n_out = s->nc;
+        for (int k = 0; k < s->nc; k++) in[n++].shape = ag_program_input(s->p, k).shape;
+        for (int k = s->nc; k < s->nx; k++) {
+            *n_out += is_wanted(s, k);
+            if (is_wanted(s, k) && !is_each(s, k)) in[n++].shape = ag_program_input(s->p, k).shape;
+        }
+    }
+    for (int k = 0; k < s->nx; k++) {
+        in[n++] = ag_program_input(s->p, k);
+        if (s->key->kind != FORWARD || k != s->nc - 1) continue;
+        for (int j = 0; j < s->nc; j++) in[n++].shape = ag_program_input(s->p, j).shape;
+    }
+    for (int k = s->nc; s->key->kind == FORWARD && k < s->nx; k++)
+        if (is_wanted(s, k)) in[n++].shape = ag_program_input(s->p, k).shape;
+    for (int k = s->nc; s->key->kind == REVERSE && k < s->ny; k++) in[n++].shape = ag_program_output(s->p, k).shape;
+    return n;
+}
+
+static ag_program *make_step(const ag_program *p, const void *data) {
+    const ag_scan_key *key = data;
+    ag_stepping s = {p, key, ag_program_inputs(p), ag_program_outputs(p), key->carries};
+    ag_memory memory = {.no_reserve = true};
+    size_t size = (size_t)(3 * s.nx + s.ny) * sizeof(ag_port) + 1;
+    ag_port *in = ag_memory_zeroed(&memory, size);
+    ag_program *q;
+    if (in) {
+        ag_model f[] = {trace_with_states, trace_reverse, trace_forward};
+        int n_out, n_in = set_ports(&s, in, &n_out);
+        q = ag_trace_like(p, f[key->kind], &s, in, n_in, NULL, n_out);
+    } else {
+        q = ag_program_new(p->type, &memory);
+        ag_program_fail(q, AG_ERR_MEMORY, "scan: out of memory");
+    }
+    ag_memory_free(&memory, in, size);
+    return q;
+}
+
+/* A derived step, with wanted[k] as the key tells; NULL after an error. A reference for the caller. */
+static ag_program *derived(ag_tape *t, const ag_scanning *m, ag_scan_kind kind, const bool *wanted) {
+    size_t size = sizeof(ag_scan_key) + (size_t)m->nx;
+    ag_scan_key *key = ag_scratch(t, size);
+    if (!key) return NULL;
+    *key = (ag_scan_key){kind, m->carries};
+    for (int k = 0; k < m->nx; k++)
+        key->input[k] = (uint8_t)((wanted && wanted[k] ? WANTED : 0) | (ag_scan_along(m, k) == AG_EACH ? EACH : 0));
+    ag_program *q = ag_program_derived(m->p, key, size, make_step);
+    ag_scratch_free(t, key);
+    if (ag_program_status(q) == AG_OK) return q;
+    ag_fail(t, ag_program_status(q), "scan: %s", ag_program_message(q));
+    ag_program_free(q);
+    return NULL;
+}
+
+/* ---- reverse ---- */
+
+/* Operands of a derived scan, how they go along, and its results. */
+typedef struct ag_scan_space {
+    ag_var *xs, *ys;
+    uint8_t *along;
+    int n;
+} ag_scan_space;
+
+static bool open_space(ag_tape *t, const ag_scanning *m, ag_scan_space *s) {
+    size_t n = 3 * (size_t)m->nx + 2 * (size_t)m->ny;
+    *s = (ag_scan_space){.xs = ag_scratch(t, n * (2 * sizeof *s->xs + 1) + 1)};
+    if (!s->xs) return false;
+    s->ys = s->xs + n;
+    s->along = (uint8_t *)(s->ys + n);
+    return true;
+}
+
+static void take(ag_scan_space *s, ag_var x, ag_along along) {
+    s->xs[s->n] = x;
+    s->along[s->n++] = (uint8_t)along;
+}
+
+/* The states before all steps, in the rows that belong to the steps: the first of `states`. */
+static void find_states(const ag_rule *rule, const ag_scanning *m, ag_var *ys, const ag_var **states) {
+    ag_program *p = derived(rule->tape, m, WITH_STATES, NULL);
+    if (!p) return;
+    ag_scan_apply(rule->tape, m, p, m->p, m->carries, rule->in, m->along, ys);
+    *states = ys + m->ny;
+    ag_program_free(p);
+}
+
+static void reverse_scan(const ag_rule *rule, const ag_scanning *m, const ag_program *p, ag_var w, ag_scan_space *s,
+                         ag_var *contributions) {
+    ag_tape *t = rule->tape;
+    int64_t at = 0;
+    const ag_var *states = NULL;
+    find_states(rule, m, s->ys, &states);
+    if (!states || t->status != AG_OK) return;
+    for (int k = 0; k < m->carries; k++) take(s, ag_next_part(w, &at, ag_program_input(m->p, k).shape), AG_SHARED);
+    for (int k = m->carries; k < m->nx; k++)
+        if (rule->wanted[k] && ag_scan_along(m, k) == AG_SHARED)
+            take(s, ag_zeros(t, ag_shape_of(rule->in[k])), AG_SHARED);
+    int carried = s->n;
+    for (int k = 0; k < m->carries; k++) take(s, states[k], AG_EACH);
+    for (int k = m->carries; k < m->nx; k++) take(s, rule->in[k], ag_scan_along(m, k));
+    for (int k = m->carries; k < m->ny; k++) {
+        ag_shape shape;
+        if (!ag_rows_shape(ag_program_output(m->p, k), m->steps, AG_EACH, &shape)) return;
+        take(s, ag_next_part(w, &at, shape), AG_EACH);
+    }
+    ag_scanning back = {.steps = m->steps, .backward = !m->backward};
+    ag_scan_apply(t, &back, p, NULL, carried, s->xs, s->along, s->ys);
+    int sum = m->carries, row = carried;
+    for (int k = 0; k < m->nx && t->status == AG_OK; k++) {
+        if (!rule->wanted[k]) continue;
+        contributions[k] = k < m->carries ? s->ys[k] : ag_scan_along(m, k) == AG_SHARED ? s->ys[sum++] : s->ys[row++];
+    }
+}
+
+void ag_scan_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    const ag_scanning *m = rule->params;
+    ag_scan_space s;
+    ag_program *p = derived(rule->tape, m, REVERSE, rule->wanted);
+    if (!p) return;
+    if (open_space(rule->tape, m, &s)) {
+        reverse_scan(rule, m, p, ag_contiguous(w), &s, contributions);
+        ag_scratch_free(rule->tape, s.xs);
+    }
+    ag_program_free(p);
+}
+
+/* ---- forward ---- */
+
+static ag_var forward_scan(const ag_rule *rule, const ag_scanning *m, const ag_program *p, const ag_var *tangents,
+                           ag_scan_space *s) {
+    ag_tape *t = rule->tape;
+    for (int k = 0; k < m->carries; k++) take(s, rule->in[k], AG_SHARED);
+    for (int k = 0; k < m->carries; k++)
+        take(s, ag_is_zero(tangents[k]) ? ag_zeros(t, ag_shape_of(rule->in[k])) : tangents[k], AG_SHARED);
+    int carried = s->n;
+    for (int k = m->carries; k < m->nx; k++) take(s, rule->in[k], ag_scan_along(m, k));
+    for (int k = m->carries; k < m->nx; k++)
+        if (rule->wanted[k]) take(s, tangents[k], ag_scan_along(m, k));
+    ag_scan_apply(t, m, p, NULL, carried, s->xs, s->along, s->ys);
+    ag_var *parts = s->ys + m->carries;
+    for (int k = 0; k < m->ny && t->status == AG_OK; k++)
+        parts[k] = ag_reshape(parts[k], AG_SHAPE(ag_scan_output_count(m, k)));
+    if (t->status != AG_OK) return ag_inert(t);
+    return m->ny ? ag_concat(parts, m->ny, 0) : ag_zeros(t, AG_SHAPE(0));
+}
+
+ag_var ag_scan_tangent(const ag_rule *rule, const ag_var *tangents) {
+    const ag_scanning *m = rule->params;
+    ag_scan_space s;
+    ag_var result = ag_inert(rule->tape);
+    ag_program *p = derived(rule->tape, m, FORWARD, rule->wanted);
+    if (!p) return result;
+    if (open_space(rule->tape, m, &s)) {
+        result = forward_scan(rule, m, p, tangents, &s);
+        ag_scratch_free(rule->tape, s.xs);
+    }
+    ag_program_free(p);
+    return result;
+}
+
+/* ---- elements: a short scan of a small step, step after step ---- */
+
+enum { MOST_UNROLLED = 1 << 12 };
+
+static int64_t count_of(ag_port port) { return ag_rows_count(port, 1, AG_SHARED); }
+
+static void unroll_steps(const ag_elements *e, const ag_scanning *m, const ag_var **x, ag_var *y, int64_t states) {
+    for (int k = 0; k < m->carries; k++) x[k] = e->in[k];
+    for (int64_t done = 0; done < m->steps && e->tape->status == AG_OK; done++) {
+        int64_t place = m->backward ? m->steps - 1 - done : done, from = states, to = states;
+        for (int k = m->carries; k < m->nx; k++)
+            x[k] = e->in[k] + (ag_scan_along(m, k) == AG_EACH ? place * count_of(ag_program_input(m->p, k)) : 0);
+        ag_program_unroll(e->tape, m->p, x, y);
+        for (int64_t i = 0; i < states; i++) e->out[i] = y[i];
+        for (int k = 0, at = 0; k < m->carries; k++) {
+            x[k] = e->out + at;
+            at += (int)count_of(ag_program_input(m->p, k));
+        }
+        for (int k = m->carries; k < m->ny; k++) {
+            int64_t count = count_of(ag_program_output(m->p, k));
+            for (int64_t i = 0; i < count; i++) e->out[to + place * count + i] = y[from + i];
+            from += count;
+            to += count * m->steps;
+        }
+    }
+}
+
+void ag_scan_scalars(const ag_elements *e) {
+    const ag_scanning *m = e->params;
+    int64_t states = 0, results = 0, size = ag_program_size(m->p) + 1, work;
+    if (!ag_multiply_sizes(size, m->steps, &work) || work > MOST_UNROLLED) {
+        ag_fail(e->tape, AG_ERR_UNSUPPORTED, "scan: %lld steps of %lld instructions are not unrolled",
+                (long long)m->steps, (long long)size);
+        return;
+    }
+    for (int k = 0; k < m->carries; k++) states += count_of(ag_program_input(m->p, k));
+    for (int k = 0; k < m->ny; k++) results += count_of(ag_program_output(m->p, k));
+    ag_var *y = ag_scratch(e->tape, (size_t)results * sizeof *y + 1);
+    const ag_var **x = ag_scratch(e->tape, (size_t)m->nx * sizeof *x + 1);
+    for (int k = 0, at = 0; k < m->carries; k++)
+        for (int64_t i = 0; i < count_of(ag_program_input(m->p, k)); i++) e->out[at++] = e->in[k][i];
+    if (x && y) unroll_steps(e, m, x, y, states);
+    ag_scratch_free(e->tape, x);
+    ag_scratch_free(e->tape, y);
+}

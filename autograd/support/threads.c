@@ -1,0 +1,78 @@
+#include "threads_impl.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define AG_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define AG_TSAN 1
+#endif
+#endif
+
+#ifdef AG_TSAN
+
+/* The thread sanitizer knows nothing of what OpenMP's library does between threads; plain threads it understands. */
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { MOST_THREADS = 64 };
+
+typedef struct ag_crew_member {
+    void (*work)(void *context, int k);
+    void *context;
+    int k;
+} ag_crew_member;
+
+static _Thread_local int in_parallel;
+
+int ag_threads(void) {
+    const char *wanted = getenv("OMP_NUM_THREADS");
+    int n = wanted ? atoi(wanted) : 2;
+    return in_parallel || n < 1 ? 1 : n < MOST_THREADS ? n : MOST_THREADS;
+}
+
+static void *run(void *data) {
+    const ag_crew_member *m = data;
+    in_parallel++;
+    m->work(m->context, m->k);
+    in_parallel--;
+    return NULL;
+}
+
+void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
+    pthread_t thread[MOST_THREADS];
+    ag_crew_member member[MOST_THREADS];
+    int started[MOST_THREADS] = {0};
+    for (int k = 0; k < n; k++) {
+        member[k] = (ag_crew_member){work, context, k};
+        if (k) started[k] = pthread_create(&thread[k], NULL, run, &member[k]) == 0;
+    }
+    for (int k = 0; k < n; k++)
+        if (!started[k]) run(&member[k]);
+    for (int k = 0; k < n; k++)
+        if (started[k]) pthread_join(thread[k], NULL);
+}
+
+#elif defined(_OPENMP)
+
+#include <omp.h>
+
+int ag_threads(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
+
+void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
+    if (n == 1) {
+        work(context, 0);
+        return;
+    }
+#pragma omp parallel num_threads(n)
+    for (int k = omp_get_thread_num(); k < n; k += omp_get_num_threads()) work(context, k);
+}
+
+#else
+
+int ag_threads(void) { return 1; }
+
+void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
+    for (int k = 0; k < n; k++) work(context, k);
+}
+
+#endif
