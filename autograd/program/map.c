@@ -236,10 +236,10 @@ static bool map_valid(const ag_call *call) {
     for (int k = 0; k < m->nx + m->ny; k++)
         if (m->along[k] > AG_SHARED) return false;
     for (int k = 0; k < m->nx; k++)
-        if (!port_shape(m, ag_program_input(m->p, k), in_along(m, k), &shape)) return false;
+        if (!ag_rows_shape(ag_program_input(m->p, k), m->rows, in_along(m, k), &shape)) return false;
     for (int k = 0; k < m->ny; k++) {
-        if (!port_shape(m, ag_program_output(m->p, k), out_along(m, k), &shape) || !ag_shape_count(shape, &count) ||
-            __builtin_add_overflow(total, count, &total))
+        if (!ag_rows_shape(ag_program_output(m->p, k), m->rows, out_along(m, k), &shape) ||
+            !ag_shape_count(shape, &count) || __builtin_add_overflow(total, count, &total))
             return false;
     }
     return true;
