@@ -46,19 +46,33 @@ static bool give(const ag_site *s, ag_ref r, ag_ref *out) {
     return true;
 }
 
-static bool emit1(const ag_site *s, uint32_t op, ag_ref x, ag_ref *out) {
-    *out = ag_emit(s->b, op, (const ag_ref[]){x, x, x}, s->shape);
+/* Whether operands broadcast to the shape: one that is dropped may have been who gave it a dim. */
+static bool give_shape(const ag_site *s, const ag_ref *in, int n) {
+    bool given[AG_MAX_RANK] = {false}, all = true;
+    for (int k = 0; k < n; k++) {
+        ag_shape own = ag_where_shape(s->b->p, in[k].where);
+        int lead = s->shape.rank - own.rank;
+        for (int i = 0; i < own.rank; i++) given[lead + i] |= own.dim[i] == s->shape.dim[lead + i];
+    }
+    for (int i = 0; i < s->shape.rank; i++) all &= given[i];
+    return all;
+}
+
+/* Another operation instead. */
+static bool emit(const ag_site *s, uint32_t op, const ag_ref *in, ag_ref *out) {
+    if (!give_shape(s, in, ag_op_table[op].arity)) return false;
+    *out = ag_emit(s->b, op, in, s->shape);
     return true;
 }
 
+static bool emit1(const ag_site *s, uint32_t op, ag_ref x, ag_ref *out) { return emit(s, op, &x, out); }
+
 static bool emit2(const ag_site *s, uint32_t op, ag_ref x, ag_ref y, ag_ref *out) {
-    *out = ag_emit(s->b, op, (const ag_ref[]){x, y, y}, s->shape);
-    return true;
+    return emit(s, op, (const ag_ref[]){x, y}, out);
 }
 
 static bool emit3(const ag_site *s, uint32_t op, ag_ref x, ag_ref y, ag_ref z, ag_ref *out) {
-    *out = ag_emit(s->b, op, (const ag_ref[]){x, y, z}, s->shape);
-    return true;
+    return emit(s, op, (const ag_ref[]){x, y, z}, out);
 }
 
 static ag_ref scalar(const ag_site *s, double c) { return ag_emit_number(s->b, c, (ag_shape){.rank = 0}); }

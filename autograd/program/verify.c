@@ -93,7 +93,7 @@ static bool verify_shape(ag_program *p, uint64_t i, const ag_code *c, ag_tape *t
     ag_shape shape = ag_where_shape(p, c->view);
     bool same = rule.shape.rank == shape.rank && rule.saved_size <= call->saved_size;
     for (int k = 0; same && k < shape.rank; k++) same = rule.shape.dim[k] == shape.dim[k];
-    return same || wrong(p, i, "the operation gives another shape, or saves another number of bytes");
+    return same || wrong(p, i, "the operation gives another shape, or saves more bytes than it has room for");
 }
 
 static bool verify_call(ag_program *p, uint64_t i, const ag_code *c, ag_tape **t) {
