@@ -174,7 +174,7 @@ void compare_chain(int steps, int rounds, const Form *forms, const char *const *
     double *store = static_cast<double *>(bench_alloc(4 * static_cast<size_t>(steps), sizeof(double)));
     chain_by_hand(chain_inputs, steps, store, right);
     free(store);
-    compare<Library>("chain", steps, chain_inputs, CHAIN_INPUTS, 1.0 * CHAIN_OPERATIONS * steps, right, rounds, forms,
+    compare<Library>("chain", steps, chain_inputs, CHAIN_INPUTS, static_cast<double>(CHAIN_OPERATIONS) * static_cast<double>(steps), right, rounds, forms,
                      names, count);
 }
 

@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdlib.h> /* __GLIBC__ */
 
 static atomic_long allocations;
 

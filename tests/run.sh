@@ -17,6 +17,7 @@ run release
 run asan
 run clang
 run tsan test_threads
+run tsan test_rows_threads
 
 echo "==== all together"
 awk '/tests passed, .* failed out of/ { failed += $4; all += $NF }

@@ -119,7 +119,7 @@ static ag_program *derived(ag_tape *t, const ag_program *f, ag_root_kind kind, c
     size_t n = (size_t)ag_program_inputs(f), size = sizeof(ag_root_key) + n;
     ag_root_key *key = ag_scratch(t, size);
     if (!key) return NULL;
-    *key = (ag_root_key){kind, ROOT_TAG};
+    *key = (ag_root_key){(int32_t)kind, ROOT_TAG};
     for (size_t k = 0; k < n; k++) key->wanted[k] = wanted && wanted[k];
     ag_program *q = ag_program_derived(f, key, size, make);
     ag_scratch_free(t, key);

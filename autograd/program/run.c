@@ -70,6 +70,7 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
         ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
         return r;
     }
+    r->tape->keeps_scratch = true;
     if (!ag_plan(r)) return r;
     r->arrays = ag_memory_zeroed(&r->memory, r->longest * sizeof *r->arrays + 1);
     if (!r->arrays || !ag_open_fused(r)) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");

@@ -197,7 +197,9 @@ ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, s
     ag_allowance a = {&p->memory, bytes};
     const ag_program like = {.type = p->type, .memory = {allow, &a, true, 0}};
     ag_program *q = scalars_of(p, summed, &like);
-    if (q->status == AG_OK) q->memory.permit = p->memory.permit;
-    if (q->status == AG_OK) q->memory.context = p->memory.context;
+    if (q->memory.permit == allow) { /* one in error, too: the allowance ends here */
+        q->memory.permit = p->memory.permit;
+        q->memory.context = p->memory.context;
+    }
     return q;
 }

@@ -130,7 +130,7 @@ static ag_program *derived(ag_tape *t, const ag_scanning *m, ag_scan_kind kind, 
     size_t size = sizeof(ag_scan_key) + (size_t)m->nx;
     ag_scan_key *key = ag_scratch(t, size);
     if (!key) return NULL;
-    *key = (ag_scan_key){kind, m->carries};
+    *key = (ag_scan_key){(int32_t)kind, m->carries};
     for (int k = 0; k < m->nx; k++)
         key->input[k] = (uint8_t)((wanted && wanted[k] ? WANTED : 0) | (ag_scan_along(m, k) == AG_EACH ? EACH : 0));
     ag_program *q = ag_program_derived(m->p, key, size, make_step);

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+enum { SPARES = sizeof((ag_tape *)0)->spare / sizeof(void *), MOST_SPARE = 1 << 20 }; /* blocks, bytes of one */
+static void drop_spares(ag_tape *t);
+
 const char *ag_status_text(ag_status status) {
     switch (status) {
 #define X(name, text)                                                                                                  \
@@ -237,6 +240,7 @@ ag_tape *ag_tape_new(ag_type type) { return ag_tape_new_with(&(ag_options){.type
 
 void ag_tape_free(ag_tape *t) {
     if (is_nil(t)) return;
+    drop_spares(t);
     ag_drop_held(t);
     ag_close_views(t);
     ag_range *ranges[] = {&t->values, &t->adjoints, &t->instructions, &t->nodes,       &t->bases, &t->sections,
@@ -257,6 +261,7 @@ void ag_tape_clear(ag_tape *t) {
 
 void ag_tape_trim(ag_tape *t) {
     if (is_nil(t)) return;
+    drop_spares(t);
     size_t size = ag_type_size(t->type);
     if (t->values.reserved) ag_range_trim(&t->memory, &t->values, (t->head.top + (size_t)1) * size);
     if (t->adjoints.reserved) ag_range_trim(&t->memory, &t->adjoints, t->swept_top * size);
@@ -286,9 +291,30 @@ ag_stats ag_tape_stats(ag_tape *t) {
     return s;
 }
 
+/* The size stands before a block, for ag_scratch_free. Of the blocks that are kept the smallest that fits. */
+static size_t *take_spare(ag_tape *t, size_t size) {
+    void **best = NULL;
+    for (size_t i = 0; i < SPARES; i++) {
+        size_t *block = t->spare[i];
+        if (block && *block >= size && (!best || *block < *(size_t *)*best)) best = &t->spare[i];
+    }
+    size_t *block = best ? *best : NULL;
+    if (best) *best = NULL;
+    return block;
+}
+
+static void drop_spares(ag_tape *t) {
+    for (size_t i = 0; i < SPARES; i++) {
+        size_t *block = t->spare[i];
+        t->spare[i] = NULL;
+        ag_memory_free(&t->memory, block, block ? *block : 0);
+    }
+}
+
 void *ag_scratch(ag_tape *t, size_t bytes) {
-    /* the size stands before the block, for ag_scratch_free */
-    size_t *block = bytes <= SIZE_MAX - 64 ? ag_memory_resize(&t->memory, NULL, 0, bytes + 64) : NULL;
+    size_t *block = bytes <= SIZE_MAX - 64 ? take_spare(t, bytes + 64) : NULL;
+    if (block) return (char *)block + 64;
+    block = bytes <= SIZE_MAX - 64 ? ag_memory_resize(&t->memory, NULL, 0, bytes + 64) : NULL;
     if (!block) {
         ag_out_of_memory(t, "work space", bytes);
         return NULL;
@@ -300,5 +326,10 @@ void *ag_scratch(ag_tape *t, size_t bytes) {
 void ag_scratch_free(ag_tape *t, void *memory) {
     if (!memory) return;
     size_t *block = (size_t *)(void *)((char *)memory - 64);
+    for (size_t i = 0; t->keeps_scratch && i < SPARES && *block <= MOST_SPARE; i++) {
+        if (t->spare[i]) continue;
+        t->spare[i] = block;
+        return;
+    }
     ag_memory_free(&t->memory, block, *block);
 }
