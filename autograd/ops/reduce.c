@@ -288,6 +288,17 @@ static bool is_total(const ag_call *call, const ag_view *view) {
     return call->out.view->count == 1 && view->contiguous;
 }
 
+/* Sums of short rows that lie one after the other, too short for kernels. False if they are not that. */
+static bool sum_short_rows(const ag_call *call) {
+    const ag_view *view = call->in[0].view;
+    const ag_reduction *p = call->params;
+    ag_extent e = ag_reduce_extent(view->dim, view->rank, p->mask);
+    if (!view->contiguous || e.inner != 1 || e.count > AG_SHORT_ROW) return false;
+    if (call->type == AG_F64) sum_rows_f64(e.outer, e.count, call->out.data, call->in[0].data);
+    else sum_rows_f32(e.outer, e.count, call->out.data, call->in[0].data);
+    return true;
+}
+
 static bool sum_forward(const ag_call *call) {
     const ag_view *view = call->in[0].view;
     if (is_total(call, view)) {
@@ -295,6 +306,7 @@ static bool sum_forward(const ag_call *call) {
         ag_store(call->type, call->out.data, 0, sum);
         return true;
     }
+    if (sum_short_rows(call)) return true;
     int64_t stride[AG_MAX_RANK];
     result_strides(call, stride);
     memset(call->out.data, 0, (size_t)call->out.view->count * ag_type_size(call->type));

@@ -139,9 +139,9 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
     return ag_var_of(t, slot, VIEW_SCALAR);
 }
 
-ag_var ag_result(ag_tape *t, ag_var x) {
+ag_var ag_stopped(ag_tape *t, ag_var x) {
     uint32_t paused = t->paused;
-    if (!paused || !t->tracing || t->status != AG_OK || ag_is_constant(x)) return x;
+    if (t->status != AG_OK || ag_is_constant(x)) return x;
     t->paused = 0;
     x = ag_stop(x);
     t->paused = paused;
@@ -166,7 +166,14 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
     return ag_result(t, scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, n));
 }
 
-ag_var ag_apply1_(ag_opcode op, ag_var x) { return apply(op, &x, 1); }
+/* The way of small tensors, where every step counts. */
+ag_var ag_apply1_(ag_opcode op, ag_var x) {
+    ag_tape *t = x.tape;
+    ag_operand in;
+    if (!t || t->status != AG_OK) return apply(op, &x, 1);
+    if (!ag_resolve(t, ag_op_table[op].name, x, &in)) return ag_inert(t);
+    return ag_result(t, in.view <= VIEW_CONSTANT ? record_scalar(t, op, &in) : ag_elementwise(t, op, &in, 1));
+}
 
 /* The partial is computed here, once for all sweeps, and after the value is stored: the processor goes on with what needs
  * the value meanwhile. x is loaded twice, so that compilers do not make one sincos, which takes longer, of the two. */

@@ -84,6 +84,7 @@ bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instruc
                 (unsigned long long)slots, t->head.top, (unsigned long long)MOST_SLOTS);
         return false;
     }
+    if (top * size <= t->values.size && count * sizeof(ag_instruction_) <= t->instructions.size) return true;
     uint32_t used = ag_instruction_count(t);
     if (!grow(t, what, &t->values, top * size, MOST_SLOTS * size)) return false;
     t->head.values = (double *)(void *)t->values.base;
@@ -123,10 +124,9 @@ static void use_stamp(ag_tape *t, uint32_t stamp) {
     t->head.reject = (uint64_t)~stamp << 32;
 }
 
-const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
+const ag_section *ag_earlier_section(const ag_tape *t, uint32_t slot) {
     const ag_section *s = ag_sections(t);
     uint32_t lo = 0, hi = t->section_count;
-    if (slot >= s[hi - 1].start) return &s[hi - 1];
     while (hi - lo > 1) {
         uint32_t mid = lo + (hi - lo) / 2;
         if (s[mid].start <= slot) lo = mid;

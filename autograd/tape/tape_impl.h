@@ -156,8 +156,13 @@ ag_var ag_inert(ag_tape *t);
 /* Whether results are constants now. */
 static inline bool ag_is_pausing(const ag_tape *t) { return t->paused && !t->tracing; }
 /* A result as it is handed out: while a program is traced, a pause stops the derivative and not the recording. */
-ag_var ag_result(ag_tape *t, ag_var x);
-const ag_section *ag_section_of(const ag_tape *t, uint32_t slot);
+ag_var ag_stopped(ag_tape *t, ag_var x);
+static inline ag_var ag_result(ag_tape *t, ag_var x) { return t->paused && t->tracing ? ag_stopped(t, x) : x; }
+const ag_section *ag_earlier_section(const ag_tape *t, uint32_t slot);
+static inline const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
+    const ag_section *last = &ag_sections(t)[t->section_count - 1];
+    return slot >= last->start ? last : ag_earlier_section(t, slot);
+}
 /* A var for recorded slots. */
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);
 
