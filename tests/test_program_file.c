@@ -7,6 +7,7 @@
 
 #include "autograd/program/file_impl.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 
@@ -282,10 +283,30 @@ static void not_programs(void **unused) {
     ag_program_free(p);
 }
 
+/* Parameters are compared and saved byte by byte: none may be what memory held before. */
+static void deterministic(void **unused) {
+    (void)unused;
+    bytes b[2], params[2];
+    for (int i = 0; i < 2; i++) {
+        mallopt(M_PERTURB, i ? 0x5a : 0xa5); /* what is allocated is full of this */
+        ag_program *p = trace(AG_F64);
+        ag_program *g = ag_program_gradient(p, NULL, 0);
+        b[i] = saved(g);
+        params[i] = (bytes){malloc(g->params.count), g->params.count};
+        memcpy(params[i].at, ag_pparams_at(g, 0), params[i].size);
+        ag_program_free(g);
+        ag_program_free(p);
+    }
+    mallopt(M_PERTURB, 0);
+    assert_equal(b[0], b[1]);
+    assert_equal(params[0], params[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(equal),   cmocka_unit_test(maps),   cmocka_unit_test(own),
-        cmocka_unit_test(damaged), cmocka_unit_test(forged), cmocka_unit_test(not_programs),
+        cmocka_unit_test(deterministic), cmocka_unit_test(equal),   cmocka_unit_test(maps),
+        cmocka_unit_test(own),           cmocka_unit_test(damaged), cmocka_unit_test(forged),
+        cmocka_unit_test(not_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -245,7 +245,10 @@ static ag_var assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const
                        int64_t flags) {
     draft d;
     if (!draft_begin(&d, tape, shape, flags, n)) return ag_inert(tape);
-    memcpy(d.where, where, (size_t)n * sizeof *where);
+    for (int k = 0; k < n; k++) { /* the rest stays 0: parameters are compared and saved byte by byte */
+        d.where[k] = (ag_placement){.offset = where[k].offset};
+        memcpy(d.where[k].stride, where[k].stride, (size_t)ag_shape_of(parts[k]).rank * sizeof where[k].stride[0]);
+    }
     ag_var result = ag_apply(&assemble_operation, parts, n, d.params, assembly_size(n));
     draft_end(&d, tape);
     return result;

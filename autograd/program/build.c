@@ -94,6 +94,7 @@ static bool append(ag_builder *b, ag_draft *d) {
         call.params_size = (uint32_t)d->size;
         char *params = ag_list_add(p, &p->params, 1, ag_pad8(d->size));
         if (!params && d->size) return false;
+        if (d->size) memset(params + d->size, 0, ag_pad8(d->size) - d->size);
         if (d->size) memcpy(params, d->bytes, d->size);
         d->code.extra = (uint32_t)p->calls.count;
         ag_pcall *to = ag_list_add(p, &p->calls, sizeof *to, 1);
