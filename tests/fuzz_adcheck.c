@@ -207,11 +207,12 @@ static void draw(const char *text, size_t size, const ac_options *options) {
     free(dot.text);
 }
 
-/* A place of exactly the input's size, so that reading behind it is seen. */
+/* A place of exactly the input's size and its end, so that reading behind it is seen. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const ac_options options = {.draws = FUZZ_DRAWS, .limits = {.bytes = FUZZ_BYTES, .seconds = FUZZ_SECONDS}};
-    char *text = malloc(size > 0 ? size : 1);
+    char *text = malloc(size + 1);
     HOLDS(text != NULL);
+    text[size] = '\0';
     if (size > 0) memcpy(text, data, size);
     check(text, size, &options);
     draw(text, size, &options);

@@ -58,6 +58,7 @@ static void check_file(const char *name, reader *r) {
     size_t size = fread(text, 1, sizeof text, file);
     fclose(file);
     assert_in_range(size, 1, sizeof text - 1);
+    text[size] = '\0';
     const ac_sink sink = {.context = r, .found = on_found, .end = on_end}, *const sinks[] = {&sink};
     ac_check_text(name, text, size, &(ac_options){.seed = r->seed}, sinks, 1);
 }

@@ -86,9 +86,11 @@ static void formula_of(const char *expression, char *text, size_t size) {
     ac_file *file = ac_parse("test", source, strlen(source), (ac_limits){0});
     assert_non_null(file);
     if (file->error.set) fail_msg("%s: %s", expression, file->error.message);
+    ac_statement *shown = file->statements[file->statement_count - 1];
+    assert_true(ac_read_sides(file, shown, &file->error));
     FILE *out = tmpfile();
     assert_non_null(out);
-    ac_html_formula(out, &file->source, file->statements[file->statement_count - 1]->left);
+    ac_html_formula(out, &file->source, shown->left);
     rewind(out);
     size_t got = fread(page, 1, sizeof page - 1, out);
     page[got] = '\0';

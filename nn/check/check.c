@@ -232,10 +232,8 @@ static bool judge(run *r, ac_trial *t) {
 static bool run_check(run *r, const ac_statement *s) {
     ac_finding finding;
     memset(&finding, 0, sizeof finding);
-    ac_arena *arena = r->file->arena;
-    ac_arena_mark made = ac_arena_place(arena); /* what a check makes of expressions goes with it */
     ac_trial t = {.e = &r->e, .statement = s, .finding = &finding, .literal = ac_is_literal(s->right)};
-    t.left = ac_inline(arena, s->left);
+    t.left = ac_inline(r->file->arena, s->left);
     finding.statement = s;
     finding.law = s->random;
     finding.draws = t.claim.draws = s->random ? r->options->draws : 1;
@@ -246,7 +244,6 @@ static bool run_check(run *r, const ac_statement *s) {
     nn_release(t.right);
     nn_release(t.claimed);
     nn_release(t.base);
-    ac_arena_rewind(arena, made);
     return fine;
 }
 
@@ -299,12 +296,20 @@ static bool validate(run *r, int statement) {
     return true;
 }
 
+/* Its expressions, and what is made of them, go with it: memory does not grow with the number of claims. */
+static bool run_statement(run *r, ac_statement *s) {
+    ac_arena_mark mark = ac_arena_place(r->file->arena);
+    bool fine = ac_read_sides(r->file, s, &r->file->error) && (s->kind == AC_CHECK ? run_check(r, s) : run_show(r, s));
+    ac_forget_sides(r->file, s, mark);
+    return fine;
+}
+
 static bool run_statements(run *r) {
     for (int i = 0; i < r->file->statement_count; i++) {
-        const ac_statement *s = r->file->statements[i];
+        ac_statement *s = r->file->statements[i];
         if (s->kind == AC_DEFINE) continue;
         forget_if_full(r);
-        if (!validate(r, i) || !(s->kind == AC_CHECK ? run_check(r, s) : run_show(r, s))) return false;
+        if (!validate(r, i) || !run_statement(r, s)) return false;
     }
     return validate(r, r->file->statement_count);
 }

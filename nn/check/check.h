@@ -57,7 +57,7 @@ typedef struct ac_sink {
     void (*end)(void *context, const ac_file *file, const ac_tally *tally); /* file->error says how it ended */
 } ac_sink;
 
-/* Reads and checks a text. Returns the exit status: 0 every check holds, 1 some are wrong, 2 it could not be understood. */
+/* Reads and checks a text, which ends with '\0' behind `size` bytes. Returns the exit status: 0 every check holds, 1 some are wrong, 2 it could not be understood. */
 int ac_check_text(const char *name, const char *text, size_t size, const ac_options *options,
                   const ac_sink *const *sinks, int sink_count);
 

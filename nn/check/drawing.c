@@ -14,14 +14,27 @@ static bool is_found(const ac_file *file, const ac_drawn *found, int count, cons
     return false;
 }
 
+/* The function whose derivative is claimed first, read into the arena; NULL if there is none, and nothing stays there. */
+static const ac_node *read_function(const ac_file *file, ac_statement *s) {
+    const ac_node *derivative[1];
+    ac_error error = {0};
+    ac_arena_mark mark = ac_arena_place(file->arena);
+    if (s->kind != AC_CHECK) return NULL;
+    if (ac_read_sides(file, s, &error) && ac_find_derivatives(ac_inline(file->arena, s->left), derivative, 1) > 0)
+        return derivative[0]->operands[0];
+    ac_forget_sides(file, s, mark);
+    return NULL;
+}
+
 int ac_find_functions(const ac_file *file, ac_drawn *found, int most) {
     int count = 0;
     for (int i = 0; i < file->statement_count && count < most; i++) {
-        const ac_node *derivative[1];
-        const ac_statement *s = file->statements[i];
-        if (s->kind == AC_CHECK && ac_find_derivatives(ac_inline(file->arena, s->left), derivative, 1) > 0 &&
-            !is_found(file, found, count, derivative[0]->operands[0]))
-            found[count++] = (ac_drawn){derivative[0]->operands[0], s};
+        ac_statement *s = file->statements[i];
+        ac_arena_mark mark = ac_arena_place(file->arena);
+        const ac_node *function = read_function(file, s);
+        if (function == NULL) continue;
+        if (is_found(file, found, count, function)) ac_forget_sides(file, s, mark);
+        else found[count++] = (ac_drawn){function, s};
     }
     return count;
 }
@@ -29,11 +42,9 @@ int ac_find_functions(const ac_file *file, ac_drawn *found, int most) {
 /* The function of the last derivative that is claimed, and what its expression needs. */
 static const ac_node *find_function(const ac_file *file, const ac_statement **statement) {
     for (int i = file->statement_count - 1; i >= 0; i--) {
-        const ac_node *found[1];
+        const ac_node *function = read_function(file, file->statements[i]);
         *statement = file->statements[i];
-        if ((*statement)->kind == AC_CHECK &&
-            ac_find_derivatives(ac_inline(file->arena, (*statement)->left), found, 1) > 0)
-            return found[0]->operands[0];
+        if (function != NULL) return function;
     }
     return NULL;
 }

@@ -87,13 +87,20 @@ static bool is_new(const ac_node *node) {
            (node->kind == AC_CALL && node->function->elementwise != NULL);
 }
 
-static ag_var input_of(ac_evaluator *e, const ac_node *node) {
-    if (node->kind == AC_NUMBER) return ag_input(e->tape, *node->values);
-    return ag_tensor(e->tape, node->values, node->shape);
+/* Printed numbers. */
+static ag_var record_array(ac_evaluator *e, const ac_node *node, bool input) {
+    ac_arena_mark mark = ac_arena_place(e->file->arena);
+    ag_var x = ag_num(NAN);
+    node = ac_read_array(e->file, node, e->error);
+    if (node != NULL && input) x = ag_tensor(e->tape, node->values, node->shape);
+    if (node != NULL && !input) x = ag_constant_tensor(e->tape, node->values, node->shape);
+    ac_arena_rewind(e->file->arena, mark);
+    return x;
 }
 
 static ag_var define_value(ac_evaluator *e, const ac_node *body) {
-    if (body->kind == AC_NUMBER || body->kind == AC_ARRAY) return input_of(e, body);
+    if (body->kind == AC_NUMBER) return ag_input(e->tape, *body->values);
+    if (body->kind == AC_ARRAY) return record_array(e, body, true);
     ag_var x = ac_record(e, body);
     return is_new(body) && !ag_is_constant(x) ? x : ac_own(e, x);
 }
@@ -319,11 +326,6 @@ static ag_var record_name(ac_evaluator *e, const ac_node *node) {
     return s->kind == AC_LOCAL ? e->locals[e->base + s->index] : e->values[s->index];
 }
 
-static ag_var record_number(ac_evaluator *e, const ac_node *node) {
-    if (node->kind == AC_NUMBER) return ag_constant(e->tape, *node->values);
-    return ag_constant_tensor(e->tape, node->values, node->shape);
-}
-
 /* Numbers become a vector, vectors the rows of a matrix. */
 static ag_var record_list(ac_evaluator *e, const ac_node *node) {
     int count = node->operand_count;
@@ -463,8 +465,8 @@ ag_var ac_record(ac_evaluator *e, const ac_node *node) {
     if (++e->depth > AC_MAX_CALL_DEPTH)
         ac_fail(e->error, node->span, "functions within functions more than %d deep", AC_MAX_CALL_DEPTH);
     else switch (node->kind) {
-        case AC_NUMBER:
-        case AC_ARRAY: x = record_number(e, node); break;
+        case AC_NUMBER: x = ag_constant(e->tape, *node->values); break;
+        case AC_ARRAY: x = record_array(e, node, false); break;
         case AC_LIST: x = record_list(e, node); break;
         case AC_NAME: x = record_name(e, node); break;
         case AC_INDEX: x = record_index(e, node); break;

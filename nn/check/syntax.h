@@ -134,7 +134,7 @@ struct ac_node {
     const ac_function *function; /* AC_CALL */
     /* AC_NUMBER, AC_ARRAY: values, and what one unit of the last printed digit is worth (literal.h) */
     ag_shape shape;
-    const double *values, *units;
+    const double *values, *units; /* NULL in a definition that is an array: see ac_read_array */
 };
 
 static inline bool ac_is_derivative(const ac_node *node) { return node->kind >= AC_GRAD && node->kind <= AC_HESS; }
@@ -151,7 +151,7 @@ typedef struct ac_statement {
     int64_t line;          /* where it starts */
     ac_symbol *symbol;     /* AC_DEFINE, of any kind */
     const char *label;     /* AC_CHECK: as written, or what is claimed, as text */
-    ac_node *left, *right; /* AC_CHECK; AC_SHOW: left */
+    ac_node *left, *right; /* AC_CHECK; AC_SHOW: left. NULL unless they are being read: see ac_read_sides */
     ac_node *within;       /* or NULL */
     ac_symbol **uses;      /* as those of a symbol */
     int use_count;
@@ -160,8 +160,9 @@ typedef struct ac_statement {
 } ac_statement;
 
 typedef struct ac_arena ac_arena;
+typedef struct ac_entry ac_entry;
 
-/* A file that was read. Everything lives in its arena. */
+/* A file that was read. Everything but the text lives in its arena. */
 typedef struct ac_file {
     ac_source source;
     ac_arena *arena;
@@ -169,14 +170,20 @@ typedef struct ac_file {
     int statement_count;
     ac_symbol **symbols; /* global ones, in order of definition */
     int symbol_count;
-    int nesting;    /* of derivatives within derivatives, at most */
-    ac_error error; /* not set: understood */
+    ac_entry *names; /* of the symbols */
+    int nesting;     /* of derivatives within derivatives, at most */
+    ac_error error;  /* not set: understood */
     ac_limits limits;
     double deadline; /* by ac_clock */
 } ac_file;
 
-/* Reads a file. Never NULL unless there is no memory at all; see error. The text is copied. */
+/* Reads a file. Never NULL unless there is no memory at all; see error. The text has to last as long as the file, and to end
+ * with '\0' behind `size` bytes. What is kept grows with the definitions; expressions of checks and numbers of named arrays
+ * are read for errors, and again when they are needed. */
 ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits);
+/* Reads the sides of a check, or what is shown, into the arena; they are forgotten by going back to a place before them.
+ * False, with an error, if there is no memory or time. */
+bool ac_read_sides(const ac_file *file, ac_statement *statement, ac_error *error);
 /* False, with an error at the span, if time is up. */
 bool ac_is_in_time(const ac_file *file, ac_error *error, ac_span span);
 double ac_clock(void); /* seconds */
@@ -198,5 +205,10 @@ typedef struct ac_arena_mark {
 } ac_arena_mark;
 ac_arena_mark ac_arena_place(const ac_arena *arena);
 void ac_arena_rewind(ac_arena *arena, ac_arena_mark mark);
+
+void ac_forget_sides(const ac_file *file, ac_statement *statement, ac_arena_mark mark);
+/* An AC_ARRAY with its numbers: those of a definition are read into the arena. NULL, with an error, if there is no memory or
+ * time. */
+const ac_node *ac_read_array(const ac_file *file, const ac_node *node, ac_error *error);
 
 #endif
