@@ -383,6 +383,33 @@ static const char varied[] = "n = 2\nx = [1, 2]\nW = [[0.5, 1], [2, (3)]]\nt ~ n
                              "check grad(L, x) == W' @ (s * (1 - s)) + x\ncheck x - 0.1 * grad(L, x) == [1.0, 2]\n"
                              "check grad(f(t, t), t) == t / n\ncheck hess(L, x) == eye(2) within 0.1 + n\n";
 
+/* Claims and named arrays of many numbers: what is held at most does not grow with their count. */
+static int64_t most_held(int statements) {
+    size_t size;
+    char *text;
+    FILE *file = open_memstream(&text, &size);
+    assert_non_null(file);
+    for (int i = 0; i < statements; i++) {
+        fprintf(file, i % 2 == 0 ? "check sum([" : "W%d = [", i);
+        for (int k = 0; k < 2000; k++) fprintf(file, "%s%d", k > 0 ? ", " : "", k % 7);
+        fputs(i % 2 == 0 ? "]) == 5995\n" : "]\n", file);
+    }
+    fclose(file);
+    held_bytes = most_bytes = 0;
+    result r = run(text);
+    assert_int_equal(r.status, 0);
+    forget(&r);
+    free(text);
+    return most_bytes;
+}
+
+static void memory_is_that_of_the_largest_statement(void **state) {
+    (void)state;
+    int64_t few = most_held(8), many = most_held(200);
+    assert_true(few > 2000 * 16);
+    if (many > few + 192 * 600) fail_msg("%lld bytes for 8 statements, %lld for 200", (long long)few, (long long)many);
+}
+
 /* The n-th request for memory fails, and every one after it: a message (or, if only a witness was lost, the same report),
  * and nothing is left behind. */
 static void memory_may_run_out(void **state) {
@@ -421,6 +448,7 @@ int main(void) {
         cmocka_unit_test(statements_are_limited),
         cmocka_unit_test(growth_is_limited),
         cmocka_unit_test(reading_is_limited),
+        cmocka_unit_test(memory_is_that_of_the_largest_statement),
         cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -106,13 +107,20 @@ typedef struct contents {
     const char *why; /* it could not be read; NULL: it could */
 } contents;
 
-/* One byte more than a file may have is enough to know that there is more. */
+/* Bytes that are surely enough for a plain file, with a '\0' behind it; 0: unknown. */
+static size_t room_for(FILE *in) {
+    struct stat s;
+    bool plain = fstat(fileno(in), &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0 && s.st_size <= AC_MAX_BYTES;
+    return plain ? (size_t)s.st_size + 1 : 0;
+}
+
+/* One byte more than a file may have is enough to know that there is more. The text ends with '\0'. */
 static contents read_all(FILE *in) {
     contents c = {NULL, 0, NULL};
-    size_t capacity = 0;
+    size_t capacity = 0, room = room_for(in);
     while (c.size <= AC_MAX_BYTES) {
         if (c.size == capacity) {
-            size_t more = capacity > 0 ? 2 * capacity : 1 << 16;
+            size_t more = capacity > 0 ? 2 * capacity : room > 0 ? room : 1 << 16;
             char *text = nn_allocate(more, 1);
             if (text != NULL && c.size > 0) memcpy(text, c.text, c.size);
             nn_release(c.text);
