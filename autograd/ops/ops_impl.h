@@ -128,8 +128,8 @@ int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
 bool ag_usable(ag_var x, const char *what);
 /* The same for one of several operands on tape t. */
 bool ag_usable_on(ag_tape *t, ag_var x, const char *what);
-/* Its view, or NULL: a number, or its tape is in error. */
-const ag_view *ag_usable_view(ag_var x, const char *what);
+/* Its rank for an operation that is about to check it: of a var that is not usable, anything in 0..AG_MAX_RANK. */
+int ag_rank_unchecked(ag_var x);
 /* "(2, 3)": a shape for messages. */
 typedef struct ag_shape_text {
     char text[AG_MAX_RANK * 22 + 4];

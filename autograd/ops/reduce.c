@@ -108,13 +108,12 @@ ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint
 }
 
 ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep) {
-    const ag_view *view = ag_usable_view(x, operation->name);
-    if (x.tape && !view) return ag_inert(x.tape);
-    if (view && axes.count == 0) {
-        ag_reduction p = {(1u << view->rank) - 1, keep};
+    if (axes.count == 0) { /* ag_apply looks at the operand: twice is what a small tensor's sum would notice */
+        ag_reduction p = {(1u << ag_rank_unchecked(x)) - 1, keep};
         return ag_apply(operation, &x, 1, &p, sizeof p);
     }
     uint32_t mask;
+    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
     if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
     return ag_reduce_masked(operation, where, x, mask, keep);
 }

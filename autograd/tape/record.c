@@ -59,10 +59,9 @@ bool ag_usable_on(ag_tape *t, ag_var x, const char *what) {
 
 bool ag_usable(ag_var x, const char *what) { return ag_usable_on(x.tape, x, what); }
 
-const ag_view *ag_usable_view(ag_var x, const char *what) {
-    ag_operand o;
-    if (!x.tape || x.tape->status != AG_OK || !ag_resolve(x.tape, what, x, &o)) return NULL;
-    return ag_view_at(x.tape, o.view);
+int ag_rank_unchecked(ag_var x) {
+    uint32_t id = ag_view_bits(x) & VIEW_MASK;
+    return x.tape && id < x.tape->view_count ? ag_view_at(x.tape, id)->rank : 0;
 }
 
 bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
