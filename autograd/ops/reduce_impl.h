@@ -52,6 +52,11 @@ ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask);
 
 /* Whether the rows that become one result each are many and short: then the extent of them. */
 bool ag_reduces_short_rows(const ag_call *call, ag_extent *e);
+/* Of those, as many from `row` on as a buffer holds. */
+static inline int64_t ag_rows_at_once(ag_extent e, int64_t row) {
+    int64_t most = AG_BLOCK / e.count;
+    return e.outer - row < most ? e.outer - row : most;
+}
 
 typedef struct ag_block {
     const ag_call *call;

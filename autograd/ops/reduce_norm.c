@@ -192,7 +192,7 @@ static bool logsumexp_forward(const ag_call *call) {
     ag_buffer most, exps, sums;
     if (!ag_reduces_short_rows(call, &e)) return ag_reduce_blocks(call, AG_FORWARD, logsumexp_block);
     for (int64_t row = 0, rows; row < e.outer; row += rows) {
-        rows = e.outer - row < AG_BLOCK / e.count ? e.outer - row : AG_BLOCK / e.count;
+        rows = ag_rows_at_once(e, row);
         void *out = ag_element(call->type, call->out.data, row);
         ag_exps_of_rows(call->type, rows, e.count, ag_element(call->type, call->in[0].data, row * e.count), most, exps,
                         sums);
@@ -264,14 +264,13 @@ static bool logsumexp_adjoint_block(const ag_block *b) {
     return true;
 }
 
-/* Many short rows, as many at once as a buffer holds. */
+/* Many short rows. */
 static void logsumexp_adjoint_rows(const ag_call *call, ag_extent e) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
     ag_block b = {.call = call, .kernels = kernels, .type = call->type, .count = e.count, .stride = 1, .copies = 1};
     ag_buffer head, r, w, shares;
-    int64_t most = AG_BLOCK / e.count;
     for (; b.y < e.outer; b.y += b.width) {
-        b.width = e.outer - b.y < most ? e.outer - b.y : most;
+        b.width = ag_rows_at_once(e, b.y);
         b.x = b.y * e.count;
         begin_adjoint(&b, e.count, head, w);
         size_t rows = (size_t)b.width, n = rows * (size_t)e.count;

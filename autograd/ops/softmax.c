@@ -62,27 +62,37 @@ static void edges_of_columns(const ag_block *b, const void *shift, bool logs) {
 
 static bool exps_block(const ag_block *b) {
     double *heads = (double *)b->call->saved + 2 * b->y;
-    if (b->stride == 1) {
-        exps_of_row(b, &heads[0], &heads[1]);
-        return true;
-    }
-    ag_buffer shift, sum;
-    exps_of_columns(b, shift, sum);
-    edges_of_columns(b, shift, false);
-    for (int64_t j = 0; j < b->width; j++) {
-        heads[2 * j] = ag_load(b->type, shift, j);
-        heads[2 * j + 1] = isfinite(heads[2 * j]) ? ag_load(b->type, sum, j) : 1;
-    }
+    exps_of_row(b, &heads[0], &heads[1]);
     return true;
+}
+
+/* Many short rows. */
+static void exps_of_short_rows(const ag_call *call, ag_extent e, double *heads, void *exps) {
+    ag_buffer most, sums;
+    for (int64_t row = 0, rows; row < e.outer; row += rows) {
+        rows = ag_rows_at_once(e, row);
+        void *x = ag_element(call->type, call->in[0].data, row * e.count);
+        void *out = ag_element(call->type, exps, row * e.count);
+        ag_exps_of_rows(call->type, rows, e.count, x, most, out, sums);
+        for (int64_t j = 0; j < rows; j++, heads += 2) {
+            heads[0] = ag_load(call->type, most, j);
+            heads[1] = isfinite(heads[0]) ? ag_load(call->type, sums, j) : 1;
+            if (isfinite(heads[0])) continue;
+            softmax_edge(call->type, e.count, 1, ag_element(call->type, out, j * e.count),
+                         ag_element(call->type, x, j * e.count), heads[0], false);
+        }
+    }
 }
 
 void ag_softmax_exps(const ag_call *call, double *heads, void *exps) {
     ag_reduction over = {1u << (call->in[0].view->rank - 1), true};
     ag_call rows = *call;
+    ag_extent e;
     rows.params = &over;
     rows.out = (ag_array){exps, call->in[0].view};
     rows.saved = heads;
-    (void)ag_reduce_blocks(&rows, AG_FORWARD | AG_WHOLE, exps_block);
+    if (ag_reduces_short_rows(&rows, &e)) exps_of_short_rows(&rows, e, heads, exps);
+    else (void)ag_reduce_blocks(&rows, AG_FORWARD | AG_WHOLE, exps_block);
 }
 
 /* ---- values ---- */
@@ -143,12 +153,12 @@ static bool columns(const ag_block *b, bool logs) {
 static bool softmax_block(const ag_block *b) { return b->stride == 1 ? softmax_row(b) : columns(b, false); }
 static bool log_softmax_block(const ag_block *b) { return b->stride == 1 ? log_softmax_row(b) : columns(b, true); }
 
-/* Many short rows, as many at once as a buffer holds. */
+/* Many short rows. */
 static void short_rows(const ag_call *call, ag_extent e, bool logs) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
     ag_buffer most, sums, part;
     for (int64_t row = 0, rows; row < e.outer; row += rows) {
-        rows = e.outer - row < AG_BLOCK / e.count ? e.outer - row : AG_BLOCK / e.count;
+        rows = ag_rows_at_once(e, row);
         size_t high = (size_t)rows, wide = (size_t)e.count, n = high * wide;
         void *x = ag_element(call->type, call->in[0].data, row * e.count);
         void *out = ag_element(call->type, call->out.data, row * e.count);
@@ -243,12 +253,12 @@ static bool softmax_adjoint_block(const ag_block *b) {
     return true;
 }
 
-/* Many short rows, as many at once as a buffer holds. */
+/* Many short rows. */
 static void softmax_adjoint_rows(const ag_call *call, ag_extent e, bool fresh) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
     ag_buffer part, means, spread;
     for (int64_t row = 0, rows; row < e.outer; row += rows) {
-        rows = e.outer - row < AG_BLOCK / e.count ? e.outer - row : AG_BLOCK / e.count;
+        rows = ag_rows_at_once(e, row);
         size_t high = (size_t)rows, wide = (size_t)e.count, n = high * wide, size = ag_type_size(call->type);
         char *p = ag_element(call->type, call->out.data, row * e.count);
         char *w = ag_element(call->type, call->out_adjoint.data, row * e.count);
