@@ -123,6 +123,7 @@ static const operation elementwise[] = {
     {"sin", apply_sin, HAND_OPS(sin), AS_OPERAND, -4, 4},
     {"tanh", apply_tanh, HAND_OPS(tanh), AS_OPERAND, -3, 3},
     {"sigmoid", apply_sigmoid, HAND_OPS(sigmoid), AS_OPERAND, -4, 4},
+    {"sigmoid, accurate by hand", apply_sigmoid, HAND_OPS(accurate_sigmoid), AS_OPERAND, -4, 4},
     {"gelu", apply_gelu, HAND_OPS(gelu), AS_OPERAND, -3, 3},
 };
 static const operation by_rows[] = {

@@ -265,7 +265,7 @@ static void values_are_checked_too(void **state) {
     assert_int_equal(report.wrong, 0);
     assert_int_equal(report.wrong_values, DRAWS);
     assert_int_equal(report.worst.argument, -1);
-    assert_true(report.worst.closed == 2 * report.worst.tape);
+    assert_true(fabs(report.worst.closed / report.worst.tape - 2) < 1e-12); /* sums differ between instruction sets */
 
     form.value = NULL;
     assert_true(nn_closed_form_check(&form, DRAWS, 1, &report));

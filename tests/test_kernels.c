@@ -355,6 +355,44 @@ static void extremes(void **unused) {
     }
 }
 
+/* Many short rows: against rows alone, with NaN and infinities in some, and nothing written beyond the last. */
+static void check_short_rows(const ag_kernels *k, ag_type type, size_t rows, size_t n) {
+    row x = make_row(type, rows * n, rows % 3), out = make_row(type, rows * n + 1, n % 5);
+    size_t size = ag_type_size(type);
+    for (size_t i = 0; i < rows * n; i++) {
+        static const double edge[] = {NAN, INFINITY, -INFINITY, -NAN};
+        bool odd = rows % 2 && i % 37 == 5;
+        ag_store(type, x.data, (int64_t)i, odd ? edge[i / 37 % 4] : uniform(-3, 2));
+    }
+    for (int what = 0; what < 3; what++) {
+        ag_store(type, out.data, (int64_t)rows, 12345);
+        (what == 0 ? k->max_rows : what == 1 ? k->min_rows : k->sum_rows)(rows, n, out.data, x.data);
+        for (size_t i = 0; i < rows; i++) {
+            const char *one = (const char *)x.data + i * n * size;
+            double got = ag_load(type, out.data, (int64_t)i);
+            double right = what == 0 ? k->max(n, one) : what == 1 ? k->min(n, one) : k->sum(n, one);
+            bool same =
+                what < 2 || !isfinite(right) ? got == right : fabs(got - right) <= epsilon(type) * 3 * (double)(n * n);
+            if (!same && !(isnan(got) && isnan(right)))
+                fail_msg("%s: row %zu of %zu with %zu elements: %.17g, not %.17g", k->isa, i, rows, n, got, right);
+        }
+        assert_true(ag_load(type, out.data, (int64_t)rows) == 12345);
+    }
+    ag_store(type, out.data, (int64_t)(rows * n), 12345);
+    k->spread(rows, n, out.data, x.data);
+    for (size_t i = 0; i < rows * n; i++)
+        assert_memory_equal((char *)out.data + i * size, (char *)x.data + i / n * size, size);
+    assert_true(ag_load(type, out.data, (int64_t)(rows * n)) == 12345);
+    free(x.block), free(out.block);
+}
+
+static void short_rows(void **unused) {
+    (void)unused;
+    EACH_KERNELS(k, type)
+    for (size_t n = 1; n <= 70; n += 1 + n / 20)
+        for (size_t rows = 1; rows < 300; rows += 1 + rows / 4) check_short_rows(k, type, rows, n);
+}
+
 static void updates(void **unused) {
     (void)unused;
     EACH_KERNELS(k, type) {
@@ -461,6 +499,7 @@ int main(void) {
         cmocka_unit_test(sums),
         cmocka_unit_test(sums_pass_infinities),
         cmocka_unit_test(extremes),
+        cmocka_unit_test(short_rows),
         cmocka_unit_test(updates),
         cmocka_unit_test(exponentials),
         cmocka_unit_test(rows_and_transposes),

@@ -212,6 +212,14 @@ static ag_var columns_function(ag_tape *t, const ag_var *x, int n, void *context
     return ag_index((*reduce)(columns, AG_AXES(0), false), 0, 1);
 }
 
+/* Equal rows, many and short. */
+static ag_var rows_function(ag_tape *t, const ag_var *x, int n, void *context) {
+    reduction *const *reduce = context;
+    (void)t, (void)n;
+    ag_var rows = ag_contiguous(ag_expand(x[0], AG_SHAPE(6, ag_count(x[0]))));
+    return ag_index((*reduce)(rows, AG_AXES(1), false), 0, 5);
+}
+
 /* The random weight of the first output of routes_weighted. */
 static double first_weight(void) {
     uint64_t state = 99;
@@ -220,10 +228,11 @@ static double first_weight(void) {
 
 static void check_edge(const char *label, reduction *reduce, const double *x, int64_t n, double value,
                        const double *g) {
-    for (int way = 0; way < 2; way++) {
+    const ag_function ways[] = {all_function, columns_function, rows_function};
+    for (int way = 0; way < 3; way++) {
         ag_tape *t = ag_tape_new(AG_F64);
         ag_var in = ag_tensor(t, x, AG_SHAPE(n));
-        routes_case c = routes_case_new(label, way ? columns_function : all_function, &reduce, &in, 1);
+        routes_case c = routes_case_new(label, ways[way], &reduce, &in, 1);
         memcpy(c.x, x, (size_t)n * sizeof *x); /* not rounded */
         routes r = routes_of(&c, AG_F64);
         double scaled[16];

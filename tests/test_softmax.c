@@ -170,12 +170,14 @@ static void used_twice(void **state) {
 /* Value and gradient by all routes, also as columns, where the adjoint of the result is w. */
 static void check_edge(const char *label, ag_var (*function)(ag_var x, int axis), const double *x, const double *w,
                        const double *value, const double *gradient) {
-    for (int way = 0; way < 3; way++) { /* a row, a column, a wide column block */
-        ag_shape s = way == 0 ? AG_SHAPE(3) : way == 1 ? AG_SHAPE(3, 1) : AG_SHAPE(3, 2);
+    for (int way = 0; way < 4; way++) { /* a row, a column, a wide column block, many short rows */
+        ag_shape s = way == 0 ? AG_SHAPE(3) : way == 1 ? AG_SHAPE(3, 1) : way == 2 ? AG_SHAPE(3, 2) : AG_SHAPE(9, 3);
+        int across = way < 3;
         ag_tape *t = ag_tape_new(AG_F64);
         ag_var in = ag_tensor(t, x, AG_SHAPE(3)), seed = ag_constant_tensor(t, w, AG_SHAPE(3)), g;
-        ag_var wide = way ? ag_contiguous(ag_expand(ag_reshape(in, AG_SHAPE(3, 1)), s)) : in;
-        ag_var y = function(wide, 0), pick = way ? ag_index(y, 1, 0) : y;
+        ag_var thin = ag_reshape(in, across ? AG_SHAPE(3, 1) : AG_SHAPE(1, 3));
+        ag_var wide = way ? ag_contiguous(ag_expand(thin, s)) : in;
+        ag_var y = function(wide, across ? 0 : 1), pick = way ? ag_index(y, across, across ? 0 : 8) : y;
         double swept[3];
         check_values(label, pick, AG_SHAPE(3), value, 1e-14);
         ag_sweep(&pick, &seed, 1, AG_RESET);

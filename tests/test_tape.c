@@ -441,7 +441,7 @@ static void many_constants(void **unused) {
         ag_var x = ag_input(t, 3), y = ag_mul(x, x);
         const uint32_t most = UINT32_MAX / ONE_CONSTANT, some = most - 10;
         assert_true(ag_make_room(t, "test", some, 1));
-        t->head.next[-1].head += some * ONE_CONSTANT;
+        t->head.next[-1].head += CONSTANTS_FOLLOW + some * ONE_CONSTANT;
         t->head.top += some;
         ag_set_limit(t);
         uint32_t instructions = ag_instruction_count(t);
@@ -477,7 +477,7 @@ static void many_numbers(void **unused) {
         ag_var x = ag_input(t, 3), y = ag_mul(x, x);
         const uint32_t some = UINT32_MAX / ONE_CONSTANT - left / 2;
         assert_true(ag_make_room(t, "test", some, 1));
-        t->head.next[-1].head += some * ONE_CONSTANT;
+        t->head.next[-1].head += CONSTANTS_FOLLOW + some * ONE_CONSTANT;
         t->head.top += some;
         ag_set_limit(t);
         if (left % 2) (void)ag_constant(t, 1);

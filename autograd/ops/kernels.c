@@ -47,6 +47,15 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_ANY_ORDER
 #endif
 
+/* For loops over an array of vectors, to keep it in registers. */
+#if defined(__clang__)
+#define AG_UNROLL_ _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define AG_UNROLL_ _Pragma("GCC unroll 16")
+#else
+#define AG_UNROLL_
+#endif
+
 /* Bytes of a vector register, and vectors' max and min. */
 #if defined(__AVX512F__)
 #define AG_VECTOR 64
@@ -67,6 +76,10 @@ AG_VECTOR_MATHS2(AG_X_)
 #if defined(__AVX512F__)
 #define AG_LOAD_FIRST_F64_(n, p) (PACK) _mm512_mask_loadu_pd(_mm512_set1_pd(*(p)), (__mmask8)((1u << (n)) - 1), p)
 #define AG_LOAD_FIRST_F32_(n, p) (PACK) _mm512_mask_loadu_ps(_mm512_set1_ps(*(p)), (__mmask16)((1u << (n)) - 1), p)
+#define AG_LOAD_ZEROS_F64_(n, p) (PACK) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
+#define AG_LOAD_ZEROS_F32_(n, p) (PACK) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
+#define AG_PERMUTE_F64_(v, from) (PACK) _mm512_permutexvar_pd((__m512i)(from), v)
+#define AG_PERMUTE_F32_(v, from) (PACK) _mm512_permutexvar_ps((__m512i)(from), v)
 #endif
 #else
 #define AG_PICK_(take, v, w) (PACK)(((take) & (PACK_MASK)(v)) | (~(take) & (PACK_MASK)(w)))
@@ -149,6 +162,8 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_MAX_ AG_MAX_F64_
 #define AG_MIN_ AG_MIN_F64_
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F64_
+#define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F64_
+#define AG_PERMUTE_ AG_PERMUTE_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
 #include "kernels.inc"
@@ -158,6 +173,8 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef AG_MAX_
 #undef AG_MIN_
 #undef AG_LOAD_FIRST_
+#undef AG_LOAD_ZEROS_
+#undef AG_PERMUTE_
 #undef ID
 #undef TABLE
 
@@ -167,6 +184,8 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_MAX_ AG_MAX_F32_
 #define AG_MIN_ AG_MIN_F32_
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F32_
+#define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F32_
+#define AG_PERMUTE_ AG_PERMUTE_F32_
 #define ID(what, name) what##_f32_##name
 #define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
 #include "kernels.inc"

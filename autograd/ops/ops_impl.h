@@ -73,12 +73,17 @@ typedef struct ag_kernels {
     double (*dot)(size_t n, const void *x, const void *y);
     double (*max)(size_t n, const void *x); /* NaN if any is NaN; -inf for n = 0 */
     double (*min)(size_t n, const void *x);
+    /* out[i] = the same of row i, for short rows of n > 0 elements, one after the other */
+    void (*sum_rows)(size_t rows, size_t n, void *out, const void *x);
+    void (*max_rows)(size_t rows, size_t n, void *out, const void *x);
+    void (*min_rows)(size_t rows, size_t n, void *out, const void *x);
     void (*add_to)(size_t n, void *acc, const void *x);                /* acc += x */
     void (*add_scaled)(size_t n, void *acc, double a, const void *x);  /* acc += a x */
     void (*add_value)(size_t n, void *acc, double a);                  /* acc += a */
     void (*scale)(size_t n, void *r, double a, const void *x);         /* r = a x */
     double (*exp_shifted)(size_t n, void *r, const void *x, double m); /* r = exp(x - m); returns its sum */
     void (*fill)(size_t n, void *r, double a);                         /* r = a */
+    void (*spread)(size_t rows, size_t n, void *r, const void *x);     /* r[i * n + j] = x[i] for i < rows, j < n */
     /* acc[j] += sum of x[i * stride + j] over i < rows, for j < n */
     void (*add_rows)(size_t n, void *acc, size_t rows, int64_t stride, const void *x);
     /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
@@ -128,8 +133,8 @@ int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
 bool ag_usable(ag_var x, const char *what);
 /* The same for one of several operands on tape t. */
 bool ag_usable_on(ag_tape *t, ag_var x, const char *what);
-/* Its view, or NULL: a number, or its tape is in error. */
-const ag_view *ag_usable_view(ag_var x, const char *what);
+/* Its rank for an operation that is about to check it: of a var that is not usable, anything in 0..AG_MAX_RANK. */
+int ag_rank_unchecked(ag_var x);
 /* "(2, 3)": a shape for messages. */
 typedef struct ag_shape_text {
     char text[AG_MAX_RANK * 22 + 4];

@@ -90,6 +90,12 @@ ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask) {
     return e;
 }
 
+bool ag_reduces_short_rows(const ag_call *call, ag_extent *e) {
+    const ag_reduction *p = call->params;
+    *e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, p->mask);
+    return e->inner == 1 && e->count > 0 && e->count <= AG_SHORT_ROW && e->outer >= 4;
+}
+
 ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint32_t mask, bool keep) {
     ag_reduction p = {mask, keep};
     ag_shape shape = ag_shape_of(x);
@@ -108,13 +114,12 @@ ag_var ag_reduce_masked(const ag_operation *operation, int where, ag_var x, uint
 }
 
 ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axes, bool keep) {
-    const ag_view *view = ag_usable_view(x, operation->name);
-    if (x.tape && !view) return ag_inert(x.tape);
-    if (view && axes.count == 0) {
-        ag_reduction p = {(1u << view->rank) - 1, keep};
+    if (axes.count == 0) { /* ag_apply looks at the operand: twice is what a small tensor's sum would notice */
+        ag_reduction p = {(1u << ag_rank_unchecked(x)) - 1, keep};
         return ag_apply(operation, &x, 1, &p, sizeof p);
     }
     uint32_t mask;
+    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
     if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
     return ag_reduce_masked(operation, where, x, mask, keep);
 }
@@ -220,13 +225,11 @@ static bool short_rows(const ag_call *call, ag_block b, int64_t outer, unsigned 
 }
 
 bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_block *b)) {
-    const ag_reduction *p = call->params;
-    ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, p->mask);
+    ag_extent e;
+    bool is_short = ag_reduces_short_rows(call, &e);
     ag_block b = {
         .call = call, .kernels = ag_kernels_for(call->type), .type = call->type, .count = e.count, .stride = e.inner};
-    if (e.inner == 1 && e.count > 0 && e.count <= AG_SHORT_ROW && e.outer >= 4) {
-        return short_rows(call, b, e.outer, what, each);
-    }
+    if (is_short) return short_rows(call, b, e.outer, what, each);
     for (int64_t o = 0; o < e.outer; o++) {
         for (int64_t column = 0; column < e.inner; column += AG_BLOCK) {
             b.width = e.inner - column < AG_BLOCK ? e.inner - column : AG_BLOCK;
@@ -237,6 +240,16 @@ bool ag_reduce_blocks(const ag_call *call, unsigned what, bool (*each)(const ag_
         }
     }
     return true;
+}
+
+void ag_exps_of_rows(ag_type type, int64_t rows, int64_t count, const void *x, void *most, void *exps, void *sums) {
+    const ag_kernels *kernels = ag_kernels_for(type);
+    size_t n = (size_t)(rows * count);
+    kernels->max_rows((size_t)rows, (size_t)count, most, x);
+    kernels->spread((size_t)rows, (size_t)count, exps, most);
+    kernels->value[AG_SUB](n, exps, x, exps, NULL);
+    kernels->value[AG_EXP](n, exps, exps, NULL, NULL);
+    kernels->sum_rows((size_t)rows, (size_t)count, sums, exps);
 }
 
 void ag_repeat(const ag_block *b, void *buffer) {
@@ -288,14 +301,11 @@ static bool is_total(const ag_call *call, const ag_view *view) {
     return call->out.view->count == 1 && view->contiguous;
 }
 
-/* Sums of short rows that lie one after the other, too short for kernels. False if they are not that. */
+/* Sums of many short rows that lie one after the other. False if they are not that. */
 static bool sum_short_rows(const ag_call *call) {
-    const ag_view *view = call->in[0].view;
-    const ag_reduction *p = call->params;
-    ag_extent e = ag_reduce_extent(view->dim, view->rank, p->mask);
-    if (!view->contiguous || e.inner != 1 || e.count > AG_SHORT_ROW) return false;
-    if (call->type == AG_F64) sum_rows_f64(e.outer, e.count, call->out.data, call->in[0].data);
-    else sum_rows_f32(e.outer, e.count, call->out.data, call->in[0].data);
+    ag_extent e;
+    if (!call->in[0].view->contiguous || !ag_reduces_short_rows(call, &e)) return false;
+    ag_kernels_for(call->type)->sum_rows((size_t)e.outer, (size_t)e.count, call->out.data, call->in[0].data);
     return true;
 }
 
@@ -342,6 +352,11 @@ static bool sum_adjoint(const ag_call *call) {
     if (call->fresh & 1 && view->contiguous && leading_axes(p->mask, view->rank)) {
         repeat(to, call->out_adjoint.data, (size_t)call->out.view->count * ag_type_size(call->type),
                (size_t)view->count * ag_type_size(call->type));
+        return true;
+    }
+    ag_extent e = ag_reduce_extent(view->dim, view->rank, p->mask);
+    if (call->fresh & 1 && view->contiguous && e.inner == 1) {
+        ag_kernels_for(call->type)->spread((size_t)e.outer, (size_t)e.count, to, call->out_adjoint.data);
         return true;
     }
     int64_t stride[AG_MAX_RANK];

@@ -25,8 +25,18 @@ static bool extreme_block(const ag_block *b, ag_opcode op) {
 
 static bool max_block(const ag_block *b) { return extreme_block(b, AG_MAX); }
 static bool min_block(const ag_block *b) { return extreme_block(b, AG_MIN); }
-static bool max_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, max_block); }
-static bool min_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, min_block); }
+
+static bool extreme_forward(const ag_call *call, ag_opcode op) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    ag_extent e;
+    if (!ag_reduces_short_rows(call, &e))
+        return ag_reduce_blocks(call, AG_FORWARD, op == AG_MAX ? max_block : min_block);
+    (op == AG_MAX ? kernels->max_rows : kernels->min_rows)((size_t)e.outer, (size_t)e.count, call->out.data,
+                                                           call->in[0].data);
+    return true;
+}
+static bool max_forward(const ag_call *call) { return extreme_forward(call, AG_MAX); }
+static bool min_forward(const ag_call *call) { return extreme_forward(call, AG_MIN); }
 
 /* Twice through the elements: how many equal the result, then an equal share for each. Where the result is NaN none
  * does, and the derivative is 0. */

@@ -50,6 +50,14 @@ typedef struct ag_extent {
 } ag_extent;
 ag_extent ag_reduce_extent(const int64_t *dim, int rank, uint32_t mask);
 
+/* Whether the rows that become one result each are many and short: then the extent of them. */
+bool ag_reduces_short_rows(const ag_call *call, ag_extent *e);
+/* Of those, as many from `row` on as a buffer holds. */
+static inline int64_t ag_rows_at_once(ag_extent e, int64_t row) {
+    int64_t most = AG_BLOCK / e.count;
+    return e.outer - row < most ? e.outer - row : most;
+}
+
 typedef struct ag_block {
     const ag_call *call;
     const ag_kernels *kernels;
@@ -74,6 +82,10 @@ typedef struct ag_exps {
 } ag_exps;
 bool ag_exps_open(const ag_elements *e, ag_exps *x); /* false, with the tape in error, if there is no memory */
 void ag_exps_close(const ag_elements *e, ag_exps *x);
+
+/* Of `rows` short rows of `count` elements, for kernels: the greatest of each, exp(x - that), and their sums. Where the
+ * greatest is not finite the exponentials are not right yet. */
+void ag_exps_of_rows(ag_type type, int64_t rows, int64_t count, const void *x, void *most, void *exps, void *sums);
 
 /* What blocks are made for. */
 enum {

@@ -186,7 +186,25 @@ static bool logsumexp_block(const ag_block *b) {
     return true;
 }
 
-static bool logsumexp_forward(const ag_call *call) { return ag_reduce_blocks(call, AG_FORWARD, logsumexp_block); }
+static bool logsumexp_forward(const ag_call *call) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    ag_extent e;
+    ag_buffer most, exps, sums;
+    if (!ag_reduces_short_rows(call, &e)) return ag_reduce_blocks(call, AG_FORWARD, logsumexp_block);
+    for (int64_t row = 0, rows; row < e.outer; row += rows) {
+        rows = ag_rows_at_once(e, row);
+        void *out = ag_element(call->type, call->out.data, row);
+        ag_exps_of_rows(call->type, rows, e.count, ag_element(call->type, call->in[0].data, row * e.count), most, exps,
+                        sums);
+        kernels->value[AG_LOG]((size_t)rows, sums, sums, NULL, NULL);
+        kernels->value[AG_ADD]((size_t)rows, out, most, sums, NULL);
+        for (int64_t j = 0; j < rows; j++) {
+            double m = ag_load(call->type, most, j);
+            if (!isfinite(m)) ag_store(call->type, out, j, m);
+        }
+    }
+    return true;
+}
 
 /* The results, repeated, as what to shift the elements by: 0 for -inf. */
 static void shifts(const ag_block *b, const void *results, void *r) {
@@ -204,10 +222,10 @@ static void shares_of_piece(const ag_block *b, int64_t i, const void *r, void *s
     b->kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
 }
 
-/* to = (or, with `add`, +=) w * share for the elements of a result that is +inf. */
-static void infinite_shares(const ag_block *b, int64_t column, double w, bool add, void *to) {
+/* to = (or, with `add`, +=) w * share for the elements, from `first` on, of a result that is +inf. */
+static void infinite_shares(const ag_block *b, int64_t first, double w, bool add, void *to) {
     const void *x = b->call->in[0].data;
-    int64_t infinite = 0, first = b->x + column;
+    int64_t infinite = 0;
     for (int64_t i = 0; i < b->count; i++) infinite += ag_load(b->type, x, first + i * b->stride) == HUGE_VAL;
     for (int64_t i = 0; i < b->count; i++) {
         int64_t at = first + i * b->stride;
@@ -216,27 +234,68 @@ static void infinite_shares(const ag_block *b, int64_t column, double w, bool ad
     }
 }
 
-static bool logsumexp_adjoint_block(const ag_block *b) {
+/* to (+)= chain(w, shares) */
+static void add_shares(const ag_block *b, size_t n, void *to, const void *w, const void *shares) {
+    if (b->call->fresh & 1) b->kernels->value[AG_CHAIN](n, to, w, shares, NULL);
+    else b->kernels->partial[AG_MUL][0](n, to, w, shares, shares, NULL, shares);
+}
+
+/* The results as what to shift by, and their adjoints. What is +inf has its contributions here and an adjoint of 0 then;
+ * `step` elements of the operand are from one result's first to the next one's. */
+static void begin_adjoint(const ag_block *b, int64_t step, void *r, void *w) {
     const ag_call *call = b->call;
-    ag_buffer r, w, shares;
     shifts(b, call->out.data, r);
     ag_repeat_results(b, call->out_adjoint.data, w);
     for (int64_t j = 0; j < b->width; j++) {
         if (ag_load(b->type, r, j) != HUGE_VAL) continue;
-        infinite_shares(b, j, ag_load(b->type, w, j), true, call->in_adjoint[0].data);
+        infinite_shares(b, b->x + j * step, ag_load(b->type, w, j), true, call->in_adjoint[0].data);
         ag_store(b->type, w, j, 0);
     }
+}
+
+static bool logsumexp_adjoint_block(const ag_block *b) {
+    ag_buffer r, w, shares;
+    begin_adjoint(b, 1, r, w);
     ag_repeat(b, w);
     for (int64_t i = 0; i < b->count; i += b->copies) {
         shares_of_piece(b, i, r, shares);
-        void *to = ag_piece_of(b, call->in_adjoint[0].data, i);
-        b->kernels->partial[AG_MUL][0](ag_piece(b, i), to, w, shares, shares, NULL, shares); /* += chain(w, shares) */
+        add_shares(b, ag_piece(b, i), ag_piece_of(b, b->call->in_adjoint[0].data, i), w, shares);
     }
     return true;
 }
 
+/* Many short rows. */
+static void logsumexp_adjoint_rows(const ag_call *call, ag_extent e) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    ag_block b = {.call = call, .kernels = kernels, .type = call->type, .count = e.count, .stride = 1, .copies = 1};
+    ag_buffer head, r, w, shares;
+    for (; b.y < e.outer; b.y += b.width) {
+        b.width = ag_rows_at_once(e, b.y);
+        b.x = b.y * e.count;
+        begin_adjoint(&b, e.count, head, w);
+        size_t rows = (size_t)b.width, n = rows * (size_t)e.count;
+        kernels->spread(rows, (size_t)e.count, r, head);
+        memcpy(head, w, rows * ag_type_size(b.type));
+        kernels->spread(rows, (size_t)e.count, w, head);
+        kernels->value[AG_SUB](n, shares, ag_element(b.type, call->in[0].data, b.x), r, NULL);
+        kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
+        add_shares(&b, n, ag_element(b.type, call->in_adjoint[0].data, b.x), w, shares);
+    }
+}
+
 static bool logsumexp_adjoint(const ag_call *call) {
-    return ag_reduce_blocks(call, AG_ADJOINT, logsumexp_adjoint_block);
+    const ag_array *to = &call->in_adjoint[0];
+    ag_call added = *call;
+    ag_extent e;
+    for (int64_t i = 0; call->fresh & 1 && i < call->out.view->count; i++) { /* begin_adjoint adds */
+        if (ag_load(call->type, call->out.data, i) != HUGE_VAL) continue;
+        memset(to->data, 0, (size_t)to->view->count * ag_type_size(call->type));
+        added.fresh = 0;
+        call = &added;
+    }
+    if (!ag_reduces_short_rows(call, &e)) return ag_reduce_blocks(call, AG_ADJOINT, logsumexp_adjoint_block);
+    logsumexp_adjoint_rows(call, e);
+    return true;
 }
 
 bool ag_exps_open(const ag_elements *e, ag_exps *x) {
@@ -313,7 +372,7 @@ static bool shares_block(const ag_block *b) {
     shifts(b, call->in[1].data, r);
     for (int64_t i = 0; i < b->count; i += b->copies) shares_of_piece(b, i, r, ag_piece_of(b, call->out.data, i));
     for (int64_t j = 0; j < b->width; j++) {
-        if (ag_load(b->type, r, j) == HUGE_VAL) infinite_shares(b, j, 1, false, call->out.data);
+        if (ag_load(b->type, r, j) == HUGE_VAL) infinite_shares(b, b->x + j, 1, false, call->out.data);
     }
     return true;
 }
@@ -453,6 +512,7 @@ static const ag_operation logsumexp_operation = {
     .tangent = logsumexp_tangent,
     .record = logsumexp_record,
     .scalars = logsumexp_scalars,
+    .stores = true,
     .c_form = logsumexp_c_form,
     .valid = ag_reduce_valid_adjacent,
 };

@@ -3,7 +3,8 @@
  * Entries of -inf are masked: their probability is 0, their logarithm -inf, and both have derivative 0, whatever the
  * adjoint. If all are -inf, all are masked. Entries of +inf share the probability equally. NaN gives NaN.
  *
- * Over the last axis rows go through row kernels; over others columns go in blocks (reduce_impl.h). */
+ * Over the last axis rows go through row kernels, many short ones at once; over others columns go in blocks
+ * (reduce_impl.h). */
 #include "builtin_impl.h"
 #include "c_form_impl.h"
 #include "softmax_impl.h"
@@ -61,27 +62,37 @@ static void edges_of_columns(const ag_block *b, const void *shift, bool logs) {
 
 static bool exps_block(const ag_block *b) {
     double *heads = (double *)b->call->saved + 2 * b->y;
-    if (b->stride == 1) {
-        exps_of_row(b, &heads[0], &heads[1]);
-        return true;
-    }
-    ag_buffer shift, sum;
-    exps_of_columns(b, shift, sum);
-    edges_of_columns(b, shift, false);
-    for (int64_t j = 0; j < b->width; j++) {
-        heads[2 * j] = ag_load(b->type, shift, j);
-        heads[2 * j + 1] = isfinite(heads[2 * j]) ? ag_load(b->type, sum, j) : 1;
-    }
+    exps_of_row(b, &heads[0], &heads[1]);
     return true;
+}
+
+/* Many short rows. */
+static void exps_of_short_rows(const ag_call *call, ag_extent e, double *heads, void *exps) {
+    ag_buffer most, sums;
+    for (int64_t row = 0, rows; row < e.outer; row += rows) {
+        rows = ag_rows_at_once(e, row);
+        void *x = ag_element(call->type, call->in[0].data, row * e.count);
+        void *out = ag_element(call->type, exps, row * e.count);
+        ag_exps_of_rows(call->type, rows, e.count, x, most, out, sums);
+        for (int64_t j = 0; j < rows; j++, heads += 2) {
+            heads[0] = ag_load(call->type, most, j);
+            heads[1] = isfinite(heads[0]) ? ag_load(call->type, sums, j) : 1;
+            if (isfinite(heads[0])) continue;
+            softmax_edge(call->type, e.count, 1, ag_element(call->type, out, j * e.count),
+                         ag_element(call->type, x, j * e.count), heads[0], false);
+        }
+    }
 }
 
 void ag_softmax_exps(const ag_call *call, double *heads, void *exps) {
     ag_reduction over = {1u << (call->in[0].view->rank - 1), true};
     ag_call rows = *call;
+    ag_extent e;
     rows.params = &over;
     rows.out = (ag_array){exps, call->in[0].view};
     rows.saved = heads;
-    (void)ag_reduce_blocks(&rows, AG_FORWARD | AG_WHOLE, exps_block);
+    if (ag_reduces_short_rows(&rows, &e)) exps_of_short_rows(&rows, e, heads, exps);
+    else (void)ag_reduce_blocks(&rows, AG_FORWARD | AG_WHOLE, exps_block);
 }
 
 /* ---- values ---- */
@@ -141,14 +152,54 @@ static bool columns(const ag_block *b, bool logs) {
 
 static bool softmax_block(const ag_block *b) { return b->stride == 1 ? softmax_row(b) : columns(b, false); }
 static bool log_softmax_block(const ag_block *b) { return b->stride == 1 ? log_softmax_row(b) : columns(b, true); }
-static bool softmax_forward(const ag_call *call) {
-    return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, softmax_block);
-}
-static bool log_softmax_forward(const ag_call *call) {
-    return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, log_softmax_block);
+
+/* Many short rows. */
+static void short_rows(const ag_call *call, ag_extent e, bool logs) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    ag_buffer most, sums, part;
+    for (int64_t row = 0, rows; row < e.outer; row += rows) {
+        rows = ag_rows_at_once(e, row);
+        size_t high = (size_t)rows, wide = (size_t)e.count, n = high * wide;
+        void *x = ag_element(call->type, call->in[0].data, row * e.count);
+        void *out = ag_element(call->type, call->out.data, row * e.count);
+        ag_exps_of_rows(call->type, rows, e.count, x, most, out, sums);
+        kernels->value[logs ? AG_LOG : AG_RECIP](high, sums, sums, NULL, NULL);
+        if (logs) {
+            kernels->spread(high, wide, part, most);
+            kernels->value[AG_SUB](n, out, x, part, NULL);
+        }
+        kernels->spread(high, wide, part, sums);
+        kernels->value[logs ? AG_SUB : AG_MUL](n, out, out, part, NULL);
+        for (int64_t j = 0; j < rows; j++) {
+            double m = ag_load(call->type, most, j);
+            if (isfinite(m)) continue;
+            softmax_edge(call->type, e.count, 1, ag_element(call->type, out, j * e.count),
+                         ag_element(call->type, x, j * e.count), m, logs);
+        }
+    }
 }
 
+static bool forward(const ag_call *call, bool logs) {
+    ag_extent e;
+    if (!ag_reduces_short_rows(call, &e))
+        return ag_reduce_blocks(call, AG_FORWARD | AG_WHOLE, logs ? log_softmax_block : softmax_block);
+    short_rows(call, e, logs);
+    return true;
+}
+static bool softmax_forward(const ag_call *call) { return forward(call, false); }
+static bool log_softmax_forward(const ag_call *call) { return forward(call, true); }
+
 /* ---- adjoint of softmax: p (w - <w, p>) ---- */
+
+/* Of a row with some adjoint that is infinite or NaN, perhaps only where p is 0. */
+static void softmax_adjoint_carefully(ag_type type, int64_t count, void *to, const void *p, const void *w, bool fresh) {
+    double mean = 0;
+    for (int64_t i = 0; i < count; i++) mean += ag_chain_number(ag_load(type, w, i), ag_load(type, p, i));
+    for (int64_t i = 0; i < count; i++) {
+        double before = fresh ? 0 : ag_load(type, to, i);
+        ag_store(type, to, i, before + ag_chain_number(ag_load(type, w, i) - mean, ag_load(type, p, i)));
+    }
+}
 
 static void softmax_adjoint_row(const ag_block *b, bool fresh) {
     const ag_kernels *kernels = b->kernels;
@@ -169,14 +220,7 @@ static void softmax_adjoint_row(const ag_block *b, bool fresh) {
         }
         return;
     }
-    /* some adjoint is infinite or NaN, perhaps only where p is 0 */
-    mean = 0;
-    for (int64_t i = 0; i < b->count; i++) mean += ag_chain_number(ag_load(b->type, w, i), ag_load(b->type, p, i));
-    for (int64_t i = 0; i < b->count; i++) {
-        double before = fresh ? 0 : ag_load(b->type, to, i);
-        double partial = ag_chain_number(ag_load(b->type, w, i) - mean, ag_load(b->type, p, i));
-        ag_store(b->type, to, i, before + partial);
-    }
+    softmax_adjoint_carefully(b->type, b->count, to, p, w, fresh);
 }
 
 static void softmax_adjoint_columns(const ag_block *b, bool fresh) {
@@ -209,25 +253,37 @@ static bool softmax_adjoint_block(const ag_block *b) {
     return true;
 }
 
-#define T double
-#define ID(name) name##_f64
-#include "softmax_rows.inc"
-#undef T
-#undef ID
-#define T float
-#define ID(name) name##_f32
-#include "softmax_rows.inc"
-#undef T
-#undef ID
+/* Many short rows. */
+static void softmax_adjoint_rows(const ag_call *call, ag_extent e, bool fresh) {
+    const ag_kernels *kernels = ag_kernels_for(call->type);
+    ag_buffer part, means, spread;
+    for (int64_t row = 0, rows; row < e.outer; row += rows) {
+        rows = ag_rows_at_once(e, row);
+        size_t high = (size_t)rows, wide = (size_t)e.count, n = high * wide, size = ag_type_size(call->type);
+        char *p = ag_element(call->type, call->out.data, row * e.count);
+        char *w = ag_element(call->type, call->out_adjoint.data, row * e.count);
+        char *to = ag_element(call->type, call->in_adjoint[0].data, row * e.count);
+        kernels->value[AG_MUL](n, part, w, p, NULL);
+        kernels->sum_rows(high, wide, means, part);
+        kernels->spread(high, wide, spread, means);
+        kernels->value[AG_SUB](n, part, w, spread, NULL);
+        for (size_t j = 0; j < high; j++)
+            if (!isfinite(ag_load(call->type, means, (int64_t)j)))
+                memset((char *)part + j * wide * size, 0, wide * size);
+        kernels->value[AG_CHAIN](n, fresh ? (void *)to : part, part, p, NULL);
+        if (!fresh) kernels->add_to(n, to, part);
+        for (size_t j = 0; j < high; j++) {
+            size_t at = j * wide * size;
+            if (!isfinite(ag_load(call->type, means, (int64_t)j)))
+                softmax_adjoint_carefully(call->type, e.count, to + at, p + at, w + at, false);
+        }
+    }
+}
 
 static bool softmax_adjoint(const ag_call *call) {
-    const ag_reduction *over = call->params;
-    const ag_extent e = ag_reduce_extent(call->in[0].view->dim, call->in[0].view->rank, over->mask);
-    if (e.inner != 1 || e.count > AG_SHORT_ROW)
-        return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
-    void *to = call->in_adjoint[0].data, *p = call->out.data, *w = call->out_adjoint.data;
-    if (call->type == AG_F64) softmax_adjoint_rows_f64(e.outer, e.count, to, p, w, call->fresh & 1);
-    else softmax_adjoint_rows_f32(e.outer, e.count, to, p, w, call->fresh & 1);
+    ag_extent e;
+    if (!ag_reduces_short_rows(call, &e)) return ag_reduce_blocks(call, AG_ADJOINT | AG_WHOLE, softmax_adjoint_block);
+    softmax_adjoint_rows(call, e, call->fresh & 1);
     return true;
 }
 

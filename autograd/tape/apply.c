@@ -77,7 +77,7 @@ static bool hold(ag_tape *t, const ag_operation *op, const void *params, size_t 
 
 /* ---- recording ---- */
 
-static bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v, uint32_t n, ag_operand *in) {
+AG_INLINE_ bool resolve_operands(ag_tape *t, const ag_operation *op, const ag_var *v, uint32_t n, ag_operand *in) {
     for (uint32_t k = 0; k < n; k++) {
         if (!ag_resolve(t, op->name, v[k], &in[k])) return false;
         if (op->strided || ag_view_at(t, in[k].view)->contiguous) continue;
@@ -96,8 +96,8 @@ static uint32_t result_view(ag_tape *t, const ag_operation *op, const ag_shape *
     return VIEW_INERT;
 }
 
-static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, uint32_t n, const void *params,
-                     size_t params_size, ag_arrays *arrays) {
+AG_INLINE_ ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, uint32_t n, const void *params,
+                         size_t params_size, ag_arrays *arrays) {
     bool constant = true;
     for (uint32_t k = 0; k < n; k++) constant &= ag_is_constant_view(t, in[k].view);
     constant |= ag_is_pausing(t);
@@ -126,7 +126,7 @@ static ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *in, u
     return ag_commit_tensor(t, p, constant ? NOTHING : offset, view);
 }
 
-ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
+AG_INLINE_ ag_var apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
     ag_tape *t = ag_tape_of(v, n);
     if (!t || t->status != AG_OK || n < 0) return ag_inert(t);
     ag_operand few[FEW], *in = n <= FEW ? few : ag_scratch(t, (size_t)n * sizeof *in);
@@ -139,6 +139,11 @@ ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *para
     }
     if (in != few) ag_scratch_free(t, in);
     return result;
+}
+
+/* Twice: for one operand, which compilers then leave loops out for. */
+ag_var ag_apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
+    return n == 1 ? apply(op, v, 1, params, params_size) : apply(op, v, n, params, params_size);
 }
 
 /* ---- adjoint ---- */

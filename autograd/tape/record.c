@@ -59,10 +59,9 @@ bool ag_usable_on(ag_tape *t, ag_var x, const char *what) {
 
 bool ag_usable(ag_var x, const char *what) { return ag_usable_on(x.tape, x, what); }
 
-const ag_view *ag_usable_view(ag_var x, const char *what) {
-    ag_operand o;
-    if (!x.tape || x.tape->status != AG_OK || !ag_resolve(x.tape, what, x, &o)) return NULL;
-    return ag_view_at(x.tape, o.view);
+int ag_rank_unchecked(ag_var x) {
+    uint32_t id = ag_view_bits(x) & VIEW_MASK;
+    return x.tape && id < x.tape->view_count ? ag_view_at(x.tape, id)->rank : 0;
 }
 
 bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
@@ -79,7 +78,7 @@ bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     if (!ag_make_room(t, "constant", 1, 1)) return false;
     if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD)
         ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
-    t->head.next[-1].head += ONE_CONSTANT;
+    ag_count_constant(&t->head.next[-1]);
     *slot = t->head.top;
     push_value(t, value);
     ag_set_limit(t);
@@ -219,7 +218,7 @@ static bool is_roomy(ag_var x) {
 /* The slot of an operand that is fast or a number. */
 static uint32_t fast_slot(ag_head_ *h, ag_var x) {
     if (x.tape) return AG_SLOT_(x);
-    h->next[-1].head += ONE_CONSTANT;
+    ag_count_constant(&h->next[-1]);
     h->values[h->top] = ag_num_value_(x);
     return h->top++;
 }

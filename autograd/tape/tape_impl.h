@@ -4,8 +4,8 @@
  * result were computed. Which slots those are follows from the order of instructions, so a scalar operation takes 16 bytes
  * of instruction and one slot:
  *
- *   head  bits 0-7 opcode; 8-9 which of two operands is a plain number, if any; 16-31 how many slots follow the result
- *         before the next instruction's: constants, which take no instruction
+ *   head  bits 0-7 opcode; 8-9 which of two operands is a plain number, if any; 10 whether, and 16-31 how many, slots
+ *         follow the result before the next instruction's: constants, which take no instruction
  *   a b c elementwise, scalar: the operands' slots, or one in a and a number in b and c: of two operands the other, of a
  *         function of one its partial
  *         OP_NODE:     a = offset of the ag_node (in 8 bytes), b = first slot of the result, c = top before it
@@ -33,9 +33,10 @@ enum { OP_NODE = AG_OPCODES, OP_LEAF, OP_COUNT };
 _Static_assert(OP_COUNT <= 256, "opcodes are 8 bits");
 _Static_assert(sizeof(ag_instruction_) == 16, "an instruction is 16 bytes");
 
-enum { ONE_CONSTANT = 1 << 16 };
+enum { CONSTANTS_FOLLOW = 1 << 10, ONE_CONSTANT = 1 << 16 };
 #define MOST_CONSTANTS_HEAD (UINT32_MAX - ONE_CONSTANT) /* no more constants can be counted from here on */
 static inline uint32_t ag_op_of(const ag_instruction_ *i) { return i->head & 255; }
+static inline void ag_count_constant(ag_instruction_ *i) { i->head = (i->head | CONSTANTS_FOLLOW) + ONE_CONSTANT; }
 static inline uint32_t ag_constants_after(const ag_instruction_ *i) { return i->head / ONE_CONSTANT; }
 
 #define NOTHING UINT32_MAX
