@@ -199,7 +199,7 @@ static void measure(int number, int rounds) {
         bench_add(&set, "gradient", ways[i % WAYS].gradient, forms[i / WAYS]);
     }
     bench_run(&set, rounds, 2e-3);
-    bench_heading(p->name, (const char *[]){"value us", "/ by hand", "gradient us", "/ by hand"}, 4);
+    bench_heading(p->name, (const char *[]){"value us", "value / C", "gradient us", "gradient / C"}, 4);
     row(&set, "C by hand", 0);
     for (int i = 0; i < 2 * WAYS; i++) {
         char name[40];
