@@ -2,8 +2,7 @@
  * coordinates) and, in the "complicated" case, by the two coordinates us of each point within its triangle.
  *
  * A bone's transform is its parent's times its rest position times its rotation. A vertex moves with the bones by its
- * weights ("skinning"): v = sum_b weight_b T_b v0. That is linear in the transforms, so all vertices are one product of a
- * constant matrix (vertices, bones * 4) with the stacked transforms (bones * 4, 3).
+ * weights ("skinning"): v = sum_b weight_b T_b v0.
  *
  * So there are two programs: of the vertices, all of them or, if those are fewer, the ones that the points lie on; and of
  * one point, which is run for all points, each with its own vertices. */
@@ -188,27 +187,28 @@ static ag_var transforms(ht *h, const ag_var *in) {
     return ag_matmul(turn, ag_reshape(rows, AG_SHAPE(3, h->bones * 4)));
 }
 
-/* The constant matrix: (vertices, bones * 4). */
-static ag_var skinning(const ht *h, const ag_var *in) {
-    ag_var matrix = ag_mul(ag_unsqueeze(in[WEIGHTS], 2), ag_unsqueeze(in[REST], 1));
-    return ag_reshape(matrix, AG_SHAPE(h->vertices, h->bones * 4));
+/* All vertices, (vertices, 3): each by the sum of the transforms by its weights. */
+static ag_var place(const ht *h, const ag_var *in, ag_var transforms) {
+    ag_var by_bone = ag_permute(ag_reshape(transforms, AG_SHAPE(3, h->bones, 4)), AG_AXES(1, 0, 2));
+    ag_var blended = ag_matmul(in[WEIGHTS], ag_reshape(ag_contiguous(by_bone), AG_SHAPE(h->bones, 12)));
+    ag_var turned = ag_mul(ag_reshape(blended, AG_SHAPE(h->vertices, 3, 4)), ag_unsqueeze(in[REST], 1));
+    return ag_add(ag_sum_over(turned, AG_AXES(2), false), ag_slice(in[POSE], 0, 3, 6, 1));
 }
-/* All vertices: (vertices, 3). */
 static void vertices(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
-    ht *h = context;
     (void)tape;
-    ag_var turned = ag_matmul(skinning(h, in), ag_transpose(transforms(h, in)));
-    out[0] = ag_add(turned, ag_slice(in[POSE], 0, 3, 6, 1));
+    out[0] = place(context, in, transforms(context, in));
 }
-/* And their Jacobian, (vertices, 3, 26). The matrix does to the transforms' Jacobian what it does to the transforms, so all
- * of it is one product. */
+/* And their Jacobian, (vertices, 3, 26). A vertex is linear in the transforms: its row of the matrix (vertices, bones * 4)
+ * does to their Jacobian what it does to them, so all of it is one product. */
 static void vertices_by_pose(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     ht *h = context;
     (void)tape;
-    ag_var matrix = skinning(h, in), t = transforms(h, in), translation = ag_slice(in[POSE], 0, 3, 6, 1);
+    ag_var matrix = ag_mul(ag_unsqueeze(in[WEIGHTS], 2), ag_unsqueeze(in[REST], 1)), t = transforms(h, in);
     ag_var by_pose = ag_permute(ag_jacobian(t, in[POSE]), AG_AXES(1, 0, 2)); /* (bones * 4, 3, 26) */
-    ag_var turned = ag_matmul(matrix, ag_reshape(ag_contiguous(by_pose), AG_SHAPE(h->bones * 4, 3 * THETA)));
-    out[0] = ag_add(ag_matmul(matrix, ag_transpose(t)), translation);
+    ag_var turned = ag_matmul(ag_reshape(matrix, AG_SHAPE(h->vertices, h->bones * 4)),
+                              ag_reshape(ag_contiguous(by_pose), AG_SHAPE(h->bones * 4, 3 * THETA)));
+    ag_var translation = ag_slice(in[POSE], 0, 3, 6, 1);
+    out[0] = place(h, in, t);
     out[1] = ag_add(ag_reshape(turned, AG_SHAPE(h->vertices, 3, THETA)), ag_jacobian(translation, in[POSE]));
 }
 
