@@ -1,4 +1,4 @@
-/* For benchmarks in which BLAS works: one thread, and the kernels that the processor deserves. */
+/* For benchmarks in which BLAS works: so many threads, and the kernels that the processor deserves. */
 #ifndef BENCH_BLAS_H
 #define BENCH_BLAS_H
 
@@ -19,15 +19,16 @@ static inline bool bench_blas_is_lost_(void) {
 }
 
 /* Starts the program again, once, with what BLAS and OpenMP read from their environment when they are loaded. */
-static inline void bench_one_thread(char **argv) {
-    if (getenv("BENCH_ONE_THREAD") != NULL) return;
+static inline void bench_threads(char **argv, const char *threads) {
+    if (getenv("BENCH_THREADS") != NULL) return;
     if (bench_blas_is_lost_() && setenv("OPENBLAS_CORETYPE", "SkylakeX", 0) != 0) return;
-    if (setenv("BENCH_ONE_THREAD", "1", 1) != 0 || setenv("OPENBLAS_NUM_THREADS", "1", 1) != 0 ||
-        setenv("OMP_NUM_THREADS", "1", 1) != 0)
+    if (setenv("BENCH_THREADS", threads, 1) != 0 || setenv("OPENBLAS_NUM_THREADS", threads, 1) != 0 ||
+        setenv("OMP_NUM_THREADS", threads, 1) != 0)
         return;
     execv("/proc/self/exe", argv);
     execvp(argv[0], argv);
 }
+static inline void bench_one_thread(char **argv) { bench_threads(argv, "1"); }
 
 static inline void bench_print_blas(void) {
 #if defined(OPENBLAS_VERSION)

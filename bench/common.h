@@ -2,7 +2,10 @@
  *
  * Machines are noisy and change speed while they work, so what is compared runs in turn, A B C A B C ..., in one
  * process; a time is the median over the rounds, and a ratio is the median of the rounds' ratios, not the ratio of two
- * medians. Other programs' time is kept out: see bench_clock_ and bench_sample. */
+ * medians. Other programs' time is kept out: see bench_clock_ and bench_sample.
+ *
+ * For programs that read it, each number of each table is also appended to the file that BENCH_TSV in the environment
+ * names, on a line of its own, with tabs between: title, table, row, column, number. bench/plot.sh draws from that. */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
 
@@ -50,6 +53,7 @@ typedef struct bench_task {
 
 typedef struct bench_set {
     int rounds, tasks;
+    bool wall;                   /* several threads work: only the clock of the wall tells how long that takes */
     int repeat[BENCH_MAX_TASKS]; /* runs of a task in a round */
     bench_task task[BENCH_MAX_TASKS];
 } bench_set;
@@ -92,7 +96,7 @@ static inline void bench_sample(bench_task *task, int repeat, int round) {
  * of less than a millisecond or two fit between two visits of other programs. */
 static inline void bench_run(bench_set *set, int rounds, double slice) {
     set->rounds = rounds < BENCH_MAX_ROUNDS ? rounds : BENCH_MAX_ROUNDS;
-    bench_clock_ = CLOCK_PROCESS_CPUTIME_ID;
+    bench_clock_ = set->wall ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID;
     double longest = 0;
     for (int i = 0; i < set->tasks; i++) {
         bench_task *task = &set->task[i];
@@ -175,23 +179,41 @@ static inline void bench_cpu_(char *name, size_t size) {
     if (f != NULL) fclose(f);
 }
 
+static const char *bench_title_ = "", *bench_table_ = "";
+
 /* Title, what is run, and the machine. */
-static inline void bench_title(const char *title, const char *sizes) {
+static inline void bench_title_threads(const char *title, const char *sizes, const char *threads) {
     char cpu[128];
     bench_cpu_(cpu, sizeof cpu);
+    bench_title_ = title;
     printf("== %s\n   %s\n", title, sizes);
-    printf("   %s; %s; %s, %s; one thread\n", cpu, BENCH_COMPILER_, BENCH_FLAGS_, BENCH_ISA_);
+    printf("   %s; %s; %s, %s; %s\n", cpu, BENCH_COMPILER_, BENCH_FLAGS_, BENCH_ISA_, threads);
+}
+static inline void bench_title(const char *title, const char *sizes) {
+    bench_title_threads(title, sizes, "one thread");
 }
 
 /* ---- tables and checks ------------------------------------------------------------------------------------------- */
 
 enum { BENCH_NAME_WIDTH = 46, BENCH_COLUMN_WIDTH = 12 };
 
-/* A heading: the name of the table and its columns. */
+static char bench_columns_[16][32]; /* names, of the table that is being printed */
+
+/* A heading: the name of the table and its columns. The name lives as long as rows are printed. */
 static inline void bench_heading(const char *name, const char *const *columns, int n) {
+    bench_table_ = name;
+    for (int i = 0; i < n && i < 16; i++) snprintf(bench_columns_[i], sizeof bench_columns_[i], "%s", columns[i]);
     printf("\n%-*s", BENCH_NAME_WIDTH, name);
     for (int i = 0; i < n; i++) printf(" %*s", BENCH_COLUMN_WIDTH, columns[i]);
     printf("\n");
+}
+static inline void bench_append_(const char *name, const double *cells, int n) {
+    const char *path = getenv("BENCH_TSV");
+    FILE *f = path == NULL ? NULL : fopen(path, "a");
+    for (int i = 0; f != NULL && i < n && i < 16; i++)
+        if (!isnan(cells[i]))
+            fprintf(f, "%s\t%s\t%s\t%s\t%.6g\n", bench_title_, bench_table_, name, bench_columns_[i], cells[i]);
+    if (f != NULL) fclose(f);
 }
 /* A row of numbers; NaN prints as nothing. */
 static inline void bench_row(const char *name, const double *cells, int n) {
@@ -205,6 +227,7 @@ static inline void bench_row(const char *name, const double *cells, int n) {
     }
     printf("\n");
     fflush(stdout);
+    bench_append_(name, cells, n);
 }
 
 /* Stops the program, loudly. A benchmark of wrong numbers says nothing. */

@@ -49,13 +49,6 @@ static void count_held(census *c, const ag_program *p) {
     }
 }
 
-static void row(const char *name, double seconds, double bytes) {
-    printf("%-44s %8.1f ns a step", name, 1e9 * seconds / STEPS);
-    if (bytes > 0) printf(" %10.1f kB", bytes / 1000);
-    putchar('\n');
-    fflush(stdout);
-}
-
 /* ---- what is compared ---- */
 
 static double sink;
@@ -146,14 +139,16 @@ int main(void) {
         {"gradient: program, 300 states", 4, 300},
         {"gradient: program, 40 states", 4, 40},
     };
+    bench_title("A scan of a million steps", "a damped pendulum, 2 numbers of state");
     bench_clock_ = CLOCK_PROCESS_CPUTIME_ID;
+    bench_heading("", (const char *[]){"ns a step", "kB"}, 2);
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         double best = INFINITY, bytes = 0;
         for (int k = 0; k < ROUNDS; k++) {
             double seconds = run_way(&ways[i], &bytes);
             if (seconds < best) best = seconds;
         }
-        row(ways[i].name, best, bytes);
+        bench_row(ways[i].name, (double[]){1e9 * best / STEPS, bytes > 0 ? bytes / 1000 : (double)NAN}, 2);
     }
     return sink == 0;
 }

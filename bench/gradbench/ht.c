@@ -2,8 +2,10 @@
  * coordinates) and, in the "complicated" case, by the two coordinates us of each point within its triangle.
  *
  * A bone's transform is its parent's times its rest position times its rotation. A vertex moves with the bones by its
- * weights ("skinning"): v = sum_b weight_b T_b v0. That is linear in the transforms, so all vertices are one product of a
- * constant matrix (vertices, bones * 4) with the stacked transforms (bones * 4, 3). */
+ * weights ("skinning"): v = sum_b weight_b T_b v0.
+ *
+ * So there are two programs: of the vertices, all of them or, if those are fewer, the ones that the points lie on; and of
+ * one point, which is run for all points, each with its own vertices. */
 #include "gradbench.h"
 
 enum {
@@ -11,22 +13,26 @@ enum {
     FINGERS = 5,
     FINGER_BONES = 4,
     FIRST_FINGER = 2,
-    LEAST_BONES = FIRST_FINGER + FINGERS * FINGER_BONES - 1
+    LEAST_BONES = FIRST_FINGER + FINGERS * FINGER_BONES - 1,
+    CORNERS = 3
 };
 
 typedef struct ht {
-    int64_t bones, points, vertices; /* vertices: that are needed, one a point or three */
+    int64_t bones, points, all, vertices; /* vertices: all of the model, those that are computed */
+    int corners;                          /* of a point: 1, or those of a triangle */
     bool complicated, mirrored;
     double *theta, *us, *measured;       /* (26), (points, 2), (points, 3) */
     double *relative, *inverse_absolute; /* (bones, 4, 4) */
     double *all_rest, *all_weights;      /* of every vertex of the model: rows of 4 and of bones */
-    int64_t *needed;                     /* which vertices are needed */
-    double *rest, *weights;              /* of those: (vertices, 4), (vertices, bones) */
+    int64_t *needed;                     /* which vertices the points lie on: (points, corners) */
+    double *rest, *weights;              /* of those that are computed: (vertices, 4), (vertices, bones) */
+    int64_t *corner[CORNERS];            /* of each point, among those that are computed */
     int64_t *parents;                    /* -1 for a root */
     int64_t *x_angle, *z_angle;          /* by bone: which of (theta, 0) */
     ag_var *absolute;                    /* a var a bone, while it is traced */
+    double *hand, *by_pose;              /* of vertices: (vertices, 3), (vertices, 3, 26) */
     double *result;
-    ag_runner *runner;
+    ag_runner *of_vertices, *of_point;
 } ht;
 
 /* ---- input ---- */
@@ -63,6 +69,25 @@ static bool parse_model(gb_run *run, const json_t *model) {
     return !run->error[0];
 }
 
+/* Which vertices are computed, and where among them the points' are. */
+static bool find_corners(gb_run *run) {
+    ht *h = run->state;
+    h->corners = h->complicated ? CORNERS : 1;
+    bool pick = h->corners * h->points < h->all;
+    h->vertices = pick ? h->corners * h->points : h->all;
+    h->rest = pick ? GB_DOUBLES(run, h->vertices * 4) : h->all_rest;
+    h->weights = pick ? GB_DOUBLES(run, h->vertices * h->bones) : h->all_weights;
+    h->hand = GB_DOUBLES(run, h->vertices * 3);
+    h->by_pose = GB_DOUBLES(run, h->vertices * 3 * THETA);
+    h->result = GB_DOUBLES(run, 3 * h->points * (THETA + 2));
+    for (int k = 0; k < h->corners; k++) {
+        h->corner[k] = GB_INDICES(run, h->points);
+        for (int64_t i = 0; h->corner[k] && i < h->points; i++)
+            h->corner[k][i] = pick ? h->corners * i + k : h->needed[h->corners * i + k];
+    }
+    return !run->error[0];
+}
+
 static bool parse(gb_run *run, const json_t *input) {
     ht *h = run->state;
     int64_t theta = THETA, us[] = {GB_ANY, 2}, measured[] = {GB_ANY, 3}, rest[] = {GB_ANY, 4};
@@ -83,11 +108,8 @@ static bool parse(gb_run *run, const json_t *input) {
                        (long long)us[0]);
     h->needed = needed_vertices(run, data, model, rest[0]);
     if (!h->needed) return false;
-    h->vertices = h->complicated ? 3 * h->points : h->points;
-    h->rest = GB_DOUBLES(run, h->vertices * 4);
-    h->weights = GB_DOUBLES(run, h->vertices * h->bones);
-    h->result = GB_DOUBLES(run, 3 * h->points * (THETA + 2));
-    return !run->error[0];
+    h->all = rest[0];
+    return find_corners(run);
 }
 
 /* Each finger has a knuckle with two angles, two bones with one, and one with none. Other bones do not turn. */
@@ -148,7 +170,7 @@ static ag_var global_rotation(ag_var product) {
     return ag_reshape(ag_stack(elements, 9, 0), AG_SHAPE(3, 3));
 }
 
-enum { POSE, US, RELATIVE, INVERSE, REST, WEIGHTS, MEASURED, INPUTS };
+enum { POSE, RELATIVE, INVERSE, REST, WEIGHTS, INPUTS };
 
 /* The bones' transforms from the rest position, seen from outside the hand: (3, bones * 4). */
 static ag_var transforms(ht *h, const ag_var *in) {
@@ -165,60 +187,82 @@ static ag_var transforms(ht *h, const ag_var *in) {
     return ag_matmul(turn, ag_reshape(rows, AG_SHAPE(3, h->bones * 4)));
 }
 
-/* Measured minus modelled points: (points, 3). */
-static void errors(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+/* All vertices, (vertices, 3): each by the sum of the transforms by its weights. */
+static ag_var place(const ht *h, const ag_var *in, ag_var transforms) {
+    ag_var by_bone = ag_permute(ag_reshape(transforms, AG_SHAPE(3, h->bones, 4)), AG_AXES(1, 0, 2));
+    ag_var blended = ag_matmul(in[WEIGHTS], ag_reshape(ag_contiguous(by_bone), AG_SHAPE(h->bones, 12)));
+    ag_var turned = ag_mul(ag_reshape(blended, AG_SHAPE(h->vertices, 3, 4)), ag_unsqueeze(in[REST], 1));
+    return ag_add(ag_sum_over(turned, AG_AXES(2), false), ag_slice(in[POSE], 0, 3, 6, 1));
+}
+static void vertices(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape;
+    out[0] = place(context, in, transforms(context, in));
+}
+/* And their Jacobian, (vertices, 3, 26). A vertex is linear in the transforms: its row of the matrix (vertices, bones * 4)
+ * does to their Jacobian what it does to them, so all of it is one product. */
+static void vertices_by_pose(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     ht *h = context;
     (void)tape;
-    ag_var skinning = ag_mul(ag_unsqueeze(in[WEIGHTS], 2), ag_unsqueeze(in[REST], 1)); /* (vertices, bones, 4) */
-    ag_var flat = ag_reshape(skinning, AG_SHAPE(h->vertices, h->bones * 4)),
-           translation = ag_slice(in[POSE], 0, 3, 6, 1);
-    ag_var hand = ag_add(ag_matmul(flat, ag_transpose(transforms(h, in))), translation); /* (vertices, 3) */
+    ag_var matrix = ag_mul(ag_unsqueeze(in[WEIGHTS], 2), ag_unsqueeze(in[REST], 1)), t = transforms(h, in);
+    ag_var by_pose = ag_permute(ag_jacobian(t, in[POSE]), AG_AXES(1, 0, 2)); /* (bones * 4, 3, 26) */
+    ag_var turned = ag_matmul(ag_reshape(matrix, AG_SHAPE(h->vertices, h->bones * 4)),
+                              ag_reshape(ag_contiguous(by_pose), AG_SHAPE(h->bones * 4, 3 * THETA)));
+    ag_var translation = ag_slice(in[POSE], 0, 3, 6, 1);
+    out[0] = place(h, in, t);
+    out[1] = ag_add(ag_reshape(turned, AG_SHAPE(h->vertices, 3, THETA)), ag_jacobian(translation, in[POSE]));
+}
+
+/* Measured minus modelled point, of inputs measured, us, corners. */
+static ag_var error_of(const ht *h, const ag_var *in) {
+    const ag_var *corner = in + 2;
+    ag_var hand = corner[0];
     if (h->complicated) {
-        ag_var last = ag_sub(1, ag_sum_over(in[US], AG_AXES(1), true)), parts[] = {in[US], last};
-        ag_var corner_weights = ag_reshape(ag_concat(parts, 2, 1), AG_SHAPE(h->points, 3, 1));
-        hand = ag_sum_over(ag_mul(corner_weights, ag_reshape(hand, AG_SHAPE(h->points, 3, 3))), AG_AXES(1), false);
+        ag_var u = ag_at(in[1], 0), v = ag_at(in[1], 1), w = ag_sub(ag_sub(1, u), v);
+        hand = ag_add(ag_add(ag_mul(u, corner[0]), ag_mul(v, corner[1])), ag_mul(w, corner[2]));
     }
-    out[0] = ag_sub(in[MEASURED], hand);
+    return ag_sub(in[0], hand);
 }
-
-/* A point depends on its own two of us only, so one direction for the first of each and one for the second give all. */
-static ag_var by_us(const ht *h, ag_var error, ag_var us) {
-    ag_var columns[2];
-    for (int k = 0; k < 2; k++) {
-        const double row[2] = {k == 0, k == 1};
-        ag_var direction = ag_expand(ag_constant_tensor(us.tape, row, AG_SHAPE(2)), AG_SHAPE(h->points, 2));
-        ag_jvp(&error, 1, &us, &direction, 1, &columns[k]);
-    }
-    return ag_stack(columns, 2, -1);
+static void error(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape;
+    out[0] = error_of(context, in);
 }
-
-/* (points, 3, 26), or (points, 3, 28) with the two of us first. */
+/* (3, 26), or (3, 28) with the two of us first. After the corners, the inputs are the corners' Jacobians. */
 static void jacobian(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     const ht *h = context;
-    ag_var error;
-    errors(tape, in, &error, context);
-    out[0] = ag_jacobian(error, in[POSE]);
+    (void)tape;
+    ag_var y = error_of(h, in), column[THETA];
+    const ag_var *corner = in + 2, *by_pose = corner + h->corners;
+    for (int j = 0; j < THETA; j++) {
+        ag_var direction[CORNERS];
+        for (int k = 0; k < h->corners; k++) direction[k] = ag_index(by_pose[k], 1, j);
+        ag_jvp(&y, 1, corner, direction, h->corners, &column[j]);
+    }
+    out[0] = ag_stack(column, THETA, -1);
     if (!h->complicated) return;
-    ag_var parts[] = {by_us(h, error, in[US]), out[0]};
+    ag_var parts[] = {ag_jacobian(y, in[1]), out[0]};
     out[0] = ag_concat(parts, 2, -1);
 }
 
-static bool prepare(gb_run *run, ag_model model) {
+static bool prepare(gb_run *run, ag_model of_vertices, int outputs, ag_model of_point) {
     ht *h = run->state;
     ag_shape matrices = AG_SHAPE(h->bones, 4, 4);
     const ag_port in[INPUTS] = {[POSE] = ag_in("theta", AG_SHAPE(THETA)),
-                                [US] = ag_in("us", AG_SHAPE(h->complicated ? h->points : 0, 2)),
                                 [RELATIVE] = ag_in("relative", matrices),
                                 [INVERSE] = ag_in("inverse", matrices),
                                 [REST] = ag_in("rest", AG_SHAPE(h->vertices, 4)),
-                                [WEIGHTS] = ag_in("weights", AG_SHAPE(h->vertices, h->bones)),
-                                [MEASURED] = ag_in("measured", AG_SHAPE(h->points, 3))};
+                                [WEIGHTS] = ag_in("weights", AG_SHAPE(h->vertices, h->bones))};
+    ag_port of_one[2 + 2 * CORNERS] = {ag_in("measured", AG_SHAPE(3)), ag_in("us", AG_SHAPE(h->complicated ? 2 : 0))};
+    for (int k = 0; k < h->corners; k++) {
+        of_one[2 + k] = ag_in(NULL, AG_SHAPE(3));
+        of_one[2 + h->corners + k] = ag_in(NULL, AG_SHAPE(3, THETA));
+    }
     if (!find_angles(run)) return false;
-    h->runner = gb_trace(run, model, h, in, INPUTS, 0);
-    return h->runner != NULL;
+    h->of_vertices = gb_runner(run, ag_program_trace(AG_F64, of_vertices, h, in, INPUTS, NULL, outputs));
+    h->of_point = gb_trace(run, of_point, h, of_one, 2 + outputs * h->corners, 0);
+    return !run->error[0];
 }
-static bool prepare_objective(gb_run *run) { return prepare(run, errors); }
-static bool prepare_jacobian(gb_run *run) { return prepare(run, jacobian); }
+static bool prepare_error(gb_run *run) { return prepare(run, vertices, 1, error); }
+static bool prepare_jacobian(gb_run *run) { return prepare(run, vertices_by_pose, 2, jacobian); }
 
 static void pick(const ht *h, const double *rows, int64_t columns, double *out) {
     for (int64_t i = 0; i < h->vertices; i++)
@@ -227,10 +271,18 @@ static void pick(const ht *h, const double *rows, int64_t columns, double *out) 
 
 static void evaluate(gb_run *run) {
     ht *h = run->state;
-    pick(h, h->all_rest, 4, h->rest);
-    pick(h, h->all_weights, h->bones, h->weights);
-    const double *in[INPUTS] = {h->theta, h->us, h->relative, h->inverse_absolute, h->rest, h->weights, h->measured};
-    gb_check(run, h->runner, ag_run(h->runner, in, (double *[]){h->result}));
+    if (h->rest != h->all_rest) {
+        pick(h, h->all_rest, 4, h->rest);
+        pick(h, h->all_weights, h->bones, h->weights);
+    }
+    const double *in[INPUTS] = {h->theta, h->relative, h->inverse_absolute, h->rest, h->weights};
+    gb_check(run, h->of_vertices, ag_run(h->of_vertices, in, (double *[]){h->hand, h->by_pose}));
+    ag_column column[2 + 2 * CORNERS] = {ag_each(h->measured), ag_each(h->us)}, result = ag_each(h->result);
+    for (int k = 0; k < h->corners; k++) {
+        column[2 + k] = ag_indexed(h->hand, h->corner[k]);
+        column[2 + h->corners + k] = ag_indexed(h->by_pose, h->corner[k]);
+    }
+    gb_check(run, h->of_point, ag_run_rows(h->of_point, h->points, column, &result));
 }
 
 static json_t *print_errors(gb_run *run) {
@@ -243,6 +295,6 @@ static json_t *print_jacobian(gb_run *run) {
     return gb_matrix(h->result, 3 * h->points, h->complicated ? THETA + 2 : THETA);
 }
 
-const gb_function gb_ht[] = {{"ht", "objective", sizeof(ht), parse, prepare_objective, evaluate, print_errors},
+const gb_function gb_ht[] = {{"ht", "objective", sizeof(ht), parse, prepare_error, evaluate, print_errors},
                              {"ht", "jacobian", sizeof(ht), parse, prepare_jacobian, evaluate, print_jacobian},
                              {0}};

@@ -1,5 +1,6 @@
 /* k-means: the sum over points of the squared distance to the nearest centroid, and Newton's direction by the centroids.
- * The Hessian is diagonal, so its product with a vector of ones is its diagonal. */
+ * The Hessian is diagonal, so its product with a vector of ones is its diagonal. A program of a block of points is mapped
+ * over the blocks: what it computes for each point and centroid then stays in the processor's cache. */
 #include "gradbench.h"
 
 typedef struct kmeans {
@@ -37,21 +38,56 @@ static void cost(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     out[0] = ag_add(ag_sum(nearest), ag_vdot(points, points));
 }
 
-static void direction(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
-    ag_var value, gradient, diagonal, ones = ag_ones(tape, ag_shape_of(in[1]));
+/* The gradient and the diagonal of the Hessian. */
+static void derivatives(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var value, ones = ag_ones(tape, ag_shape_of(in[1]));
     cost(tape, in, &value, context);
-    ag_gradient(value, &in[1], 1, &gradient);
-    ag_jvp(&gradient, 1, &in[1], &ones, 1, &diagonal);
-    out[0] = ag_div(gradient, diagonal);
+    ag_gradient(value, &in[1], 1, &out[0]);
+    ag_jvp(&out[0], 1, &in[1], &ones, 1, &out[1]);
+}
+
+enum { BLOCK = 65536, MOST_SUMS = 2 }; /* products of a block: half a megabyte */
+
+static ag_program *trace_block(const kmeans *s, ag_model model, int64_t points, int sums) {
+    const ag_port in[] = {ag_in("points", AG_SHAPE(points, s->d)), ag_in("centroids", AG_SHAPE(s->k, s->d))};
+    return ag_program_trace(AG_F64, model, NULL, in, 2, NULL, sums);
+}
+
+/* Sums over all points of what `model` computes of a block of them. */
+static void sum_blocks(const kmeans *s, ag_tape *tape, const ag_var *in, ag_model model, int sums, ag_var *out) {
+    const ag_along each[] = {AG_EACH, AG_SHARED}, shared[MOST_SUMS] = {AG_SHARED, AG_SHARED};
+    int64_t size = BLOCK / s->k < 16 ? 16 : BLOCK / s->k, blocks = s->n / size, rest = s->n % size, end = s->n - rest;
+    if (blocks > 0) {
+        ag_program *block = trace_block(s, model, size, sums);
+        ag_var full = ag_reshape(ag_slice(in[0], 0, 0, end, 1), AG_SHAPE(blocks, size, s->d));
+        ag_map(tape, block, blocks, (ag_var[]){full, in[1]}, each, shared, out);
+        ag_program_free(block);
+    }
+    if (rest > 0) {
+        ag_program *block = trace_block(s, model, rest, sums);
+        ag_var more[MOST_SUMS];
+        ag_program_call(tape, block, (ag_var[]){ag_slice(in[0], 0, end, s->n, 1), in[1]}, more);
+        ag_program_free(block);
+        for (int i = 0; i < sums; i++) out[i] = blocks > 0 ? ag_add(out[i], more[i]) : more[i];
+    }
+}
+
+static void total(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    sum_blocks(context, tape, in, cost, 1, out);
+}
+static void direction(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    ag_var sums[MOST_SUMS];
+    sum_blocks(context, tape, in, derivatives, 2, sums);
+    out[0] = ag_div(sums[0], sums[1]);
 }
 
 static bool prepare(gb_run *run, ag_model model) {
     kmeans *s = run->state;
     const ag_port in[] = {ag_in("points", AG_SHAPE(s->n, s->d)), ag_in("centroids", AG_SHAPE(s->k, s->d))};
-    s->runner = gb_trace(run, model, NULL, in, 2, 0);
+    s->runner = gb_trace(run, model, s, in, 2, 0);
     return s->runner != NULL;
 }
-static bool prepare_cost(gb_run *run) { return prepare(run, cost); }
+static bool prepare_cost(gb_run *run) { return prepare(run, total); }
 static bool prepare_direction(gb_run *run) { return prepare(run, direction); }
 
 static void evaluate(gb_run *run) {
