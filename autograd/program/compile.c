@@ -21,12 +21,13 @@ enum { MOST_ARGUMENTS = 64, PATH_ROOM = 4096, LARGE_SOURCE = 1 << 21 };
 #define FUNCTION "ag_compiled_program"
 #define ENTRY "ag_compiled_entry"
 
-typedef void ag_entry(const void *const *xs, void *const *ys, void *work);
+typedef int ag_entry(const void *const *xs, void *const *ys, void *work);
 
 struct ag_compiled {
     ag_memory memory;
     ag_program *p;
-    ag_runner *runner; /* runs it where compiling failed */
+    ag_runner *runner; /* runs it where compiling failed, and tells what went wrong in a run */
+    bool run_failed;   /* the last one, so the message is the runner's */
     void *library, *work, *spare;
     ag_entry *entry;
     const void **xs; /* of the row that is run */
@@ -302,15 +303,15 @@ static void compile_or_load(ag_compiled *c, const ag_compile_options *o, const a
 static void add_entry(const ag_program *p, int64_t work, ag_text *t) {
     const char *number = ag_c_number_type(p->type);
     uint64_t nx = p->inputs.count, ny = p->outputs.count;
-    ag_text_line(t, "void " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
-    ag_text_line(t, "void " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
-    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    " FUNCTION "(");
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
+    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    %s" FUNCTION "(", ag_c_can_fail(p) ? "return " : "");
     for (uint64_t k = 0; k < nx; k++)
         ag_text_add(t, "%sxs[%u]%s", k ? ", " : "", (unsigned)k,
                     ag_pinput_at(p, k)->ref.where & WHERE_ELEMENT ? "[0]" : "");
     for (uint64_t k = 0; k < ny; k++) ag_text_add(t, "%sys[%u]", nx || k ? ", " : "", (unsigned)k);
     if (work) ag_text_add(t, "%swork", nx || ny ? ", " : "");
-    ag_text_add(t, ");\n}\n");
+    ag_text_add(t, ag_c_can_fail(p) ? ");\n}\n" : ");\n    return 0;\n}\n");
 }
 
 static void print_and_compile(ag_compiled *c, const ag_compile_options *o) {
@@ -376,7 +377,10 @@ void ag_compiled_free(ag_compiled *c) {
 }
 
 ag_status ag_compiled_status(const ag_compiled *c) { return c ? c->status : AG_ERR_VALUE; }
-const char *ag_compiled_message(const ag_compiled *c) { return c ? c->message : "nothing compiled: it is NULL"; }
+const char *ag_compiled_message(const ag_compiled *c) {
+    if (!c) return "nothing compiled: it is NULL";
+    return c->run_failed ? ag_runner_message(c->runner) : c->message;
+}
 
 /* ---- running ---- */
 
@@ -386,25 +390,33 @@ static char *spare_of(const ag_compiled *c, uint64_t output) {
     return at;
 }
 
+/* The machine's run, where there is no machine code or where that failed: what went wrong is said in its words. */
+static ag_status run_machine(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
+    if (!c->runner) c->runner = ag_runner_new(c->p);
+    ag_status status = ag_runner_run(c->runner, type, xs, ys);
+    c->run_failed = status != AG_OK;
+    return status;
+}
+
 static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
     const ag_program *p = c->p;
-    if (type != p->type) return AG_ERR_VALUE;
+    c->run_failed = false;
+    if (c->status != AG_OK || type != p->type) return run_machine(c, type, xs, ys);
     bool all = true;
+    for (uint64_t k = 0; k < p->inputs.count; k++) all &= xs[k] != NULL;
+    if (!all) return run_machine(c, type, xs, ys);
     for (uint64_t k = 0; k < p->outputs.count; k++) all &= ys[k] != NULL;
     for (uint64_t k = 0; !all && k < p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : spare_of(c, k);
-    c->entry(xs, all ? ys : c->ys, c->work);
-    return AG_OK;
+    return c->entry(xs, all ? ys : c->ys, c->work) ? run_machine(c, type, xs, ys) : AG_OK;
 }
 
 ag_status ag_compiled_run(ag_compiled *c, const double *const *xs, double *const *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run(c->runner, xs, ys);
     return run(c, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 ag_status ag_compiled_run_f32(ag_compiled *c, const float *const *xs, float *const *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run_f32(c->runner, xs, ys);
     return run(c, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
@@ -416,25 +428,51 @@ static void *row_of(const ag_compiled *c, const ag_column *x, int64_t row, size_
     return x->data ? (char *)x->data + (size_t)at * count * ag_type_size(c->p->type) : NULL;
 }
 
-static void run_row(ag_compiled *c, int64_t row, const ag_column *xs, const ag_column *ys) {
+static ag_status run_row(ag_compiled *c, int64_t row, const ag_column *xs, const ag_column *ys) {
     const ag_program *p = c->p;
     for (uint64_t k = 0; k < p->inputs.count; k++)
         c->xs[k] = row_of(c, &xs[k], row, (size_t)ag_where_count(p, ag_pinput_at(p, k)->ref.where));
     for (uint64_t k = 0; k < p->outputs.count; k++)
         c->ys[k] = is_direct(&ys[k]) ? row_of(c, &ys[k], row, output_count(p, k)) : spare_of(c, k);
-    c->entry(c->xs, c->ys, c->work);
+    if (c->entry(c->xs, c->ys, c->work)) {
+        ag_status status = run_machine(c, p->type, c->xs, c->ys);
+        if (status != AG_OK) return status;
+    }
     for (uint64_t k = 0; k < p->outputs.count; k++)
         if (ys[k].data && !is_direct(&ys[k]))
             ag_kernels_for(p->type)->add_to(output_count(p, k), row_of(c, &ys[k], row, output_count(p, k)), c->ys[k]);
+    return AG_OK;
+}
+
+/* What the machine says of rows: their own errors, and which row it was. */
+static ag_status fail_rows(ag_compiled *c, ag_status status, int64_t rows, int64_t row) {
+    char text[sizeof c->message];
+    snprintf(text, sizeof text, "%s", ag_runner_message(c->runner));
+    c->run_failed = true;
+    if (c->runner->status == AG_OK && rows > 1) {
+        ag_tape_recover(c->runner->tape);
+        ag_fail(c->runner->tape, status, "row %lld: %.600s", (long long)row, text);
+    }
+    return status;
 }
 
 ag_status ag_compiled_run_rows(ag_compiled *c, int64_t rows, const ag_column *xs, const ag_column *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run_rows(c->runner, rows, xs, ys);
     const ag_program *p = c->p;
-    if (rows < 0) return AG_ERR_VALUE;
+    bool fits = c->status == AG_OK && rows >= 0;
+    for (uint64_t k = 0; k < p->inputs.count && rows > 0; k++) fits &= xs[k].data != NULL;
+    c->run_failed = false;
+    if (!fits) {
+        if (!c->runner) c->runner = ag_runner_new(p);
+        ag_status status = ag_run_rows(c->runner, rows, xs, ys);
+        c->run_failed = status != AG_OK;
+        return status;
+    }
     for (uint64_t k = 0; k < p->outputs.count; k++)
         if (ys[k].data && ys[k].along == AG_SHARED) memset(ys[k].data, 0, output_count(p, k) * ag_type_size(p->type));
-    for (int64_t row = 0; row < rows; row++) run_row(c, row, xs, ys);
+    for (int64_t row = 0; row < rows; row++) {
+        ag_status status = run_row(c, row, xs, ys);
+        if (status != AG_OK) return fail_rows(c, status, rows, row);
+    }
     return AG_OK;
 }

@@ -83,12 +83,14 @@ static void put_tables(ag_c_function *f) {
 
 static void put_function(ag_c_function *f, ag_text *t, const char *storage, const char *name, const ag_text *body,
                          bool work) {
-    ag_text_add(t, "%svoid %s(", storage, name);
+    bool can_fail = ag_c_can_fail(f->p);
+    ag_text_add(t, "%s%s %s(", storage, can_fail ? "int" : "void", name);
     put_arguments(f, t, true, work);
     ag_text_add(t, ") {\n");
     t->depth++;
     ignore_unused(f, t, work);
     ag_text_add(t, "%s", body->base ? body->base : "");
+    if (can_fail) ag_text_line(t, "return 0;");
     ag_text_line(t, "}");
     ag_text_line(t, "%s", "");
     t->failed |= body->failed;
@@ -110,7 +112,7 @@ static void write_parts(ag_c_function *f) {
         memset(f->used, 0, ag_c_ports(f) + 2);
         ag_text line = {.memory = f->file->memory};
         put_arguments(f, &line, false, true);
-        ag_text_line(&calls, "%s(%s);", name, line.base ? line.base : "");
+        ag_c_call(&calls, name, &line, ag_c_can_fail(f->p));
         ag_text_free(&line);
     }
     if (f->s.parts > 1) {
@@ -190,15 +192,22 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
                          ag_show_shape(shape).text);
     }
     if (work) ag_text_line(t, " *   %-8s room for %lld numbers", "work", (long long)work);
-    ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else. */", number);
+    ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else.%s", number,
+                 ag_c_can_fail(p) ? "" : " */");
+    if (!ag_c_can_fail(p)) return;
+    ag_text_line(t, " * Returns 0; or, and then what is written is not valid, the number of what went wrong:");
+    ag_text_add(t, "%s */\n", f->file->checks.base ? f->file->checks.base : "");
 }
 
 /* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
 static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
     const ag_program *p = f->p;
     const char *number = ag_c_number_type(p->type);
-    ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all. */");
-    ag_text_add(t, "void %s_rows(long rows", f->name);
+    bool can_fail = ag_c_can_fail(p);
+    ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all.%s */",
+                 can_fail ? "\n * Returns 0, or k if something went wrong at row k - 1: it is the last that was run."
+                          : "");
+    ag_text_add(t, "%s %s_rows(long rows", can_fail ? "long" : "void", f->name);
     for (uint64_t k = 0; k < ag_c_ports(f); k++) {
         bool in = k < p->inputs.count;
         ag_text_add(t, k % 3 == 0 ? ",\n        " : ", ");
@@ -221,10 +230,11 @@ static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
         }
     }
     if (work) ag_text_add(&call, ag_c_ports(f) ? ", work" : "work");
-    ag_text_line(t, "%s(%s);", f->name, call.base ? call.base : "");
+    ag_text_line(t, can_fail ? "if (%s(%s)) return row + 1;" : "%s(%s);", f->name, call.base ? call.base : "");
     t->failed |= call.failed;
     ag_text_free(&call);
     ag_text_line(t, "}");
+    if (can_fail) ag_text_line(t, "return 0;");
     ag_text_line(t, "}");
 }
 
@@ -239,14 +249,14 @@ static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     describe(f, t, work);
     put_function(f, t, "", f->name, &f->body, work > 0);
     if (file->options.rows) put_rows(f, t, work);
-    t->failed |= file->helpers.failed || file->functions.failed;
+    t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;
 }
 
 bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
     ag_c_function f;
     file->type = p->type;
     file->name = name;
-    file->helpers = file->functions = (ag_text){.memory = file->memory};
+    file->helpers = file->functions = file->checks = (ag_text){.memory = file->memory};
     if (open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
         file->work = write_function(&f);
         if (file->status == AG_OK) assemble(&f, text, file->work);
@@ -259,6 +269,7 @@ bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_
 void ag_c_close_file(ag_c_file *file) {
     ag_text_free(&file->helpers);
     ag_text_free(&file->functions);
+    ag_text_free(&file->checks);
 }
 
 ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_options *options, FILE *out) {
@@ -272,6 +283,7 @@ ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_
     ag_c_name(own, name && *name ? name : "program", NULL, 0);
     if (ag_c_print_file(&file, p, own, &text)) {
         printed.work = file.work;
+        printed.checks = file.check_count;
         if (fwrite(text.base, 1, text.count, out) != text.count)
             ag_c_fail(&file, AG_ERR_VALUE, "print: the file could not be written");
     }

@@ -5,12 +5,13 @@
  *   table.c     the table's expressions as C: operators and calls in place, everything else as helper functions
  *   schedule.c  which instructions share a loop or an expression, in which order, and where values are kept
  *   body.c      instructions as statements
+ *   nested.c    operations that run programs (maps, scans, roots) as loops; what may fail when the function runs
  *   print.c     functions, from the usage comment to the closing brace
  *   forms.c     what operations use to write their own loops */
 #ifndef AG_PRINT_IMPL_H
 #define AG_PRINT_IMPL_H
 
-#include "../program_impl.h"
+#include "../guard_impl.h"
 
 typedef struct ag_text {
     ag_memory *memory;
@@ -112,6 +113,8 @@ typedef struct ag_c_file {
     uint32_t inner; /* functions for operations so far */
     int depth;      /* of programs in programs */
     int64_t work;   /* that the public function needs */
+    ag_text checks; /* of the usage comment: what it means when the function does not return 0 */
+    int check_count;
     ag_status status;
     char message[640];
 } ag_c_file;
@@ -137,7 +140,8 @@ typedef struct ag_c_function {
     ag_c_schedule s;
     ag_text body; /* statements of the part that is written */
     uint32_t part;
-    int64_t inner_work; /* what the functions that it calls need of the work array */
+    int64_t inner_work; /* what the functions that it calls need of the work array, behind s.work */
+    int64_t taken;      /* what the call that is printed has of that */
 } ag_c_function;
 
 /* What `used` says behind the ports. */
@@ -150,6 +154,24 @@ void ag_c_item_body(ag_c_function *f, const ag_c_item *item);
 /* Prints a function, after those that it needs, to file->functions; how much of a work array it needs. */
 int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
                             const ag_view *const *views);
+/* The next `count` numbers of the work array that the call which is printed may use. */
+typedef struct ag_c_place {
+    char text[40]; /* "work + 8" */
+    int64_t at;
+} ag_c_place;
+ag_c_place ag_c_room(ag_c_function *f, int64_t count);
+
+/* ---- nested.c ---- */
+/* Whether a printed function may fail when it runs: then it returns an int, 0 or the number of the check that failed. */
+bool ag_c_can_fail(const ag_program *p);
+/* The number of a new check, described in the usage comment. */
+int ag_c_guard_check(ag_c_file *file, const ag_guarding *g);
+/* A statement that calls a function; if that fails, the caller does. */
+void ag_c_call(ag_text *t, const char *name, const ag_text *arguments, bool can_fail);
+/* The loop of an operation that runs programs, with row-major operands. */
+bool ag_holds_programs(const ag_operation *operation);
+void ag_c_nested(ag_c_function *f, const ag_pcall *call, const char *const *in, const char *out, int64_t results);
+
 /* A program as a file of C in `text`. False, with status and message in *file, after an error. */
 bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text);
 void ag_c_close_file(ag_c_file *file);
