@@ -215,6 +215,16 @@ static void declare_operands(ag_c_function *f, const ag_code *c) {
     }
 }
 
+/* What computes no element reads none, so nothing else may mention these. */
+static void ignore(ag_c_function *f, uint32_t v) {
+    bool local = f->s.home[v] == HOME_LOCAL && is_scalar(f->p, v);
+    if (local || f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
+}
+
+static void ignore_operands(ag_c_function *f, const ag_code *c) {
+    for (uint32_t k = 0, n = ag_operand_count(f->p, c); k < n; k++) ignore(f, ag_ref_at(f->p, c->in + k)->value);
+}
+
 static void scalar_body(ag_c_function *f, uint32_t v) {
     ag_text line = {.memory = f->body.memory};
     ag_c_context x = {f, &line, NULL, 0};
@@ -270,6 +280,8 @@ static void loop_body(ag_c_function *f, const ag_c_item *item) {
         declare(f, v);
         declare_operands(f, ag_code_at(p, v));
     }
+    for (uint32_t m = 0; m < item->count && shape->count == 0; m++)
+        ignore_operands(f, ag_code_at(p, f->s.members[item->first + m]));
     if (shape->count == 0) return;
     ag_c_loops loops;
     open_loops(f, item, shape, &loops);
@@ -482,7 +494,9 @@ static void call_body(ag_c_function *f, uint32_t v) {
     put_array(f, &out, v);
     for (uint32_t k = 0; ok && k < call->n; k++) ag_text_add(&arguments, k ? ", %s" : "%s", o.in[k]);
     if (!ok || out.failed || arguments.failed) ag_c_fail(f->file, AG_ERR_MEMORY, "print: out of memory");
-    else if (ag_value_count(p, v) > 0) {
+    else if (ag_value_count(p, v) == 0) {
+        ignore_operands(f, c);
+    } else {
         struct ag_c_form_state state = {f->file, &f->body};
         ag_c_form form = {.type = p->type,
                           .number = ag_c_number_type(p->type),
@@ -520,7 +534,10 @@ static void output_body(ag_c_function *f, uint32_t k) {
     const ag_view *v = view_of(p, r.where);
     bool elements = f->style == STYLE_ELEMENTS;
     if (f->s.home[r.value] == HOME_OUTPUT && f->s.offset[r.value] == k && !elements) return;
-    if (v->count == 0) return;
+    if (v->count == 0) {
+        ignore(f, r.value);
+        return;
+    }
     if (f->s.home[r.value] == HOME_WORK) declare(f, r.value);
     if (f->s.home[r.value] == HOME_INLINE) declare_operands(f, ag_code_at(p, r.value));
     ag_c_loops loops = {.rank = v->rank};
