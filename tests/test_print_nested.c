@@ -1,23 +1,9 @@
 /* Programs in programs as C: maps, scans, roots and fixed points are loops; and what fails when a printed function runs is
  * said in the same words as by the machine, never a wrong number. */
+#include "nested_programs.h"
 #include "printed.h"
 
 /* ---- guards ---- */
-
-/* x < 0 ? -x : log(x) * w, by a branch. */
-static void branching(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    (void)t, (void)context;
-    if (ag_guard(ag_lt(x[0], 0), "x < 0 */ or \\\n")) y[0] = ag_neg(x[0]);
-    else y[0] = ag_mul(ag_log(x[0]), x[1]);
-}
-
-static ag_program *branching_at(ag_type type, double x) {
-    double w = 2;
-    ag_port in[] = {{"x", {.rank = 0}, &x}, {"w", {.rank = 0}, &w}};
-    ag_program *p = ag_program_trace(type, branching, NULL, in, 2, NULL, 1);
-    if (ag_program_status(p) != AG_OK) fail_msg("%s", ag_program_message(p));
-    return p;
-}
 
 /* Runs p where its first input is x and all others 1, as C and by the machine, which have to agree in everything. */
 static ag_status run_both(const char *what, const ag_program *p, ag_compiled *c, double x) {
@@ -54,26 +40,6 @@ static void check_guarded(const char *what, ag_program *p, double fine, double w
         ag_compiled_free(c);
     }
     ag_program_free(p);
-}
-
-/* Guards on elements of tensors, after a loop, on a value that is also an output, in a part of a long program. */
-static void many_guards(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    int length = *(const int *)context;
-    (void)t;
-    ag_var a = ag_square(x[0]), s = ag_sum(a);
-    if (ag_guard(ag_gt(ag_at(a, 1), 0.25), NULL)) s = ag_mul(s, x[1]);
-    ag_var condition = ag_le(ag_at(x[0], 2), 5.0);
-    if (ag_guard(condition, "last")) s = ag_add(s, ag_sum(ag_exp(a)));
-    for (int i = 0; i < length; i++) s = ag_add(ag_sin(s), ag_mul(s, ag_at(a, i % 3)));
-    if (ag_guard(s, "s")) s = ag_add(s, 1);
-    y[0] = s;
-    y[1] = condition;
-}
-
-static ag_program *many(int length) {
-    static const double x[] = {1, 1, 1}, one = 1;
-    ag_port in[] = {{"x", AG_SHAPE(3), x}, {"w", {.rank = 0}, &one}};
-    return ag_program_trace(AG_F64, many_guards, &length, in, 2, NULL, 2);
 }
 
 static void guards(void **unused) {
@@ -154,45 +120,6 @@ static void guarded_rows(void **unused) {
 
 /* ---- scans ---- */
 
-/* State h (2), count; rows u (2); shared W (2, 2). Gives the state, and a row. */
-static void step(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    (void)t, (void)context;
-    y[0] = ag_tanh(ag_add(ag_matmul(ag_mul(x[3], 0.25), x[0]), x[2]));
-    y[1] = ag_add(x[1], ag_sum(y[0]));
-    y[2] = ag_mul(x[2], x[1]);
-}
-
-typedef struct scanning {
-    ag_program *step;
-    int64_t steps;
-    ag_scan_options options;
-    bool transposed; /* rows that are not row-major */
-} scanning;
-
-static void scan_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    const scanning *s = context;
-    ag_var ys[3], in[4] = {x[0], x[1], s->transposed ? ag_transpose(x[2]) : x[2], x[3]};
-    ag_scan(t, s->step, s->steps, 2, in, (ag_along[]){AG_SHARED, AG_SHARED, AG_EACH, AG_SHARED}, &s->options, ys);
-    y[0] = ag_add(ag_sum(ys[0]), ag_add(ys[1], ag_sum(ag_sin(ys[2]))));
-    y[1] = ys[2];
-    y[2] = ys[0];
-}
-
-static ag_program *trace_step(ag_type type) {
-    ag_port in[] = {
-        {"h", AG_SHAPE(2), NULL}, {"n", {.rank = 0}, NULL}, {"u", AG_SHAPE(2), NULL}, {"W", AG_SHAPE(2, 2), NULL}};
-    return ag_program_trace(type, step, NULL, in, 4, NULL, 3);
-}
-
-static ag_program *trace_scan(ag_type type, const scanning *s) {
-    ag_port in[] = {{"h", AG_SHAPE(2), NULL},
-                    {"n", {.rank = 0}, NULL},
-                    {"u", AG_SHAPE(s->steps, 2), NULL},
-                    {"W", AG_SHAPE(2, 2), NULL}};
-    if (s->transposed) in[2].shape = AG_SHAPE(2, s->steps);
-    return ag_program_trace(type, scan_model, (void *)(uintptr_t)s, in, 4, NULL, 3);
-}
-
 static void scans(void **unused) {
     (void)unused;
     for (int type = AG_F64; type <= AG_F32; type++) {
@@ -214,74 +141,24 @@ static void scans(void **unused) {
     }
 }
 
-/* A guard in a step, in a map. */
-static void guarded_scan(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    ag_var in[] = {ag_num(0.5), x[0], x[1]}, ys[2];
-    ag_scan(t, context, 3, 1, in, (ag_along[]){AG_SHARED, AG_SHARED, AG_SHARED}, NULL, ys);
-    y[0] = ag_add(ys[0], ag_sum(ys[1]));
-}
-
-static void guarded_step(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    (void)t, (void)context;
-    y[0] = ag_mul(x[0], x[1]);
-    if (ag_guard(ag_lt(y[0], 10), "small")) y[0] = ag_add(y[0], x[2]);
-    y[1] = ag_square(y[0]);
-}
-
 static void guards_in_scans(void **unused) {
-    static const double one[] = {1, 1, 1};
-    ag_port in[] = {{"s", {.rank = 0}, one}, {"x", {.rank = 0}, one}, {"w", {.rank = 0}, one}};
     (void)unused;
-    ag_program *q = ag_program_trace(AG_F64, guarded_step, NULL, in, 3, NULL, 2);
-    ag_program *p = ag_program_trace(AG_F64, guarded_scan, q, in + 1, 2, NULL, 1);
+    ag_program *p = trace_guarded_scan();
     check_guarded("guard in a scan", ag_program_gradient(p, NULL, 0), 1.5, 6, AG_ERR_GUARD);
     ag_program *g = ag_program_gradient(p, NULL, 0);
     check_guarded("guard in a map", ag_program_batch(g, 4, NULL, NULL), 1.5, 6, AG_ERR_GUARD);
     ag_program_free(g);
     ag_program_free(p);
-    ag_program_free(q);
 }
 
 /* ---- roots ---- */
 
-static void cubic(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    (void)t, (void)context;
-    y[0] = ag_sub(ag_add(ag_mul(ag_square(x[0]), x[0]), x[0]), ag_mul(x[1], x[2]));
-}
-
-static void contraction(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    (void)t, (void)context;
-    y[0] = ag_mul(ag_cos(x[0]), ag_mul(x[1], x[2]));
-    y[1] = ag_exp(x[0]);
-}
-
-typedef struct solving {
-    ag_program *f;
-    bool fixed;
-    ag_root_options options;
-} solving;
-
-static void root_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    const solving *s = context;
-    ag_var in[] = {ag_mul(x[1], 0.5), x[0], x[1]}, all[] = {ag_mul(x[1], ag_ones(t, AG_SHAPE(2))), x[0], x[1]};
-    ag_var *start = ag_program_input(s->f, 0).shape.rank ? all : in;
-    y[0] = ag_sum(s->fixed ? ag_fixed_point(t, s->f, start, &s->options) : ag_root(t, s->f, start, &s->options));
-}
-
-static ag_program *trace_root(ag_type type, const solving *s) {
-    ag_port in[] = {{"a", {.rank = 0}, NULL}, {"b", {.rank = 0}, NULL}};
-    return ag_program_trace(type, root_model, (void *)(uintptr_t)s, in, 2, NULL, 1);
-}
-
 static void roots(void **unused) {
     (void)unused;
     for (int type = AG_F64; type <= AG_F32; type++) {
-        ag_port in[] = {{"x", {.rank = 0}, NULL}, {"a", {.rank = 0}, NULL}, {"b", {.rank = 0}, NULL}},
-                two[] = {in[0], in[1], in[2]};
-        two[0].shape = AG_SHAPE(2);
-        ag_program *f = ag_program_trace((ag_type)type, cubic, NULL, in, 3, NULL, 1),
-                   *g = ag_program_trace((ag_type)type, contraction, NULL, in, 3, NULL, 2),
-                   *h = ag_program_trace((ag_type)type, contraction, NULL, two, 3, NULL, 2);
+        ag_program *f = trace_residual((ag_type)type, SCALAR_ROOT),
+                   *g = trace_residual((ag_type)type, SCALAR_FIXED_POINT),
+                   *h = trace_residual((ag_type)type, VECTOR_FIXED_POINT);
         solving all[] = {{f, false, {0, 0}}, {g, true, {0, 0}}, {h, true, {1e-4, 0}}};
         for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
             ag_program *p = trace_root((ag_type)type, &all[i]);

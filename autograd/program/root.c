@@ -333,6 +333,21 @@ static void root_hold(const void *params, int by) {
     }
 }
 
+/* Parameters that were read from a file, with programs of the right type. */
+static bool root_valid(const ag_call *call) {
+    const ag_rooting *m = call->params;
+    int nx = ag_program_inputs(m->step), ny = ag_program_outputs(m->step);
+    if (nx < 1 || call->n != nx || ag_program_inputs(m->residual) != nx || m->steps < 1 || !(m->tolerance > 0))
+        return false;
+    for (int k = 0; k < nx; k++)
+        if (!ag_equal_shapes(ag_program_input(m->step, k).shape, ag_program_input(m->residual, k).shape)) return false;
+    if (m->fixed ? ny < 1 : ny != 2) return false;
+    for (int k = 0; k < (m->fixed ? 1 : 2); k++)
+        if (ag_rows_count(ag_program_output(m->step, k), 1, AG_SHARED) != unknowns(m->step)) return false;
+    return ag_program_outputs(m->residual) > 0 &&
+           ag_rows_count(ag_program_output(m->residual, 0), 1, AG_SHARED) == unknowns(m->step);
+}
+
 const ag_operation ag_root_operation = {
     .name = "root",
     .shape = root_shape,
@@ -341,6 +356,7 @@ const ag_operation ag_root_operation = {
     .tangent = root_tangent,
     .record = root_record,
     .hold = root_hold,
+    .valid = root_valid,
 };
 
 static bool check_program(ag_tape *t, const ag_program *f, const char *what, const ag_root_options *o) {
