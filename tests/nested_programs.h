@@ -131,7 +131,7 @@ static void root_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[0] = ag_sum(s->fixed ? ag_fixed_point(t, s->f, start, &s->options) : ag_root(t, s->f, start, &s->options));
 }
 
-enum { SCALAR_ROOT, SCALAR_FIXED_POINT, VECTOR_FIXED_POINT };
+enum { SCALAR_ROOT, SCALAR_FIXED_POINT, VECTOR_FIXED_POINT, RESIDUALS };
 
 /* What is solved for, by its number. */
 static ag_program *trace_residual(ag_type type, int which) {

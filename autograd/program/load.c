@@ -323,7 +323,7 @@ static ag_program *get_inner(ag_reading *r) {
     }
     const ag_inner *inner = (const ag_inner *)(void *)b->inner.base + k;
     if (r->depth < inner->depth + 1) r->depth = inner->depth + 1;
-    if (r->depth > DEEPEST_FILE) refuse(r, "programs inside programs, more than %d deep", DEEPEST_FILE);
+    if (r->depth >= DEEPEST_FILE) refuse(r, "programs inside programs, more than %d deep", DEEPEST_FILE);
     else if (ok(r) && inner->p->type != r->p->type) refuse(r, "an inner program of another precision");
     return ok(r) ? inner->p : NULL;
 }
