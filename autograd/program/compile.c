@@ -300,25 +300,25 @@ static void compile_or_load(ag_compiled *c, const ag_compile_options *o, const a
 
 /* ---- the source ---- */
 
-static void add_entry(const ag_program *p, int64_t work, ag_text *t) {
+static void add_entry(const ag_program *p, int64_t work, bool can_fail, ag_text *t) {
     const char *number = ag_c_number_type(p->type);
     uint64_t nx = p->inputs.count, ny = p->outputs.count;
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
-    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    %s" FUNCTION "(", ag_c_can_fail(p) ? "return " : "");
+    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    %s" FUNCTION "(", can_fail ? "return " : "");
     for (uint64_t k = 0; k < nx; k++)
         ag_text_add(t, "%sxs[%u]%s", k ? ", " : "", (unsigned)k,
                     ag_pinput_at(p, k)->ref.where & WHERE_ELEMENT ? "[0]" : "");
     for (uint64_t k = 0; k < ny; k++) ag_text_add(t, "%sys[%u]", nx || k ? ", " : "", (unsigned)k);
     if (work) ag_text_add(t, "%swork", nx || ny ? ", " : "");
-    ag_text_add(t, ag_c_can_fail(p) ? ");\n}\n" : ");\n    return 0;\n}\n");
+    ag_text_add(t, can_fail ? ");\n}\n" : ");\n    return 0;\n}\n");
 }
 
 static void print_and_compile(ag_compiled *c, const ag_compile_options *o) {
     ag_c_file file = {.memory = &c->memory};
     ag_text text = {.memory = &c->memory};
     bool ok = ag_c_print_file(&file, c->p, FUNCTION, &text);
-    if (ok) add_entry(c->p, file.work, &text);
+    if (ok) add_entry(c->p, file.work, ag_c_can_fail(&file, c->p), &text);
     if (!ok || text.failed)
         fail(c, ok ? AG_ERR_MEMORY : file.status, "compile: %s", ok ? "out of memory" : file.message);
     else compile_or_load(c, o, &text);

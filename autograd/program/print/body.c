@@ -382,8 +382,9 @@ static void scalar_form(ag_c_function *f, const ag_pcall *call, const ag_view *c
         int64_t work = ag_c_print_function(f->file, scalars, name, STYLE_ELEMENTS, views);
         ag_text_add(arguments, "%s%s", call->n ? ", " : "", out);
         if (work) ag_text_add(arguments, ", %s", ag_c_room(f, work).text);
-        ag_c_call(&f->body, name, arguments, ag_c_can_fail(scalars));
+        ag_c_call(&f->body, name, arguments, ag_c_can_fail(f->file, scalars));
     }
+    ag_c_forget(f->file, scalars);
     ag_program_free(scalars);
     ag_program_free(whole);
     ag_memory_free(m, ports, call->n * sizeof *ports + 1);

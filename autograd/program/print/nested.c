@@ -9,17 +9,53 @@ bool ag_holds_programs(const ag_operation *operation) {
     return ag_is_map(operation) || operation == &ag_scan_operation || operation == &ag_root_operation;
 }
 
-bool ag_c_can_fail(const ag_program *p) {
+/* What is known of a program; new if there is nothing. NULL, and an error, if there is no memory. It moves when another
+ * one becomes known. */
+static ag_c_known *known_of(ag_c_file *file, const ag_program *p) {
+    ag_c_known *all = (ag_c_known *)(void *)file->known.base;
+    for (uint32_t k = 0; k < file->known_count; k++)
+        if (all[k].p == p) return &all[k];
+    size_t need = (file->known_count + (size_t)1) * sizeof *all;
+    if (need > file->known.size && !ag_range_grow(file->memory, &file->known, need, SIZE_MAX)) {
+        ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
+        return NULL;
+    }
+    all = (ag_c_known *)(void *)file->known.base;
+    ag_c_known *at = &all[file->known_count++];
+    *at = (ag_c_known){.p = p};
+    return at;
+}
+
+void ag_c_forget(ag_c_file *file, const ag_program *p) {
+    ag_c_known *all = (ag_c_known *)(void *)file->known.base;
+    for (uint32_t k = 0; k < file->known_count; k++)
+        if (all[k].p == p) all[k] = all[--file->known_count];
+}
+
+static bool find_out(ag_c_file *file, const ag_program *p) {
     for (uint64_t i = 0; i < p->codes.count; i++) {
         const ag_code *c = ag_code_at(p, i);
         if (c->op != CODE_CALL) continue;
         const ag_pcall *call = ag_pcall_at(p, c->extra);
         const void *params = ag_pparams_at(p, call->params);
         if (ag_is_guard(p, c) || call->operation == &ag_root_operation) return true;
-        if (ag_is_map(call->operation) && ag_c_can_fail(ag_map_program(params))) return true;
-        if (call->operation == &ag_scan_operation && ag_c_can_fail(((const ag_scanning *)params)->p)) return true;
+        if (ag_is_map(call->operation) && ag_c_can_fail(file, ag_map_program(params))) return true;
+        if (call->operation == &ag_scan_operation && ag_c_can_fail(file, ((const ag_scanning *)params)->p)) return true;
     }
     return false;
+}
+
+bool ag_c_can_fail(ag_c_file *file, const ag_program *p) {
+    ag_c_known *known = known_of(file, p);
+    if (!known) return true;
+    if (known->found_out) return known->can_fail;
+    bool can_fail = find_out(file, p);
+    known = known_of(file, p);
+    if (known) {
+        known->found_out = true;
+        known->can_fail = can_fail;
+    }
+    return can_fail;
 }
 
 /* A sentence of the usage comment; a name in it may hold anything. */
@@ -65,10 +101,24 @@ typedef struct ag_c_inner {
     int64_t work;
 } ag_c_inner;
 
+/* Its function, which is printed when it is wanted first. */
 static ag_c_inner print_inner(ag_c_function *f, const ag_program *p, const char *what) {
+    ag_c_file *file = f->file;
     ag_c_inner in = {.p = p, .nx = ag_program_inputs(p), .ny = ag_program_outputs(p)};
-    snprintf(in.name, sizeof in.name, "%s_%s%u", f->file->name, what, ++f->file->inner);
-    in.work = ag_c_print_function(f->file, p, in.name, STYLE_INNER, NULL);
+    ag_c_known *known = known_of(file, p);
+    if (known && known->number) {
+        snprintf(in.name, sizeof in.name, "%s_%s%u", file->name, known->what, known->number);
+        in.work = known->work;
+        return in;
+    }
+    unsigned number = ++file->inner;
+    snprintf(in.name, sizeof in.name, "%s_%s%u", file->name, what, number);
+    in.work = ag_c_print_function(file, p, in.name, STYLE_INNER, NULL);
+    known = known_of(file, p);
+    if (!known) return in;
+    known->what = what;
+    known->number = number;
+    known->work = in.work;
     return in;
 }
 
@@ -84,7 +134,7 @@ static void add_argument(ag_text *t, const char *text) { ag_text_add(t, "%s%s", 
 /* The call, with room for the function's own work array. */
 static void call_inner(ag_c_function *f, const ag_c_inner *in, ag_text *arguments) {
     if (in->work) add_argument(arguments, ag_c_room(f, in->work).text);
-    ag_c_call(&f->body, in->name, arguments, ag_c_can_fail(in->p));
+    ag_c_call(&f->body, in->name, arguments, ag_c_can_fail(f->file, in->p));
     ag_text_free(arguments);
 }
 

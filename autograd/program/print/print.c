@@ -83,7 +83,7 @@ static void put_tables(ag_c_function *f) {
 
 static void put_function(ag_c_function *f, ag_text *t, const char *storage, const char *name, const ag_text *body,
                          bool work) {
-    bool can_fail = ag_c_can_fail(f->p);
+    bool can_fail = ag_c_can_fail(f->file, f->p);
     ag_text_add(t, "%s%s %s(", storage, can_fail ? "int" : "void", name);
     put_arguments(f, t, true, work);
     ag_text_add(t, ") {\n");
@@ -112,7 +112,7 @@ static void write_parts(ag_c_function *f) {
         memset(f->used, 0, ag_c_ports(f) + 2);
         ag_text line = {.memory = f->file->memory};
         put_arguments(f, &line, false, true);
-        ag_c_call(&calls, name, &line, ag_c_can_fail(f->p));
+        ag_c_call(&calls, name, &line, ag_c_can_fail(f->file, f->p));
         ag_text_free(&line);
     }
     if (f->s.parts > 1) {
@@ -193,8 +193,8 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
     }
     if (work) ag_text_line(t, " *   %-8s room for %lld numbers", "work", (long long)work);
     ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else.%s", number,
-                 ag_c_can_fail(p) ? "" : " */");
-    if (!ag_c_can_fail(p)) return;
+                 ag_c_can_fail(f->file, p) ? "" : " */");
+    if (!ag_c_can_fail(f->file, p)) return;
     ag_text_line(t, " * Returns 0; or, and then what is written is not valid, the number of what went wrong:");
     ag_text_add(t, "%s */\n", f->file->checks.base ? f->file->checks.base : "");
 }
@@ -203,7 +203,7 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
 static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
     const ag_program *p = f->p;
     const char *number = ag_c_number_type(p->type);
-    bool can_fail = ag_c_can_fail(p);
+    bool can_fail = ag_c_can_fail(f->file, p);
     ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all.%s */",
                  can_fail ? "\n * Returns 0, or k if something went wrong at row k - 1: it is the last that was run."
                           : "");
@@ -270,6 +270,7 @@ void ag_c_close_file(ag_c_file *file) {
     ag_text_free(&file->helpers);
     ag_text_free(&file->functions);
     ag_text_free(&file->checks);
+    ag_range_free(file->memory, &file->known);
 }
 
 ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_options *options, FILE *out) {

@@ -102,6 +102,15 @@ void ag_c_schedule_close(ag_c_schedule *s);
 
 /* ---- body.c and print.c ---- */
 
+/* A program that is printed, or is inside of one. */
+typedef struct ag_c_known {
+    const ag_program *p;
+    bool found_out, can_fail;
+    const char *what; /* its function is called FILE_WHATNUMBER, once it has a number, */
+    unsigned number;
+    int64_t work; /* and needs so much of the work array */
+} ag_c_known;
+
 /* All that is printed of one program and those that it uses. */
 typedef struct ag_c_file {
     ag_memory *memory;
@@ -115,6 +124,8 @@ typedef struct ag_c_file {
     int64_t work;   /* that the public function needs */
     ag_text checks; /* of the usage comment: what it means when the function does not return 0 */
     int check_count;
+    ag_range known; /* ag_c_known */
+    uint32_t known_count;
     ag_status status;
     char message[640];
 } ag_c_file;
@@ -163,7 +174,9 @@ ag_c_place ag_c_room(ag_c_function *f, int64_t count);
 
 /* ---- nested.c ---- */
 /* Whether a printed function may fail when it runs: then it returns an int, 0 or the number of the check that failed. */
-bool ag_c_can_fail(const ag_program *p);
+bool ag_c_can_fail(ag_c_file *file, const ag_program *p);
+/* A program that is about to be freed. */
+void ag_c_forget(ag_c_file *file, const ag_program *p);
 /* The number of a new check, described in the usage comment. */
 int ag_c_guard_check(ag_c_file *file, const ag_guarding *g);
 /* A statement that calls a function; if that fails, the caller does. */
