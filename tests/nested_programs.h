@@ -15,7 +15,7 @@ static void branching(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     else y[0] = ag_mul(ag_log(x[0]), x[1]);
 }
 
-static ag_program *branching_at(ag_type type, double x) {
+static inline ag_program *branching_at(ag_type type, double x) {
     double w = 2;
     ag_port in[] = {{"x", {.rank = 0}, &x}, {"w", {.rank = 0}, &w}};
     return ag_program_trace(type, branching, NULL, in, 2, NULL, 1);
@@ -35,7 +35,7 @@ static void many_guards(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[1] = condition;
 }
 
-static ag_program *many(int length) {
+static inline ag_program *many(int length) {
     static const double x[] = {1, 1, 1}, one = 1;
     ag_port in[] = {{"x", AG_SHAPE(3), x}, {"w", {.rank = 0}, &one}};
     return ag_program_trace(AG_F64, many_guards, &length, in, 2, NULL, 2);
@@ -67,13 +67,13 @@ static void scan_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[2] = ys[0];
 }
 
-static ag_program *trace_step(ag_type type) {
+static inline ag_program *trace_step(ag_type type) {
     ag_port in[] = {
         {"h", AG_SHAPE(2), NULL}, {"n", {.rank = 0}, NULL}, {"u", AG_SHAPE(2), NULL}, {"W", AG_SHAPE(2, 2), NULL}};
     return ag_program_trace(type, step, NULL, in, 4, NULL, 3);
 }
 
-static ag_program *trace_scan(ag_type type, const scanning *s) {
+static inline ag_program *trace_scan(ag_type type, const scanning *s) {
     ag_port in[] = {{"h", AG_SHAPE(2), NULL},
                     {"n", {.rank = 0}, NULL},
                     {"u", AG_SHAPE(s->steps, 2), NULL},
@@ -96,7 +96,7 @@ static void guarded_step(ag_tape *t, const ag_var *x, ag_var *y, void *context) 
     y[1] = ag_square(y[0]);
 }
 
-static ag_program *trace_guarded_scan(void) {
+static inline ag_program *trace_guarded_scan(void) {
     static const double one[] = {1, 1, 1};
     ag_port in[] = {{"s", {.rank = 0}, one}, {"x", {.rank = 0}, one}, {"w", {.rank = 0}, one}};
     ag_program *q = ag_program_trace(AG_F64, guarded_step, NULL, in, 3, NULL, 2);
@@ -134,14 +134,14 @@ static void root_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 enum { SCALAR_ROOT, SCALAR_FIXED_POINT, VECTOR_FIXED_POINT, RESIDUALS };
 
 /* What is solved for, by its number. */
-static ag_program *trace_residual(ag_type type, int which) {
+static inline ag_program *trace_residual(ag_type type, int which) {
     ag_port in[] = {{"x", {.rank = 0}, NULL}, {"a", {.rank = 0}, NULL}, {"b", {.rank = 0}, NULL}};
     if (which == VECTOR_FIXED_POINT) in[0].shape = AG_SHAPE(2);
     return ag_program_trace(type, which == SCALAR_ROOT ? cubic : contraction, NULL, in, 3, NULL,
                             which == SCALAR_ROOT ? 1 : 2);
 }
 
-static ag_program *trace_root(ag_type type, const solving *s) {
+static inline ag_program *trace_root(ag_type type, const solving *s) {
     ag_port in[] = {{"a", {.rank = 0}, NULL}, {"b", {.rank = 0}, NULL}};
     return ag_program_trace(type, root_model, (void *)(uintptr_t)s, in, 2, NULL, 1);
 }

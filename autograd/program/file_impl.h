@@ -49,6 +49,9 @@ void ag_builtin_swap(const ag_builtin *b, void *params, size_t size, size_t from
 /* Of the kinds behind KIND_CALL: their operation, and the kind of an operation. */
 const ag_operation *ag_kind_operation(uint8_t kind);
 uint8_t ag_operation_kind(const ag_operation *operation);
+/* ag_program_load_bytes with all memory from `memory`. */
+ag_program *ag_file_load(const void *bytes, size_t size, const ag_operation *const *own, int n,
+                         const ag_memory *memory);
 uint64_t ag_file_checksum(uint64_t hash, const void *bytes, size_t n);
 #define FILE_CHECKSUM_START UINT64_C(0xCBF29CE484222325)
 

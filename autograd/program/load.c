@@ -544,35 +544,40 @@ static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth)
     return r.p;
 }
 
-static ag_program *refused(const char *why) {
-    ag_program *p = ag_program_new(AG_F64, &(ag_memory){.no_reserve = true});
+static ag_program *refused(const ag_memory *memory, const char *why) {
+    ag_program *p = ag_program_new(AG_F64, memory);
     ag_program_fail(p, AG_ERR_VALUE, "load: %s", why);
     return p;
 }
 
-ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+ag_program *ag_file_load(const void *bytes, size_t size, const ag_operation *const *own, int n,
+                         const ag_memory *memory) {
     enum { HEAD = FILE_MAGIC_SIZE + 4, CHECKSUM = 8 };
     ag_bytes b = {.start = bytes, .at = bytes, .own = own, .own_count = n};
     if (size < HEAD + CHECKSUM || memcmp(bytes, FILE_MAGIC, FILE_MAGIC_SIZE) != 0)
-        return refused("this is not a program");
+        return refused(memory, "this is not a program");
     uint64_t sum = 0;
     uint32_t version = 0;
     for (int i = 0; i < 4; i++) version |= (uint32_t)b.start[FILE_MAGIC_SIZE + i] << 8 * i;
     for (int i = 0; i < CHECKSUM; i++) sum |= (uint64_t)b.start[size - CHECKSUM + (size_t)i] << 8 * i;
-    if (version == 0 || version > FILE_VERSION) return refused("the file is of another version than 1 or 2");
+    if (version == 0 || version > FILE_VERSION) return refused(memory, "the file is of another version than 1 or 2");
     if (sum != ag_file_checksum(FILE_CHECKSUM_START, bytes, size - CHECKSUM))
-        return refused("the file is damaged: its checksum is wrong");
+        return refused(memory, "the file is damaged: its checksum is wrong");
     b.at += HEAD;
     b.end = b.start + size - CHECKSUM;
     b.version = version;
-    b.memory = (ag_memory){.no_reserve = true};
+    b.memory = *memory;
     int depth;
-    ag_program *p = get_program(&b, &b.memory, &depth);
+    ag_program *p = get_program(&b, memory, &depth);
     for (uint32_t k = 0; k < b.inner_count; k++) ag_program_free(((ag_inner *)(void *)b.inner.base)[k].p);
     ag_range_free(&b.memory, &b.inner);
     if (p->status == AG_OK && b.at != b.end)
         ag_program_fail(p, AG_ERR_VALUE, "load: byte %lld: there is more than a program", (long long)(b.at - b.start));
     return p;
+}
+
+ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+    return ag_file_load(bytes, size, own, n, &(ag_memory){.no_reserve = true});
 }
 
 ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
@@ -582,13 +587,14 @@ ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
     for (;;) {
         if (count + 4096 > bytes.size && !ag_range_grow(&memory, &bytes, count + 65536, SIZE_MAX)) {
             ag_range_free(&memory, &bytes);
-            return refused("out of memory for the file");
+            return refused(&memory, "out of memory for the file");
         }
         size_t got = fread(bytes.base + count, 1, bytes.size - count, in);
         if (got == 0) break;
         count += got;
     }
-    ag_program *p = ferror(in) ? refused("the file cannot be read") : ag_program_load_bytes(bytes.base, count, own, n);
+    ag_program *p =
+        ferror(in) ? refused(&memory, "the file cannot be read") : ag_program_load_bytes(bytes.base, count, own, n);
     ag_range_free(&memory, &bytes);
     return p;
 }
