@@ -60,7 +60,8 @@ typedef struct scanning {
 
 static void scan_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     const scanning *s = context;
-    ag_var ys[3], in[4] = {x[0], x[1], s->transposed ? ag_transpose(x[2]) : x[2], x[3]};
+    ag_var zero = ag_num(0), ys[3] = {zero, zero, zero},
+           in[4] = {x[0], x[1], s->transposed ? ag_transpose(x[2]) : x[2], x[3]};
     ag_scan(t, s->step, s->steps, 2, in, (ag_along[]){AG_SHARED, AG_SHARED, AG_EACH, AG_SHARED}, &s->options, ys);
     y[0] = ag_add(ag_sum(ys[0]), ag_add(ys[1], ag_sum(ag_sin(ys[2]))));
     y[1] = ys[2];
@@ -84,7 +85,7 @@ static inline ag_program *trace_scan(ag_type type, const scanning *s) {
 
 /* A guard in a step, in a map. */
 static void guarded_scan(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    ag_var in[] = {ag_num(0.5), x[0], x[1]}, ys[2];
+    ag_var in[] = {ag_num(0.5), x[0], x[1]}, ys[2] = {in[0], in[0]};
     ag_scan(t, context, 3, 1, in, (ag_along[]){AG_SHARED, AG_SHARED, AG_SHARED}, NULL, ys);
     y[0] = ag_add(ys[0], ag_sum(ys[1]));
 }

@@ -42,8 +42,8 @@ static void assert_equal(bytes a, bytes b) {
 }
 
 static void run(const ag_program *p, double *to) {
-    static const double a[64] = {1.5, 0.25, -0.75, 0.5, 2, 0.125, -0.25, 0.375, 1.75}; /* the first 9: a good matrix */
-    static const double b[64] = {2, 1, 0.5, 0.25, 1.5, 0.75, 0, 0.5, 1};
+    static const double a[128] = {1.5, 0.25, -0.75, 0.5, 2, 0.125, -0.25, 0.375, 1.75}; /* the first 9: a good matrix */
+    static const double b[128] = {2, 1, 0.5, 0.25, 1.5, 0.75, 0, 0.5, 1};
     const double *xs[64];
     double *ys[64];
     ag_runner *r = ag_runner_new(p);

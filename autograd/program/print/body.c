@@ -87,6 +87,11 @@ static void put_element(const ag_c_context *x, uint32_t v, int64_t offset, int b
         put_expression(x, v, binds);
         return;
     }
+    if (f->style == STYLE_LANES && home == HOME_INPUT) {
+        for (uint32_t k = 0; k < c->extra; k++) offset += ag_where_count(f->p, ag_pinput_at(f->p, k)->ref.where);
+        ag_text_add(x->text, "in[%lld + l]", (long long)offset * C_LANES);
+        return;
+    }
     bool plain = home == HOME_LOCAL || (home == HOME_INPUT && is_scalar(f->p, v) && f->style == STYLE_PUBLIC);
     if (home == HOME_WORK && is_scalar(f->p, v) && c->op != CODE_CALL) {
         ag_text_add(x->text, "%s[%lld]", work_name(f), (long long)f->s.offset[v]);
@@ -552,8 +557,10 @@ static void output_body(ag_c_function *f, uint32_t k) {
     ag_c_context x = {f, &line, v->rank ? &loops : NULL, v->rank};
     ag_view row_major = *v;
     ag_row_major(v->rank, v->dim, row_major.stride);
-    ag_text_add(&line, "%s[", elements ? out_name(f) : output_name(f, k));
-    if (elements) ag_text_add(&line, "%u", k);
+    bool lanes = f->style == STYLE_LANES;
+    ag_text_add(&line, "%s[", elements || lanes ? out_name(f) : output_name(f, k));
+    if (lanes) ag_text_add(&line, "%lld + l", (long long)k * C_LANES);
+    else if (elements) ag_text_add(&line, "%u", k);
     else if (v->rank) put_index(&x, &row_major, 0);
     else ag_text_add(&line, "0");
     ag_text_add(&line, "] = ");

@@ -25,7 +25,7 @@ static void name_ports(ag_c_function *f) {
     }
 }
 
-static bool by_value(const ag_c_function *f, uint64_t k) {
+bool ag_c_by_value(const ag_c_function *f, uint64_t k) {
     return f->style == STYLE_PUBLIC && k < f->p->inputs.count && ag_pinput_at(f->p, k)->ref.where & WHERE_ELEMENT;
 }
 
@@ -43,7 +43,7 @@ static void put_arguments(const ag_c_function *f, ag_text *t, bool types, bool w
     uint64_t n = argument_count(f), per_line = types ? 4 : 8;
     for (uint64_t k = 0; k < n; k++) {
         if (k) ag_text_add(t, k % per_line == 0 ? ",\n        " : ", ");
-        if (types && by_value(f, k)) ag_text_add(t, "%s ", number);
+        if (types && ag_c_by_value(f, k)) ag_text_add(t, "%s ", number);
         else if (types) ag_text_add(t, k < f->p->inputs.count ? "const %s *" : "%s *restrict ", number);
         ag_text_add(t, "%s", argument_name(f, k));
     }
@@ -124,11 +124,11 @@ static void write_parts(ag_c_function *f) {
     }
 }
 
-static bool open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
-                          const ag_view *const *views) {
+bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                        const ag_view *const *views) {
     *f = (ag_c_function){.file = file, .p = p, .name = name, .style = style, .views = views};
     f->body = (ag_text){.memory = file->memory, .depth = 1};
-    bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS);
+    bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS || style == STYLE_LANES);
     f->ports = ag_memory_zeroed(file->memory, ag_c_ports(f) * sizeof *f->ports + 1);
     f->declared = ag_memory_zeroed(file->memory, p->codes.count * sizeof *f->declared + 1);
     f->used = ag_memory_zeroed(file->memory, ag_c_ports(f) + 2);
@@ -137,7 +137,7 @@ static bool open_function(ag_c_function *f, ag_c_file *file, const ag_program *p
     return false;
 }
 
-static void close_function(ag_c_function *f) {
+void ag_c_close_function(ag_c_function *f) {
     ag_memory_free(f->file->memory, f->used, ag_c_ports(f) + 2);
     ag_memory_free(f->file->memory, f->declared, f->p->codes.count * sizeof *f->declared + 1);
     ag_memory_free(f->file->memory, f->ports, ag_c_ports(f) * sizeof *f->ports + 1);
@@ -163,11 +163,11 @@ int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *na
     if (++file->depth > DEEPEST)
         ag_c_fail(file, AG_ERR_UNSUPPORTED, "print: programs inside programs, more than %d deep", DEEPEST);
     if (file->status == AG_OK) {
-        if (open_function(&f, file, p, name, style, views)) {
+        if (ag_c_open_function(&f, file, p, name, style, views)) {
             work = write_function(&f);
             put_function(&f, &file->functions, "static ", name, &f.body, work > 0);
         }
-        close_function(&f);
+        ag_c_close_function(&f);
     }
     file->depth--;
     return work;
@@ -185,7 +185,7 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
             in ? ag_program_input(p, (int)k).shape : ag_program_output(p, (int)(k - p->inputs.count)).shape;
         int64_t count = 1;
         ag_shape_count(shape, &count);
-        if (by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
+        if (ag_c_by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
         else if (shape.rank == 0) ag_text_line(t, " *   %-8s out: one number", f->ports[k]);
         else
             ag_text_line(t, " *   %-8s %s: %lld numbers, of shape %s", f->ports[k], in ? "in" : "out", (long long)count,
@@ -199,56 +199,18 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
     ag_text_add(t, "%s */\n", f->file->checks.base ? f->file->checks.base : "");
 }
 
-/* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
-static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
-    const ag_program *p = f->p;
-    const char *number = ag_c_number_type(p->type);
-    bool can_fail = ag_c_can_fail(f->file, p);
-    ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all.%s */",
-                 can_fail ? "\n * Returns 0, or k if something went wrong at row k - 1: it is the last that was run."
-                          : "");
-    ag_text_add(t, "%s %s_rows(long rows", can_fail ? "long" : "void", f->name);
-    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
-        bool in = k < p->inputs.count;
-        ag_text_add(t, k % 3 == 0 ? ",\n        " : ", ");
-        ag_text_add(t, in ? "const %s *%s" : "%s *restrict %s", number, f->ports[k]);
-        if (in) ag_text_add(t, ", long %s_step", f->ports[k]);
-    }
-    if (work) ag_text_add(t, ", %s *restrict work", number);
-    ag_text_add(t, ") {\n");
-    t->depth++;
-    ag_text_line(t, "for (long row = 0; row < rows; row++) {");
-    ag_text call = {.memory = t->memory};
-    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
-        if (k) ag_text_add(&call, ", ");
-        if (k >= p->inputs.count) {
-            uint64_t o = k - p->inputs.count;
-            ag_text_add(&call, "%s + row * %lld", f->ports[k],
-                        (long long)ag_where_count(p, ag_poutput_at(p, o)->ref.where));
-        } else {
-            ag_text_add(&call, by_value(f, k) ? "%s[row * %s_step]" : "%s + row * %s_step", f->ports[k], f->ports[k]);
-        }
-    }
-    if (work) ag_text_add(&call, ag_c_ports(f) ? ", work" : "work");
-    ag_text_line(t, can_fail ? "if (%s(%s)) return row + 1;" : "%s(%s);", f->name, call.base ? call.base : "");
-    t->failed |= call.failed;
-    ag_text_free(&call);
-    ag_text_line(t, "}");
-    if (can_fail) ag_text_line(t, "return 0;");
-    ag_text_line(t, "}");
-}
-
 static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     ag_c_file *file = f->file;
     ag_text_line(t, "#include <math.h>");
     if (file->functions.base && strstr(file->functions.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
     else if (f->body.base && strstr(f->body.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
     ag_text_line(t, "%s", "");
+    if (file->lanes_out) ag_c_declare_vector_maths(file, t);
     if (file->helpers.count) ag_text_add(t, "%s\n", file->helpers.base);
     if (file->functions.count) ag_text_add(t, "%s", file->functions.base);
     describe(f, t, work);
     put_function(f, t, "", f->name, &f->body, work > 0);
-    if (file->options.rows) put_rows(f, t, work);
+    if (file->options.rows) ag_c_print_rows(f, t, work);
     t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;
 }
 
@@ -257,11 +219,12 @@ bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_
     file->type = p->type;
     file->name = name;
     file->helpers = file->functions = file->checks = (ag_text){.memory = file->memory};
-    if (open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
+    if (ag_c_open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
         file->work = write_function(&f);
+        if (file->options.rows || file->wants_lanes) ag_c_print_lanes(file, p, name);
         if (file->status == AG_OK) assemble(&f, text, file->work);
     }
-    close_function(&f);
+    ag_c_close_function(&f);
     if (text->failed) ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
     return file->status == AG_OK;
 }

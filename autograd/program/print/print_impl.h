@@ -7,6 +7,7 @@
  *   body.c      instructions as statements
  *   nested.c    operations that run programs (maps, scans, roots) as loops; what may fail when the function runs
  *   print.c     functions, from the usage comment to the closing brace
+ *   lanes.c     a function for a block of rows, in a loop that compilers vectorise, and one for many rows
  *   forms.c     what operations use to write their own loops */
 #ifndef AG_PRINT_IMPL_H
 #define AG_PRINT_IMPL_H
@@ -122,7 +123,9 @@ typedef struct ag_c_file {
     uint32_t inner; /* functions for operations so far */
     int depth;      /* of programs in programs */
     int64_t work;   /* that the public function needs */
-    ag_text checks; /* of the usage comment: what it means when the function does not return 0 */
+    bool wants_lanes;
+    int64_t lanes_in, lanes_out; /* elements of inputs and outputs of NAME_lanes; 0: it is not there */
+    ag_text checks;              /* of the usage comment: what it means when the function does not return 0 */
     int check_count;
     ag_range known; /* ag_c_known */
     uint32_t known_count;
@@ -134,10 +137,12 @@ void ag_c_fail(ag_c_file *f, ag_status status, const char *format, ...) AG_FORMA
 
 /* How a function gets its inputs and outputs. */
 typedef enum ag_c_style {
-    STYLE_PUBLIC,  /* scalar inputs by value */
-    STYLE_INNER,   /* all by pointer */
-    STYLE_ELEMENTS /* the same, inputs seen through views; a single output that has all elements */
+    STYLE_PUBLIC,   /* scalar inputs by value */
+    STYLE_INNER,    /* all by pointer */
+    STYLE_ELEMENTS, /* the same, inputs seen through views; a single output that has all elements */
+    STYLE_LANES     /* element i of all inputs, one after the other, is in[i * C_LANES + l]; of outputs likewise */
 } ag_c_style;
+enum { C_LANES = 32 };
 
 typedef struct ag_c_function {
     ag_c_file *file;
@@ -159,6 +164,20 @@ typedef struct ag_c_function {
 static inline uint64_t ag_c_ports(const ag_c_function *f) { return f->p->inputs.count + f->p->outputs.count; }
 static inline uint64_t ag_c_work_used(const ag_c_function *f) { return ag_c_ports(f); }
 static inline uint64_t ag_c_out_used(const ag_c_function *f) { return ag_c_ports(f) + 1; }
+
+bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                        const ag_view *const *views);
+void ag_c_close_function(ag_c_function *f);
+/* Whether input k is a number, not a pointer. */
+bool ag_c_by_value(const ag_c_function *f, uint64_t k);
+
+/* ---- lanes.c ---- */
+/* Prints NAME_lanes, if the program is one for lanes: small, and nothing in it may fail. */
+void ag_c_print_lanes(ag_c_file *file, const ag_program *p, const char *name);
+/* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
+void ag_c_print_rows(const ag_c_function *f, ag_text *t, int64_t work);
+/* Declares vector versions of the functions of <math.h> that are called. */
+void ag_c_declare_vector_maths(const ag_c_file *file, ag_text *t);
 
 /* The statements of one item. */
 void ag_c_item_body(ag_c_function *f, const ag_c_item *item);
