@@ -55,6 +55,14 @@ void ag_c_print_lanes(ag_c_file *file, const ag_program *p, const char *name) {
 
 /* ---- vector maths ---- */
 
+/* gcc makes one call of sin and cos of the same number, which has no vector version: they get another name. */
+static bool is_fused(const char *name) { return strcmp(name, "sin") == 0 || strcmp(name, "cos") == 0; }
+
+void ag_c_end_vector_maths(const ag_c_file *file, ag_text *t) {
+    const char *suffix = file->type == AG_F64 ? "" : "f";
+    if (file->lanes_out) ag_text_line(t, "#undef sin%s\n#undef cos%s", suffix, suffix);
+}
+
 void ag_c_declare_vector_maths(const ag_c_file *file, ag_text *t) {
     static const struct {
         const char *name;
@@ -79,10 +87,16 @@ void ag_c_declare_vector_maths(const ag_c_file *file, ag_text *t) {
             ag_text_line(t, "#if defined __GNUC__ && !defined __clang__ && defined __x86_64__ && defined __GLIBC__");
         if (!open) ag_text_line(t, "#if __GLIBC_PREREQ(2, 35) /* gcc may call these in vectors */");
         open = true;
-        ag_text_line(t,
-                     all[k].arity == 1 ? "__attribute__((simd(\"notinbranch\"), const, nothrow)) %s %s%s(%s);"
-                                       : "__attribute__((simd(\"notinbranch\"), const, nothrow)) %s %s%s(%s, %s);",
-                     number, all[k].name, suffix, number, number);
+        const char *simd = "__attribute__((simd(\"notinbranch\"), const, nothrow))";
+        if (all[k].arity == 2) {
+            ag_text_line(t, "%s %s %s%s(%s, %s);", simd, number, all[k].name, suffix, number, number);
+        } else if (is_fused(all[k].name)) {
+            ag_text_line(t, "%s %s ad_vector_%s%s(%s) __asm__(\"%s%s\");", simd, number, all[k].name, suffix, number,
+                         all[k].name, suffix);
+            ag_text_line(t, "#define %s%s(x) ad_vector_%s%s(x)", all[k].name, suffix, all[k].name, suffix);
+        } else {
+            ag_text_line(t, "%s %s %s%s(%s);", simd, number, all[k].name, suffix, number);
+        }
     }
     if (open) ag_text_line(t, "#endif\n#endif\n");
 }

@@ -211,6 +211,7 @@ static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     describe(f, t, work);
     put_function(f, t, "", f->name, &f->body, work > 0);
     if (file->options.rows) ag_c_print_rows(f, t, work);
+    ag_c_end_vector_maths(file, t);
     t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;
 }
 

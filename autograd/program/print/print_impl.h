@@ -178,6 +178,7 @@ void ag_c_print_lanes(ag_c_file *file, const ag_program *p, const char *name);
 void ag_c_print_rows(const ag_c_function *f, ag_text *t, int64_t work);
 /* Declares vector versions of the functions of <math.h> that are called. */
 void ag_c_declare_vector_maths(const ag_c_file *file, ag_text *t);
+void ag_c_end_vector_maths(const ag_c_file *file, ag_text *t);
 
 /* The statements of one item. */
 void ag_c_item_body(ag_c_function *f, const ag_c_item *item);
