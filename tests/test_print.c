@@ -2,6 +2,8 @@
  * the last few bits. Without a C compiler most of it is skipped. */
 #include "printed.h"
 
+#include <dlfcn.h>
+
 /* ---- every elementwise operation: one program, so that it is compiled once ---- */
 
 enum { GRID = 24 };
@@ -465,6 +467,54 @@ static void rows(void **unused) {
     ag_program_free(p);
 }
 
+typedef void rows_function(long rows, const double *a, long a_step, const double *b, long b_step, double *y, double *da,
+                           double *db);
+
+/* NAME_rows as it is printed, in blocks and with a rest: what lies behind its rows stays as it was. */
+static void printed_rows(void **unused) {
+    enum { ROWS = 100 };
+    (void)unused;
+    if (!have_compiler) skip();
+    char path[100], command[400];
+    snprintf(path, sizeof path, "%s/rows.c", folder);
+    FILE *out = fopen(path, "w");
+    ag_program *p = trace_scalar(AG_F64), *g = ag_program_gradient(p, NULL, 0);
+    ag_printed printed = ag_program_print_c(g, "f", &(ag_c_options){.rows = true}, out);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(printed.work, 0);
+    snprintf(command, sizeof command,
+             "%.100s -std=c11 -O3 -fno-math-errno -fno-trapping-math -shared -fPIC -o %s.so %s -lm", compiler(), path,
+             path);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "%s.so", path);
+    void *library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    void *symbol = dlsym(library, "f_rows");
+    rows_function *f;
+    memcpy(&f, &symbol, sizeof f);
+    ag_runner *r = ag_runner_new(g);
+    static const int counts[] = {0, 1, 31, 32, 33, 64, ROWS};
+    double a[ROWS], b[ROWS], got[3][ROWS + 1];
+    for (int i = 0; i < ROWS; i++) a[i] = 0.1 + i / 70.0, b[i] = 1.2 - i / 90.0;
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++)
+        for (int step = 0; step < 2; step++) {
+            for (int k = 0; k < 3; k++)
+                for (int i = 0; i <= ROWS; i++) got[k][i] = -7;
+            f(counts[n], a, 1, b, step, got[0], got[1], got[2]);
+            for (int i = 0; i <= ROWS; i++) {
+                double want[3] = {-7, -7, -7};
+                const double *const xs[] = {&a[i % ROWS], step ? &b[i % ROWS] : b};
+                double *const ys[] = {&want[0], &want[1], &want[2]};
+                if (i < counts[n]) assert_int_equal(ag_run(r, xs, ys), AG_OK);
+                for (int k = 0; k < 3; k++) assert_true(difference(AG_F64, got[k][i], want[k]) < 1e-13);
+            }
+        }
+    ag_runner_free(r);
+    dlclose(library);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* ---- drawings ---- */
 
 static void drawing(void **unused) {
@@ -494,7 +544,7 @@ int main(void) {
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
         cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(rows),
-        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(printed_rows),   cmocka_unit_test(drawing),        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }
