@@ -83,6 +83,16 @@ static inline ag_program *trace_scan(ag_type type, const scanning *s) {
     return ag_program_trace(type, scan_model, (void *)(uintptr_t)s, in, 4, NULL, 3);
 }
 
+enum { SCANS = 4 };
+
+/* Forwards; backwards, with rows that are not row-major; of no steps; with few states. */
+static inline void set_scans(ag_program *p, scanning *all) {
+    all[0] = (scanning){p, 11, {0}, false};
+    all[1] = (scanning){p, 11, {.backward = true}, true};
+    all[2] = (scanning){p, 0, {0}, false};
+    all[3] = (scanning){p, 13, {.states = 5}, false};
+}
+
 /* A guard in a step, in a map. */
 static void guarded_scan(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     ag_var in[] = {ag_num(0.5), x[0], x[1]}, ys[2] = {in[0], in[0]};

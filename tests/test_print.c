@@ -467,6 +467,19 @@ static void rows(void **unused) {
     ag_program_free(p);
 }
 
+/* What was printed to a file, compiled and loaded. */
+static void *library_of(const char *path, const char *flags) {
+    char command[500];
+    snprintf(command, sizeof command,
+             "%.100s -std=c11 -O3 -fno-math-errno -fno-trapping-math -shared -fPIC -o %s.so %s %s", compiler(), path,
+             path, flags);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "%s.so", path);
+    void *library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    return library;
+}
+
 typedef void rows_function(long rows, const double *a, long a_step, const double *b, long b_step, double *y, double *da,
                            double *db);
 
@@ -475,21 +488,14 @@ static void printed_rows(void **unused) {
     enum { ROWS = 100 };
     (void)unused;
     if (!have_compiler) skip();
-    char path[100], command[400];
+    char path[100];
     snprintf(path, sizeof path, "%s/rows.c", folder);
     FILE *out = fopen(path, "w");
     ag_program *p = trace_scalar(AG_F64), *g = ag_program_gradient(p, NULL, 0);
     ag_printed printed = ag_program_print_c(g, "f", &(ag_c_options){.rows = true}, out);
     assert_int_equal(fclose(out), 0);
     assert_int_equal(printed.work, 0);
-    snprintf(command, sizeof command,
-             "%.100s -std=c11 -O3 -fno-math-errno -fno-trapping-math -shared -fPIC -o %s.so %s -lm", compiler(), path,
-             path);
-    assert_int_equal(system(command), 0);
-    snprintf(command, sizeof command, "%s.so", path);
-    void *library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
-    assert_non_null(library);
-    void *symbol = dlsym(library, "f_rows");
+    void *library = library_of(path, "-lm"), *symbol = dlsym(library, "f_rows");
     rows_function *f;
     memcpy(&f, &symbol, sizeof f);
     ag_runner *r = ag_runner_new(g);
@@ -513,6 +519,48 @@ static void printed_rows(void **unused) {
     dlclose(library);
     ag_program_free(g);
     ag_program_free(p);
+}
+
+/* ---- BLAS ---- */
+
+static void large_products(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_matmul(x[0], x[1]);
+    y[1] = ag_matmul(ag_transpose(x[1]), ag_transpose(x[0]));
+    y[2] = ag_matmul(ag_transpose(x[0]), ag_tanh(x[0]));
+}
+
+static void blas(void **unused) {
+    (void)unused;
+    if (!have_compiler || system("pkg-config --exists openblas 2>/dev/null") != 0) skip();
+    for (int type = AG_F64; type <= AG_F32; type++) {
+        ag_port in[] = {{"a", AG_SHAPE(40, 50), NULL}, {"b", AG_SHAPE(50, 60), NULL}};
+        ag_program *p = ag_program_trace((ag_type)type, large_products, NULL, in, 2, NULL, 3);
+        char path[100], *text = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&text, &size);
+        ag_printed printed = ag_program_print_c(p, "f", &(ag_c_options){.blas = true}, out);
+        fclose(out);
+        assert_int_equal(printed.status, AG_OK);
+        assert_non_null(strstr(text, type == AG_F64 ? "cblas_dgemm(" : "cblas_sgemm("));
+        snprintf(path, sizeof path, "%s/blas%d.c", folder, type);
+        out = fopen(path, "w");
+        assert_int_equal(fwrite(text, 1, size, out), size);
+        assert_int_equal(fclose(out), 0);
+        free(text);
+        void *library = library_of(path, "$(pkg-config --cflags --libs openblas) -lm"), *symbol = dlsym(library, "f");
+        void (*f)(const void *a, const void *b, void *y0, void *y1, void *y2, void *work);
+        memcpy(&f, &symbol, sizeof f);
+        data d = open_data(p);
+        void *work = calloc((size_t)printed.work + 1, sizeof(double));
+        run_machine(p, &d);
+        f(d.xs[0], d.xs[1], d.zs[0], d.zs[1], d.zs[2], work);
+        assert_same("blas", p, &d);
+        free(work);
+        close_data(p, &d);
+        dlclose(library);
+        ag_program_free(p);
+    }
 }
 
 /* ---- drawings ---- */
@@ -544,7 +592,8 @@ int main(void) {
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
         cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(rows),
-        cmocka_unit_test(printed_rows),   cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
+        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -23,11 +23,9 @@ static void scans(void **unused) {
     (void)unused;
     for (int type = AG_F64; type <= AG_F32; type++) {
         ag_program *one = trace_step((ag_type)type);
-        scanning all[] = {{one, 11, {0}, false},
-                          {one, 11, {.backward = true}, true},
-                          {one, 0, {0}, false},
-                          {one, 13, {.states = 5}, false}};
-        for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        scanning all[SCANS];
+        set_scans(one, all);
+        for (size_t i = 0; i < SCANS; i++) {
             ag_program *p = trace_scan((ag_type)type, &all[i]), *first = ag_program_select(p, (int[]){0}, 1);
             there_and_back(ag_program_hvp(first, NULL, 0));
             there_and_back(ag_program_batch(first, 3, NULL, NULL));
