@@ -243,14 +243,17 @@ typedef struct ag_c_options {
 typedef struct ag_printed {
     ag_status status;
     int64_t work; /* numbers that the function's work array has, its last argument; 0: it has no such argument */
+    int checks;   /* guards, roots and fixed points in it; if there are any, the function returns an int */
     char message[640];
 } ag_printed;
 
 /* Prints a program as a function `name` of C11 that needs only <math.h>: void name(inputs, outputs). Inputs of rank 0 are
  * numbers, other inputs and all outputs are arrays, row-major; they are called as in the program, where that is an
  * identifier and free, and a comment says what they are. Numbers read back to the same bits (of NaN only the sign).
- * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. Nothing is checked
- * when the function runs; singular matrices give infinities or NaN. Nothing is printed after an error. */
+ * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. A program with
+ * guards, roots or fixed points is a function that returns an int: 0, or the number of the one that failed, by the
+ * comment's list; its NAME_rows returns a long, 0 or 1 + the row where one did. Nothing else is checked when the function
+ * runs; singular matrices give infinities or NaN. Nothing is printed after an error. */
 AG_API ag_printed ag_program_print_c(const ag_program *program, const char *name, const ag_c_options *options,
                                      FILE *out);
 
@@ -267,7 +270,7 @@ AG_API ag_compiled *ag_program_compile(const ag_program *program, const ag_compi
 AG_API void ag_compiled_free(ag_compiled *compiled);
 AG_API ag_status ag_compiled_status(const ag_compiled *compiled);
 AG_API const char *ag_compiled_message(const ag_compiled *compiled);
-/* As ag_run, ag_run_f32 and ag_run_rows. */
+/* As ag_run, ag_run_f32 and ag_run_rows: the same errors, after which the message says what the last run's was. */
 AG_API ag_status ag_compiled_run(ag_compiled *compiled, const double *const *xs, double *const *ys);
 AG_API ag_status ag_compiled_run_f32(ag_compiled *compiled, const float *const *xs, float *const *ys);
 AG_API ag_status ag_compiled_run_rows(ag_compiled *compiled, int64_t rows, const ag_column *xs, const ag_column *ys);

@@ -1,167 +1,8 @@
 /* Programs printed as C: every operation, structures, gradients; compiled without a warning, and equal to the machine to
  * the last few bits. Without a C compiler most of it is skipped. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "printed.h"
 
-#include <cmocka.h>
-
-#include "autograd/ops/ops_impl.h"
-
-#include <math.h>
-#include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-static char folder[] = "/tmp/test_print_XXXXXX"; /* the cache */
-static bool have_compiler;
-static FILE *all_printed;
-static int printed_count;
-
-static const char *compiler(void) {
-    const char *cc = getenv("CC");
-    return cc && *cc ? cc : "cc";
-}
-
-static int open_folder(void **unused) {
-    char command[600];
-    (void)unused;
-    assert_non_null(mkdtemp(folder));
-    snprintf(command, sizeof command, "%s/all.c", folder);
-    all_printed = fopen(command, "w");
-    assert_non_null(all_printed);
-    snprintf(command, sizeof command, "command -v %.400s >/dev/null 2>&1", compiler());
-    have_compiler = system(command) == 0;
-    if (!have_compiler) print_message("there is no C compiler '%s': what needs one is skipped\n", compiler());
-    return 0;
-}
-
-static int close_folder(void **unused) {
-    char command[100];
-    (void)unused;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
-
-/* ---- comparison ---- */
-
-static double difference(ag_type type, double a, double b) {
-    if (isnan(a) || isnan(b)) return isnan(a) && isnan(b) ? 0 : HUGE_VAL;
-    if (a == b) return 0;
-    double scale = fmax(fmax(fabs(a), fabs(b)), type == AG_F64 ? 1e-300 : 1e-30);
-    return fabs(a - b) / fmax(scale, 1);
-}
-
-static int64_t count_of(ag_shape shape) {
-    int64_t n = 1;
-    for (int i = 0; i < shape.rank; i++) n *= shape.dim[i];
-    return n;
-}
-
-typedef struct data {
-    const void *xs[32];
-    void *ys[32], *zs[32]; /* of the machine, of C */
-} data;
-
-static double drawn(uint32_t *random) {
-    *random = *random * 1664525u + 1013904223u;
-    return 0.25 + (*random >> 8) / 16777216.0 * 1.5;
-}
-
-static data open_data(const ag_program *p) {
-    data d;
-    uint32_t random = 7;
-    size_t size = ag_type_size(ag_program_type(p));
-    assert_true(ag_program_inputs(p) <= 32 && ag_program_outputs(p) <= 32);
-    for (int k = 0; k < ag_program_inputs(p); k++) {
-        int64_t n = count_of(ag_program_input(p, k).shape);
-        void *x = calloc((size_t)n + 1, size);
-        for (int64_t i = 0; i < n; i++) ag_store(ag_program_type(p), x, i, drawn(&random));
-        d.xs[k] = x;
-    }
-    for (int k = 0; k < ag_program_outputs(p); k++) {
-        size_t n = (size_t)count_of(ag_program_output(p, k).shape) + 1;
-        d.ys[k] = calloc(n, size);
-        d.zs[k] = calloc(n, size);
-    }
-    return d;
-}
-
-static void close_data(const ag_program *p, data *d) {
-    for (int k = 0; k < ag_program_inputs(p); k++) free((void *)(uintptr_t)d->xs[k]);
-    for (int k = 0; k < ag_program_outputs(p); k++) {
-        free(d->ys[k]);
-        free(d->zs[k]);
-    }
-}
-
-static void assert_same(const char *what, const ag_program *p, const data *d) {
-    ag_type type = ag_program_type(p);
-    double most = type == AG_F64 ? 2e-13 : 2e-5;
-    for (int k = 0; k < ag_program_outputs(p); k++)
-        for (int64_t i = 0; i < count_of(ag_program_output(p, k).shape); i++) {
-            double y = ag_load(type, d->ys[k], i), z = ag_load(type, d->zs[k], i);
-            if (!(difference(type, y, z) <= most))
-                fail_msg("%s: output %s[%d]: machine %.17g, C %.17g", what, ag_program_output(p, k).name, (int)i, y, z);
-        }
-}
-
-/* ---- checks of one program ---- */
-
-/* Prints a program to the file of all of them, which `clean` compiles. */
-static void print_too(const char *what, const ag_program *p, const char *name, bool rows) {
-    char own[32];
-    snprintf(own, sizeof own, "f%d", ++printed_count);
-    ag_printed printed = ag_program_print_c(p, name ? name : own, &(ag_c_options){.rows = rows}, all_printed);
-    if (printed.status != AG_OK) fail_msg("%s: %s", what, printed.message);
-}
-
-/* One file with everything that was printed compiles without a warning. */
-static void clean(void **unused) {
-    static const char *const compilers[] = {"gcc", "clang"};
-    char command[400];
-    (void)unused;
-    assert_int_equal(fclose(all_printed), 0);
-    all_printed = NULL;
-    for (int k = 0; k < 2; k++) {
-        snprintf(command, sizeof command,
-                 "! command -v %s >/dev/null || %s -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only "
-                 "%s/all.c",
-                 compilers[k], compilers[k], folder);
-        if (system(command) != 0) fail_msg("%s warns", compilers[k]);
-    }
-}
-
-static void run_machine(const ag_program *p, data *d) {
-    ag_runner *r = ag_runner_new(p);
-    ag_status s = ag_program_type(p) == AG_F64
-                      ? ag_run(r, (const double *const *)(void *)d->xs, (double *const *)(void *)d->ys)
-                      : ag_run_f32(r, (const float *const *)(void *)d->xs, (float *const *)(void *)d->ys);
-    if (s != AG_OK) fail_msg("%s", ag_runner_message(r));
-    ag_runner_free(r);
-}
-
-static const char *const quick[] = {"-O0", "-ffp-contract=off", NULL};
-
-/* Takes the program. */
-static void check(const char *what, ag_program *p) {
-    if (ag_program_status(p) != AG_OK) fail_msg("%s: %s", what, ag_program_message(p));
-    print_too(what, p, NULL, true);
-    if (have_compiler) {
-        ag_compiled *c = ag_program_compile(p, &(ag_compile_options){.cache = folder, .flags = quick});
-        if (ag_compiled_status(c) != AG_OK) fail_msg("%s: %s", what, ag_compiled_message(c));
-        data d = open_data(p);
-        run_machine(p, &d);
-        ag_status s = ag_program_type(p) == AG_F64
-                          ? ag_compiled_run(c, (const double *const *)(void *)d.xs, (double *const *)(void *)d.zs)
-                          : ag_compiled_run_f32(c, (const float *const *)(void *)d.xs, (float *const *)(void *)d.zs);
-        assert_int_equal(s, AG_OK);
-        assert_same(what, p, &d);
-        close_data(p, &d);
-        ag_compiled_free(c);
-    }
-    ag_program_free(p);
-}
+#include <dlfcn.h>
 
 /* ---- every elementwise operation: one program, so that it is compiled once ---- */
 
@@ -626,6 +467,102 @@ static void rows(void **unused) {
     ag_program_free(p);
 }
 
+/* What was printed to a file, compiled and loaded. */
+static void *library_of(const char *path, const char *flags) {
+    char command[500];
+    snprintf(command, sizeof command,
+             "%.100s -std=c11 -O3 -fno-math-errno -fno-trapping-math -shared -fPIC -o %s.so %s %s", compiler(), path,
+             path, flags);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "%s.so", path);
+    void *library = dlopen(command, RTLD_NOW | RTLD_LOCAL);
+    assert_non_null(library);
+    return library;
+}
+
+typedef void rows_function(long rows, const double *a, long a_step, const double *b, long b_step, double *y, double *da,
+                           double *db);
+
+/* NAME_rows as it is printed, in blocks and with a rest: what lies behind its rows stays as it was. */
+static void printed_rows(void **unused) {
+    enum { ROWS = 100 };
+    (void)unused;
+    if (!have_compiler) skip();
+    char path[100];
+    snprintf(path, sizeof path, "%s/rows.c", folder);
+    FILE *out = fopen(path, "w");
+    ag_program *p = trace_scalar(AG_F64), *g = ag_program_gradient(p, NULL, 0);
+    ag_printed printed = ag_program_print_c(g, "f", &(ag_c_options){.rows = true}, out);
+    assert_int_equal(fclose(out), 0);
+    assert_int_equal(printed.work, 0);
+    void *library = library_of(path, "-lm"), *symbol = dlsym(library, "f_rows");
+    rows_function *f;
+    memcpy(&f, &symbol, sizeof f);
+    ag_runner *r = ag_runner_new(g);
+    static const int counts[] = {0, 1, 31, 32, 33, 64, ROWS};
+    double a[ROWS], b[ROWS], got[3][ROWS + 1];
+    for (int i = 0; i < ROWS; i++) a[i] = 0.1 + i / 70.0, b[i] = 1.2 - i / 90.0;
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++)
+        for (int step = 0; step < 2; step++) {
+            for (int k = 0; k < 3; k++)
+                for (int i = 0; i <= ROWS; i++) got[k][i] = -7;
+            f(counts[n], a, 1, b, step, got[0], got[1], got[2]);
+            for (int i = 0; i <= ROWS; i++) {
+                double want[3] = {-7, -7, -7};
+                const double *const xs[] = {&a[i % ROWS], step ? &b[i % ROWS] : b};
+                double *const ys[] = {&want[0], &want[1], &want[2]};
+                if (i < counts[n]) assert_int_equal(ag_run(r, xs, ys), AG_OK);
+                for (int k = 0; k < 3; k++) assert_true(difference(AG_F64, got[k][i], want[k]) < 1e-13);
+            }
+        }
+    ag_runner_free(r);
+    dlclose(library);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
+/* ---- BLAS ---- */
+
+static void large_products(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_matmul(x[0], x[1]);
+    y[1] = ag_matmul(ag_transpose(x[1]), ag_transpose(x[0]));
+    y[2] = ag_matmul(ag_transpose(x[0]), ag_tanh(x[0]));
+}
+
+static void blas(void **unused) {
+    (void)unused;
+    if (!have_compiler || system("pkg-config --exists openblas 2>/dev/null") != 0) skip();
+    for (int type = AG_F64; type <= AG_F32; type++) {
+        ag_port in[] = {{"a", AG_SHAPE(40, 50), NULL}, {"b", AG_SHAPE(50, 60), NULL}};
+        ag_program *p = ag_program_trace((ag_type)type, large_products, NULL, in, 2, NULL, 3);
+        char path[100], *text = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&text, &size);
+        ag_printed printed = ag_program_print_c(p, "f", &(ag_c_options){.blas = true}, out);
+        fclose(out);
+        assert_int_equal(printed.status, AG_OK);
+        assert_non_null(strstr(text, type == AG_F64 ? "cblas_dgemm(" : "cblas_sgemm("));
+        snprintf(path, sizeof path, "%s/blas%d.c", folder, type);
+        out = fopen(path, "w");
+        assert_int_equal(fwrite(text, 1, size, out), size);
+        assert_int_equal(fclose(out), 0);
+        free(text);
+        void *library = library_of(path, "$(pkg-config --cflags --libs openblas) -lm"), *symbol = dlsym(library, "f");
+        void (*f)(const void *a, const void *b, void *y0, void *y1, void *y2, void *work);
+        memcpy(&f, &symbol, sizeof f);
+        data d = open_data(p);
+        void *work = calloc((size_t)printed.work + 1, sizeof(double));
+        run_machine(p, &d);
+        f(d.xs[0], d.xs[1], d.zs[0], d.zs[1], d.zs[2], work);
+        assert_same("blas", p, &d);
+        free(work);
+        close_data(p, &d);
+        dlclose(library);
+        ag_program_free(p);
+    }
+}
+
 /* ---- drawings ---- */
 
 static void drawing(void **unused) {
@@ -655,7 +592,8 @@ int main(void) {
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
         cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(rows),
-        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
+        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

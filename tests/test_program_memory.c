@@ -1,41 +1,9 @@
 /* Running out of memory at every point where a program is traced, transformed, planned and run: an error that says so,
  * nothing lost, and with memory again all is well. */
 #include "programs.h"
+#include "refusals.h"
 
-/* Permits `left` requests, then refuses one, or all that follow. */
-typedef struct budget {
-    int64_t left;
-    bool for_good;
-    int64_t refused;
-} budget;
-
-static bool permit(void *context, size_t bytes) {
-    budget *b = context;
-    bool refused = b->for_good ? b->left <= 0 : b->left == 0;
-    (void)bytes;
-    b->left--;
-    b->refused += refused;
-    return !refused;
-}
-
-enum { NUMBERS = 512, X = 5, MANY = 70 };
-
-typedef struct results {
-    ag_status status; /* the first error */
-    char message[640];
-    int count;
-    double number[NUMBERS];
-} results;
-
-static void note_status(results *r, ag_status status, const char *message) {
-    if (status == AG_OK || r->status != AG_OK) return;
-    r->status = status;
-    snprintf(r->message, sizeof r->message, "%s", message);
-}
-
-static void note_numbers(results *r, const double *x, int64_t n) {
-    for (int64_t i = 0; i < n && r->count < NUMBERS; i++) r->number[r->count++] = x[i];
-}
+enum { X = 5, MANY = 70 };
 
 static const double DATA[40] = {0.5, -0.25, 1.5, 0.75, -1.25, 2, 1, -0.5, 0.25, 1.75, -1, 0.125,
                                 2.5, 3,     4,   0.1,  0.2,   1, 1, 1,    2,    2,    -2, 0.7};
@@ -205,54 +173,19 @@ static results work(int part, int64_t at, budget *b, bool no_reserve) {
 
 /* ---- refusals ---- */
 
-static void check_results(const results *got, const results *want, const char *when, int64_t at) {
-    if (got->status != AG_OK) fail_msg("%s, request %lld: %s", when, (long long)at, got->message);
-    assert_int_equal(got->count, want->count);
-    for (int i = 0; i < got->count; i++)
-        if (number_error(got->number[i], want->number[i]) > 1e-12)
-            fail_msg("%s, request %lld: number %d is %.17g, should be %.17g", when, (long long)at, i, got->number[i],
-                     want->number[i]);
-}
-
-static bool refuse(int part, int64_t at, bool for_good, bool no_reserve, const results *want) {
-    budget b = {.for_good = for_good};
-    results r = work(part, at, &b, no_reserve);
-    if (b.refused == 0) {
-        check_results(&r, want, "nothing refused", at);
-        return false;
-    }
-    if (r.status == AG_OK) check_results(&r, want, "refused", at); /* it did without */
-    else if (r.status != AG_ERR_MEMORY || !strstr(r.message, "memory"))
-        fail_msg("part %d, request %lld refused: status %d, \"%s\"", part, (long long)at, (int)r.status, r.message);
-    return true;
-}
-
-/* Every step-th request of each part in turn. */
-static void refuse_each(bool for_good, bool no_reserve, int64_t step) {
-    for (int part = 0; part < PARTS; part++) {
-        budget b = {0};
-        results want = work(part, INT64_MAX, &b, no_reserve);
-        if (want.status != AG_OK) fail_msg("part %d: %s", part, want.message);
-        assert_in_range(want.count, 1, NUMBERS - 1);
-        int64_t at = part % step;
-        while (refuse(part, at, for_good, no_reserve, &want)) at += step;
-        assert_in_range(at, 10, 5000);
-    }
-}
-
 static void each_request_refused(void **unused) {
     (void)unused;
-    refuse_each(false, true, 1);
+    refuse_each(work, PARTS, false, true, 1);
 }
 
 static void each_request_refused_where_addresses_are_reserved(void **unused) {
     (void)unused;
-    refuse_each(false, false, 7);
+    refuse_each(work, PARTS, false, false, 7);
 }
 
 static void refused_for_good(void **unused) {
     (void)unused;
-    refuse_each(true, true, 3);
+    refuse_each(work, PARTS, true, true, 3);
 }
 
 /* One program that lives on: what failed for lack of memory works when there is some. */

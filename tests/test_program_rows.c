@@ -494,6 +494,27 @@ static void batches(void **unused) {
         }
 }
 
+/* A part without elements that is long along another axis: nothing is done for each of these. */
+static void empty_parts(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = x[1];
+    y[1] = ag_concat((ag_var[]){x[0], x[0]}, 2, 1);
+}
+
+static void empty_parts_take_no_time(void **state) {
+    (void)state;
+    ag_port in[] = {ag_in("none", AG_SHAPE((int64_t)1 << 40, 0)), ag_in("x", (ag_shape){.rank = 0})};
+    ag_program *p = ag_program_trace(AG_F64, empty_parts, NULL, in, 2, NULL, 2);
+    assert_string_equal(ag_program_message(p), "");
+    double x[2] = {3, 4}, y[2] = {0};
+    ag_column xs[] = {ag_each(x), ag_each(x)}, ys[] = {ag_each(y), ag_each(NULL)};
+    ag_runner *r = ag_runner_new(p);
+    assert_int_equal(ag_run_rows(r, 2, xs, ys), AG_OK);
+    assert_true(y[0] == 3 && y[1] == 4);
+    ag_runner_free(r);
+    ag_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_all_numbers),
@@ -505,6 +526,7 @@ int main(void) {
         cmocka_unit_test(maps_without_rows),
         cmocka_unit_test(maps_in_maps),
         cmocka_unit_test(batches),
+        cmocka_unit_test(empty_parts_take_no_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -116,7 +116,7 @@ static void assemble_scalars(const ag_elements *e) {
     for (int64_t i = 0; i < count; i++) e->out[i] = ag_num(0);
     for (int k = 0; k < e->n; k++) {
         const ag_placement *where = placements(e->params) + k;
-        place_scalars(e, k, where, 0, 0, where->offset);
+        if (ag_count_dims(e->shapes[k].dim, 0, e->shapes[k].rank) > 0) place_scalars(e, k, where, 0, 0, where->offset);
     }
 }
 

@@ -4,20 +4,10 @@
 #define AG_ISA base
 #endif
 #include "kernels_impl.h"
+#include "vector_maths_impl.h"
 #include <math.h>
 #include <string.h>
 
-/* Functions of libmvec, the C library's vector maths: gcc calls them from vectorised loops once their declarations say
- * so, without any -ffast-math. They are good to 4 ulp, and right at infinities, NaN, zeros and denormals (tests). clang
- * does not know the attribute; with -fveclib=libmvec it calls some of them, else the scalar functions. */
-#define AG_VECTOR_MATHS1(X)                                                                                            \
-    X(exp)                                                                                                             \
-    X(expm1)                                                                                                           \
-    X(exp2)                                                                                                            \
-    X(log)                                                                                                             \
-    X(log1p) X(log2) X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh)   \
-        X(atanh) X(cbrt) X(erf) X(erfc)
-#define AG_VECTOR_MATHS2(X) X(pow) X(atan2) X(hypot)
 /* The others that the table uses, exact or rounded correctly. A function that is in no list does not compile. */
 #define AG_SCALAR_MATHS1(X) X(sqrt) X(fabs) X(floor) X(ceil) X(rint)
 

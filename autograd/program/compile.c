@@ -3,8 +3,8 @@
  * The compiler is started without a shell, in a private folder of the cache, and what it makes is moved to its place at
  * once, so that nobody finds half a file. The name of that place is a hash of the source, the flags, the compiler's
  * version and the processor's features. A cache that others can write to is not used. */
+#include "compile_impl.h"
 #include "print/print_impl.h"
-#include "runner_impl.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -20,21 +20,7 @@
 enum { MOST_ARGUMENTS = 64, PATH_ROOM = 4096, LARGE_SOURCE = 1 << 21 };
 #define FUNCTION "ag_compiled_program"
 #define ENTRY "ag_compiled_entry"
-
-typedef void ag_entry(const void *const *xs, void *const *ys, void *work);
-
-struct ag_compiled {
-    ag_memory memory;
-    ag_program *p;
-    ag_runner *runner; /* runs it where compiling failed */
-    void *library, *work, *spare;
-    ag_entry *entry;
-    const void **xs; /* of the row that is run */
-    void **ys;
-    size_t work_size, spare_size;
-    ag_status status;
-    char message[640];
-};
+#define LANES_ENTRY "ag_compiled_lanes"
 
 static ag_compiled nil_compiled = {.status = AG_ERR_MEMORY, .message = "compile: out of memory"};
 
@@ -231,7 +217,9 @@ static bool load(ag_compiled *c, const char *path) {
     c->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     void *symbol = c->library ? dlsym(c->library, ENTRY) : NULL;
     memcpy(&c->entry, &symbol, sizeof symbol);
-    return c->entry != NULL;
+    symbol = c->library ? dlsym(c->library, LANES_ENTRY) : NULL;
+    memcpy(&c->lanes, &symbol, sizeof symbol);
+    return c->entry && (c->lanes || !c->lanes_out);
 }
 
 /* The compiler's version into the hash: its answer to --version. */
@@ -299,25 +287,35 @@ static void compile_or_load(ag_compiled *c, const ag_compile_options *o, const a
 
 /* ---- the source ---- */
 
-static void add_entry(const ag_program *p, int64_t work, ag_text *t) {
+static void add_entry(const ag_program *p, int64_t work, bool can_fail, ag_text *t) {
     const char *number = ag_c_number_type(p->type);
     uint64_t nx = p->inputs.count, ny = p->outputs.count;
-    ag_text_line(t, "void " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
-    ag_text_line(t, "void " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
-    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    " FUNCTION "(");
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
+    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    %s" FUNCTION "(", can_fail ? "return " : "");
     for (uint64_t k = 0; k < nx; k++)
         ag_text_add(t, "%sxs[%u]%s", k ? ", " : "", (unsigned)k,
                     ag_pinput_at(p, k)->ref.where & WHERE_ELEMENT ? "[0]" : "");
     for (uint64_t k = 0; k < ny; k++) ag_text_add(t, "%sys[%u]", nx || k ? ", " : "", (unsigned)k);
     if (work) ag_text_add(t, "%swork", nx || ny ? ", " : "");
-    ag_text_add(t, ");\n}\n");
+    ag_text_add(t, can_fail ? ");\n}\n" : ");\n    return 0;\n}\n");
+}
+
+static void add_lanes_entry(const ag_program *p, ag_text *t) {
+    const char *number = ag_c_number_type(p->type);
+    ag_text_line(t, "void " LANES_ENTRY "(const %s *in, %s *out);", number, number);
+    ag_text_line(t, "void " LANES_ENTRY "(const %s *in, %s *out) { " FUNCTION "_lanes(in, out); }", number, number);
 }
 
 static void print_and_compile(ag_compiled *c, const ag_compile_options *o) {
-    ag_c_file file = {.memory = &c->memory};
+    ag_c_file file = {.memory = &c->memory, .wants_lanes = true};
     ag_text text = {.memory = &c->memory};
     bool ok = ag_c_print_file(&file, c->p, FUNCTION, &text);
-    if (ok) add_entry(c->p, file.work, &text);
+    if (ok) add_entry(c->p, file.work, ag_c_can_fail(&file, c->p), &text);
+    if (ok && file.lanes_out) add_lanes_entry(c->p, &text);
+    c->lanes_in = file.lanes_in;
+    c->lanes_out = file.lanes_out;
+    c->block_size = (size_t)(file.lanes_in + file.lanes_out) * C_LANES * ag_type_size(c->p->type) + 64;
     if (!ok || text.failed)
         fail(c, ok ? AG_ERR_MEMORY : file.status, "compile: %s", ok ? "out of memory" : file.message);
     else compile_or_load(c, o, &text);
@@ -340,7 +338,8 @@ static void open_arrays(ag_compiled *c) {
     c->work = ag_memory_zeroed(m, c->work_size);
     c->xs = ag_memory_zeroed(m, p->inputs.count * sizeof *c->xs + 1);
     c->ys = ag_memory_zeroed(m, p->outputs.count * sizeof *c->ys + 1);
-    if (!c->spare || !c->work || !c->xs || !c->ys) fail(c, AG_ERR_MEMORY, "compile: out of memory");
+    c->block = ag_memory_zeroed(m, c->block_size);
+    if (!c->block || !c->spare || !c->work || !c->xs || !c->ys) fail(c, AG_ERR_MEMORY, "compile: out of memory");
 }
 
 ag_compiled *ag_program_compile(const ag_program *p, const ag_compile_options *options) {
@@ -366,6 +365,7 @@ void ag_compiled_free(ag_compiled *c) {
     if (c->p) {
         ag_memory_free(&c->memory, c->spare, c->spare_size + 1);
         ag_memory_free(&c->memory, c->work, c->work_size);
+        ag_memory_free(&c->memory, c->block, c->block_size);
         ag_memory_free(&c->memory, c->xs, c->p->inputs.count * sizeof *c->xs + 1);
         ag_memory_free(&c->memory, c->ys, c->p->outputs.count * sizeof *c->ys + 1);
     }
@@ -376,65 +376,44 @@ void ag_compiled_free(ag_compiled *c) {
 }
 
 ag_status ag_compiled_status(const ag_compiled *c) { return c ? c->status : AG_ERR_VALUE; }
-const char *ag_compiled_message(const ag_compiled *c) { return c ? c->message : "nothing compiled: it is NULL"; }
+const char *ag_compiled_message(const ag_compiled *c) {
+    if (!c) return "nothing compiled: it is NULL";
+    return c->run_failed ? ag_runner_message(c->runner) : c->message;
+}
 
 /* ---- running ---- */
 
-static char *spare_of(const ag_compiled *c, uint64_t output) {
+void *ag_compiled_spare(const ag_compiled *c, uint64_t output) {
     char *at = c->spare;
     for (uint64_t k = 0; k < output; k++) at += output_count(c->p, k) * ag_type_size(c->p->type);
     return at;
 }
 
+ag_status ag_compiled_run_machine(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
+    if (!c->runner) c->runner = ag_runner_new(c->p);
+    ag_status status = ag_runner_run(c->runner, type, xs, ys);
+    c->run_failed = status != AG_OK;
+    return status;
+}
+
 static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
     const ag_program *p = c->p;
-    if (type != p->type) return AG_ERR_VALUE;
+    c->run_failed = false;
+    if (c->status != AG_OK || type != p->type) return ag_compiled_run_machine(c, type, xs, ys);
     bool all = true;
+    for (uint64_t k = 0; k < p->inputs.count; k++) all &= xs[k] != NULL;
+    if (!all) return ag_compiled_run_machine(c, type, xs, ys);
     for (uint64_t k = 0; k < p->outputs.count; k++) all &= ys[k] != NULL;
-    for (uint64_t k = 0; !all && k < p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : spare_of(c, k);
-    c->entry(xs, all ? ys : c->ys, c->work);
-    return AG_OK;
+    for (uint64_t k = 0; !all && k < p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
+    return c->entry(xs, all ? ys : c->ys, c->work) ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
 }
 
 ag_status ag_compiled_run(ag_compiled *c, const double *const *xs, double *const *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run(c->runner, xs, ys);
     return run(c, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 ag_status ag_compiled_run_f32(ag_compiled *c, const float *const *xs, float *const *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run_f32(c->runner, xs, ys);
     return run(c, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
-}
-
-/* Whether rows of an output are written where they belong, not added there. */
-static bool is_direct(const ag_column *y) { return y->data && y->along == AG_EACH && !y->index; }
-
-static void *row_of(const ag_compiled *c, const ag_column *x, int64_t row, size_t count) {
-    int64_t at = x->along == AG_SHARED ? 0 : x->index ? x->index[row] : row;
-    return x->data ? (char *)x->data + (size_t)at * count * ag_type_size(c->p->type) : NULL;
-}
-
-static void run_row(ag_compiled *c, int64_t row, const ag_column *xs, const ag_column *ys) {
-    const ag_program *p = c->p;
-    for (uint64_t k = 0; k < p->inputs.count; k++)
-        c->xs[k] = row_of(c, &xs[k], row, (size_t)ag_where_count(p, ag_pinput_at(p, k)->ref.where));
-    for (uint64_t k = 0; k < p->outputs.count; k++)
-        c->ys[k] = is_direct(&ys[k]) ? row_of(c, &ys[k], row, output_count(p, k)) : spare_of(c, k);
-    c->entry(c->xs, c->ys, c->work);
-    for (uint64_t k = 0; k < p->outputs.count; k++)
-        if (ys[k].data && !is_direct(&ys[k]))
-            ag_kernels_for(p->type)->add_to(output_count(p, k), row_of(c, &ys[k], row, output_count(p, k)), c->ys[k]);
-}
-
-ag_status ag_compiled_run_rows(ag_compiled *c, int64_t rows, const ag_column *xs, const ag_column *ys) {
-    if (!c || !c->p) return ag_compiled_status(c);
-    if (c->status != AG_OK) return ag_run_rows(c->runner, rows, xs, ys);
-    const ag_program *p = c->p;
-    if (rows < 0) return AG_ERR_VALUE;
-    for (uint64_t k = 0; k < p->outputs.count; k++)
-        if (ys[k].data && ys[k].along == AG_SHARED) memset(ys[k].data, 0, output_count(p, k) * ag_type_size(p->type));
-    for (int64_t row = 0; row < rows; row++) run_row(c, row, xs, ys);
-    return AG_OK;
 }

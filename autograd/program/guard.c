@@ -61,6 +61,12 @@ static void guard_scalars(const ag_elements *e) {
     e->out[0] = ag_apply(&ag_guard_operation, in, e->n, e->params, e->params_size);
 }
 
+static bool guard_valid(const ag_call *call) {
+    const ag_guarding *g = call->params;
+    return call->params_size == sizeof *g && (call->n == 1 || call->n == 3) && (call->n == 3) == (g->compared >= 0) &&
+           g->compared < AG_OPCODES;
+}
+
 const ag_operation ag_guard_operation = {
     .name = "guard",
     .shape = guard_shape,
@@ -69,6 +75,7 @@ const ag_operation ag_guard_operation = {
     .tangent = guard_tangent,
     .record = guard_record,
     .scalars = guard_scalars,
+    .valid = guard_valid,
 };
 
 /* ---- recording ---- */

@@ -2,6 +2,9 @@
  * anything is allocated, operands against the values before them, shapes by the operations' own rules. */
 #include "file_impl.h"
 #include "../ops/reduce_impl.h"
+#include "guard_impl.h"
+#include "root_impl.h"
+#include "scan_impl.h"
 
 #include <float.h>
 #include <math.h>
@@ -10,15 +13,25 @@
 typedef struct ag_known {
     uint8_t kind;
     uint32_t op;                   /* KIND_ELEMENTWISE */
-    const ag_operation *operation; /* KIND_CALL, KIND_MAP */
+    const ag_operation *operation; /* of all other kinds */
     const ag_builtin *builtin;     /* NULL: the user's own */
 } ag_known;
+
+/* A program inside another one that has been read, and how many are inside each other there. */
+typedef struct ag_inner {
+    ag_program *p;
+    int depth;
+} ag_inner;
 
 /* The bytes of a file. */
 typedef struct ag_bytes {
     const uint8_t *start, *at, *end;
     const ag_operation *const *own;
+    uint32_t version;
     int own_count, depth;
+    ag_memory memory;
+    ag_range inner; /* ag_inner */
+    uint32_t inner_count;
 } ag_bytes;
 
 typedef struct ag_reading {
@@ -29,6 +42,7 @@ typedef struct ag_reading {
     ag_known *known;
     uint32_t view_count, known_count;
     uint64_t elements; /* of all values */
+    int depth;         /* of programs in it */
 } ag_reading;
 
 static void refuse(ag_reading *r, const char *format, ...) AG_FORMAT_(2, 3);
@@ -160,11 +174,18 @@ static const ag_operation *own_named(const ag_bytes *b, const char *name) {
     return NULL;
 }
 
+/* AG_OPCODES if there is none. */
+static uint32_t opcode_named(const char *name) {
+    uint32_t op = 0;
+    while (op < AG_OPCODES && strcmp(ag_op_table[op].name, name) != 0) op++;
+    return op;
+}
+
 static void find_known(ag_reading *r, ag_known *known, const char *name) {
     known->op = AG_OPCODES;
-    for (uint32_t op = 0; known->kind == KIND_ELEMENTWISE && op < AG_OPCODES; op++)
-        if (strcmp(ag_op_table[op].name, name) == 0) known->op = op;
-    if (known->kind == KIND_MAP && strcmp(name, (*ag_builtin_map).name) == 0) known->operation = ag_builtin_map;
+    if (known->kind == KIND_ELEMENTWISE) known->op = opcode_named(name);
+    const ag_operation *nested = known->kind < KINDS ? ag_kind_operation(known->kind) : NULL;
+    if (nested && strcmp(name, nested->name) == 0) known->operation = nested;
     if (known->kind == KIND_CALL) {
         known->operation = own_named(r->b, name);
         known->builtin = known->operation ? NULL : ag_builtin_named(name);
@@ -270,36 +291,132 @@ static void get_elementwise(ag_reading *r, uint32_t op, uint32_t where) {
 
 /* ---- calls ---- */
 
-static ag_program *get_program(ag_bytes *b, const ag_memory *memory);
+static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth);
 
-/* A map's: the program, with a reference that the caller gives back once the parameters are held. */
-static void *get_map(ag_reading *r, size_t *size, ag_program **inner) {
+/* Keeps a program that has been read, with the reference that is given. */
+static bool keep_inner(ag_reading *r, ag_program *q, int depth) {
+    ag_bytes *b = r->b;
+    size_t need = (b->inner_count + (size_t)1) * sizeof(ag_inner);
+    if (need > b->inner.size && !ag_range_grow(&b->memory, &b->inner, need, SIZE_MAX)) {
+        ag_program_fail(r->p, AG_ERR_MEMORY, "load: out of memory");
+        ag_program_free(q);
+        return false;
+    }
+    ((ag_inner *)(void *)b->inner.base)[b->inner_count++] = (ag_inner){q, depth};
+    return true;
+}
+
+/* A program that an operation runs, which the file keeps; NULL after an error. */
+static ag_program *get_inner(ag_reading *r) {
+    ag_bytes *b = r->b;
+    uint32_t k = b->version == 1 ? FILE_NEW_PROGRAM : get_u32(r);
+    if (!ok(r)) return NULL;
+    if (k == FILE_NEW_PROGRAM) {
+        int depth = 0;
+        ag_program *q = get_program(b, &r->p->memory, &depth);
+        if (ag_program_status(q) != AG_OK) ag_program_fail(r->p, q->status, "%s", q->message);
+        k = b->inner_count;
+        if (!keep_inner(r, q, depth)) return NULL;
+    } else if (k >= b->inner_count) {
+        refuse(r, "inner program %u of %u", k, b->inner_count);
+        return NULL;
+    }
+    const ag_inner *inner = (const ag_inner *)(void *)b->inner.base + k;
+    if (r->depth < inner->depth + 1) r->depth = inner->depth + 1;
+    if (r->depth >= DEEPEST_FILE) refuse(r, "programs inside programs, more than %d deep", DEEPEST_FILE);
+    else if (ok(r) && inner->p->type != r->p->type) refuse(r, "an inner program of another precision");
+    return ok(r) ? inner->p : NULL;
+}
+
+/* How inputs (and outputs) of an inner program go along; NULL after an error. */
+static const uint8_t *get_along(ag_reading *r, uint32_t *n) {
     enum { MOST_PORTS = 1 << 16 };
-    int64_t rows = get_i64(r);
-    uint32_t n = get_u32(r);
+    *n = get_u32(r);
     const uint8_t *along = r->b->at;
-    if (ok(r) && (n > left(r) || n > MOST_PORTS)) refuse(r, "a map of %u inputs and outputs", n);
+    if (ok(r) && (*n > left(r) || *n > MOST_PORTS)) refuse(r, "%u inputs and outputs", *n);
+    for (uint32_t k = 0; ok(r) && k < *n; k++)
+        if (along[k] > AG_SHARED) refuse(r, "an input or output goes along as %u", along[k]);
     if (!ok(r)) return NULL;
-    r->b->at += n;
-    ag_program *q = get_program(r->b, &r->p->memory);
-    *inner = q;
-    if (ag_program_status(q) != AG_OK) ag_program_fail(r->p, q->status, "%s", q->message);
-    else if (q->type != r->p->type) refuse(r, "a map of a program of another precision");
-    else if (q->inputs.count + q->outputs.count != n)
-        refuse(r, "a map of %u inputs and outputs, not those of its program", n);
-    if (!ok(r)) return NULL;
-    *size = ag_map_params_size(q);
-    void *params = ag_memory_zeroed(&r->p->memory, *size + 1);
-    if (params) ag_map_set_params(params, q, rows, along);
-    else ag_program_fail(r->p, AG_ERR_MEMORY, "load: out of memory");
+    r->b->at += *n;
+    return along;
+}
+
+static void *new_params(ag_reading *r, size_t size) {
+    void *params = ok(r) ? ag_memory_zeroed(&r->p->memory, size + 1) : NULL;
+    if (ok(r) && !params) ag_program_fail(r->p, AG_ERR_MEMORY, "load: out of memory");
     return params;
 }
 
-static void *get_params(ag_reading *r, const ag_known *known, size_t *size, ag_program **inner) {
-    if (known->kind == KIND_MAP) return get_map(r, size, inner);
+static void *get_map(ag_reading *r, size_t *size) {
+    int64_t rows = get_i64(r);
+    uint32_t n;
+    const uint8_t *along = get_along(r, &n);
+    ag_program *q = along ? get_inner(r) : NULL;
+    if (!q) return NULL;
+    if (q->inputs.count + q->outputs.count != n)
+        refuse(r, "a map of %u inputs and outputs, not those of its program", n);
+    *size = ag_map_params_size(q);
+    void *params = new_params(r, *size);
+    if (params) ag_map_set_params(params, q, rows, along);
+    return params;
+}
+
+static void *get_scan(ag_reading *r, size_t *size) {
+    int64_t steps = get_i64(r);
+    uint32_t carries = get_u32(r), n;
+    bool backward = get(r, 1) != 0;
+    const uint8_t *along = get_along(r, &n);
+    ag_program *q = along ? get_inner(r) : NULL, *base = q && get(r, 1) ? get_inner(r) : NULL;
+    if (!q || !ok(r)) return NULL;
+    if (q->inputs.count != n || carries > n) refuse(r, "a scan of %u inputs, not those of its program", n);
+    *size = ag_scanning_size((int)n);
+    ag_scanning *m = new_params(r, *size);
+    if (!m) return NULL;
+    *m = (ag_scanning){q, base, steps, (int32_t)carries, (int32_t)n, ag_program_outputs(q), backward};
+    for (uint32_t k = carries; k < n; k++) m->along[k] = along[k];
+    return m;
+}
+
+static void *get_root(ag_reading *r, size_t *size) {
+    bool fixed = get(r, 1) != 0;
+    int64_t bits = get_i64(r);
+    uint32_t steps = get_u32(r);
+    ag_program *step = get_inner(r), *residual = step ? get_inner(r) : NULL;
+    *size = sizeof(ag_rooting);
+    ag_rooting *m = residual ? new_params(r, *size) : NULL;
+    if (!m) return NULL;
+    *m = (ag_rooting){
+        .step = step, .residual = residual, .steps = steps > INT32_MAX ? -1 : (int32_t)steps, .fixed = fixed};
+    memcpy(&m->tolerance, &bits, sizeof bits);
+    return m;
+}
+
+static void *get_guard(ag_reading *r, size_t *size) {
+    bool expected = get(r, 1) != 0;
+    char *compared = get_string(r), *name = compared ? get_string(r) : NULL;
+    *size = sizeof(ag_guarding);
+    ag_guarding *g = name ? new_params(r, *size) : NULL;
+    if (g) {
+        *g = (ag_guarding){.expected = expected, .compared = -1};
+        if (*compared) g->compared = (int32_t)opcode_named(compared);
+        if (strlen(name) >= GUARD_NAME) refuse(r, "a guard's name has %zu bytes", strlen(name));
+        else memcpy(g->name, name, strlen(name));
+    }
+    free_string(r, name);
+    free_string(r, compared);
+    return g;
+}
+
+static void *get_params(ag_reading *r, const ag_known *known, size_t *size) {
+    switch (known->kind) {
+    case KIND_MAP: return get_map(r, size);
+    case KIND_SCAN: return get_scan(r, size);
+    case KIND_ROOT: return get_root(r, size);
+    case KIND_GUARD: return get_guard(r, size);
+    default: break;
+    }
     *size = get_count(r, "bytes of parameters", 1);
-    void *params = ok(r) ? ag_memory_zeroed(&r->p->memory, *size + 1) : NULL;
-    if (ok(r) && !params) ag_program_fail(r->p, AG_ERR_MEMORY, "load: out of memory");
+    void *params = new_params(r, *size);
     if (!params) return NULL;
     memcpy(params, r->b->at, *size);
     r->b->at += *size;
@@ -323,8 +440,7 @@ static bool check_call(ag_reading *r, const ag_known *known, ag_call *call, uint
         return false;
     }
     ag_shape shape = ag_where_shape(r->p, where);
-    bool same = shape.rank == call->shape.rank;
-    for (int i = 0; same && i < shape.rank; i++) same = shape.dim[i] == call->shape.dim[i];
+    bool same = ag_equal_shapes(shape, call->shape);
     if (!same)
         refuse(r, "%s: its result has shape %s, not %s", op->name, ag_show_shape(call->shape).text,
                ag_show_shape(shape).text);
@@ -350,13 +466,13 @@ static void add_call(ag_reading *r, const ag_known *known, const ag_call *call, 
 }
 
 static void get_call(ag_reading *r, const ag_known *known, uint32_t where) {
-    ag_program *p = r->p, *inner = NULL;
+    ag_program *p = r->p;
     ag_memory *m = &p->memory;
     uint32_t n = get_count(r, "operands", 8), in = get_operands(r, n);
     size_t size = 0;
     ag_array *arrays = ok(r) ? ag_memory_zeroed(m, n * sizeof *arrays + 1) : NULL;
     const ag_view **views = ok(r) ? ag_memory_zeroed(m, n * sizeof *views + 1) : NULL;
-    void *params = arrays && views ? get_params(r, known, &size, &inner) : NULL;
+    void *params = arrays && views ? get_params(r, known, &size) : NULL;
     if (ok(r) && !params) ag_program_fail(p, AG_ERR_MEMORY, "load: out of memory");
     for (uint32_t k = 0; ok(r) && k < n; k++) {
         uint32_t at = ag_ref_at(p, in + k)->where;
@@ -370,7 +486,6 @@ static void get_call(ag_reading *r, const ag_known *known, uint32_t where) {
     ag_memory_free(m, params, params ? size + 1 : 0);
     ag_memory_free(m, views, views ? n * sizeof *views + 1 : 0);
     ag_memory_free(m, arrays, arrays ? n * sizeof *arrays + 1 : 0);
-    ag_program_free(inner);
 }
 
 static void get_code(ag_reading *r) {
@@ -410,44 +525,59 @@ static void get_body(ag_reading *r) {
     get_outputs(r);
 }
 
-static ag_program *get_program(ag_bytes *b, const ag_memory *memory) {
+static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth) {
     ag_reading r = {.b = b, .p = ag_program_new(AG_F64, memory)};
     if (r.p->status != AG_OK) return r.p;
     r.tape = ag_tape_new_with(&(ag_options){AG_F64, memory->permit, memory->context, true});
     if (++b->depth > DEEPEST_FILE) refuse(&r, "programs inside programs, more than %d deep", DEEPEST_FILE);
     else if (ag_tape_status(r.tape) != AG_OK) ag_program_fail(r.p, AG_ERR_MEMORY, "load: out of memory");
-    else get_body(&r);
+    else {
+        r.tape->tracing = true; /* as where programs are recorded: nothing is kept for a sweep */
+        get_body(&r);
+        if (ok(&r)) (void)ag_program_verify(r.p);
+    }
     b->depth--;
+    *depth = r.depth;
     ag_memory_free(&r.p->memory, r.views, r.views ? r.view_count * sizeof *r.views + 1 : 0);
     ag_memory_free(&r.p->memory, r.known, r.known ? r.known_count * sizeof *r.known + 1 : 0);
     ag_tape_free(r.tape);
     return r.p;
 }
 
-static ag_program *refused(const char *why) {
-    ag_program *p = ag_program_new(AG_F64, &(ag_memory){.no_reserve = true});
+static ag_program *refused(const ag_memory *memory, const char *why) {
+    ag_program *p = ag_program_new(AG_F64, memory);
     ag_program_fail(p, AG_ERR_VALUE, "load: %s", why);
     return p;
 }
 
-ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+ag_program *ag_file_load(const void *bytes, size_t size, const ag_operation *const *own, int n,
+                         const ag_memory *memory) {
     enum { HEAD = FILE_MAGIC_SIZE + 4, CHECKSUM = 8 };
     ag_bytes b = {.start = bytes, .at = bytes, .own = own, .own_count = n};
     if (size < HEAD + CHECKSUM || memcmp(bytes, FILE_MAGIC, FILE_MAGIC_SIZE) != 0)
-        return refused("this is not a program");
+        return refused(memory, "this is not a program");
     uint64_t sum = 0;
     uint32_t version = 0;
     for (int i = 0; i < 4; i++) version |= (uint32_t)b.start[FILE_MAGIC_SIZE + i] << 8 * i;
     for (int i = 0; i < CHECKSUM; i++) sum |= (uint64_t)b.start[size - CHECKSUM + (size_t)i] << 8 * i;
-    if (version != FILE_VERSION) return refused("the file is of another version than 1");
+    if (version == 0 || version > FILE_VERSION) return refused(memory, "the file is of another version than 1 or 2");
     if (sum != ag_file_checksum(FILE_CHECKSUM_START, bytes, size - CHECKSUM))
-        return refused("the file is damaged: its checksum is wrong");
+        return refused(memory, "the file is damaged: its checksum is wrong");
     b.at += HEAD;
     b.end = b.start + size - CHECKSUM;
-    ag_program *p = get_program(&b, &(ag_memory){.no_reserve = true});
+    b.version = version;
+    b.memory = *memory;
+    int depth;
+    ag_program *p = get_program(&b, memory, &depth);
+    for (uint32_t k = 0; k < b.inner_count; k++) ag_program_free(((ag_inner *)(void *)b.inner.base)[k].p);
+    ag_range_free(&b.memory, &b.inner);
     if (p->status == AG_OK && b.at != b.end)
         ag_program_fail(p, AG_ERR_VALUE, "load: byte %lld: there is more than a program", (long long)(b.at - b.start));
     return p;
+}
+
+ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+    return ag_file_load(bytes, size, own, n, &(ag_memory){.no_reserve = true});
 }
 
 ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
@@ -457,13 +587,14 @@ ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
     for (;;) {
         if (count + 4096 > bytes.size && !ag_range_grow(&memory, &bytes, count + 65536, SIZE_MAX)) {
             ag_range_free(&memory, &bytes);
-            return refused("out of memory for the file");
+            return refused(&memory, "out of memory for the file");
         }
         size_t got = fread(bytes.base + count, 1, bytes.size - count, in);
         if (got == 0) break;
         count += got;
     }
-    ag_program *p = ferror(in) ? refused("the file cannot be read") : ag_program_load_bytes(bytes.base, count, own, n);
+    ag_program *p =
+        ferror(in) ? refused(&memory, "the file cannot be read") : ag_program_load_bytes(bytes.base, count, own, n);
     ag_range_free(&memory, &bytes);
     return p;
 }

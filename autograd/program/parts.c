@@ -20,6 +20,12 @@ int64_t ag_rows_count(ag_port port, int64_t rows, ag_along along) {
     return count;
 }
 
+bool ag_equal_shapes(ag_shape a, ag_shape b) {
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
+    return same;
+}
+
 bool ag_takes_shape(const ag_call *call, const char *what, int k, const char *name, ag_shape shape) {
     const ag_view *v = call->in[k].view;
     bool fits = shape.rank == v->rank;

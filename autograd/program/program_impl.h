@@ -175,6 +175,7 @@ const ag_program *ag_mapped_program(const ag_operation *operation, const void *p
 /* The shape of an input or output: of one row, or of all. False if it has too many dims or elements. */
 bool ag_rows_shape(ag_port port, int64_t rows, ag_along along, ag_shape *shape);
 int64_t ag_rows_count(ag_port port, int64_t rows, ag_along along); /* its elements */
+bool ag_equal_shapes(ag_shape a, ag_shape b);
 /* Whether operand k has this shape; if not, the tape is in error. */
 bool ag_takes_shape(const ag_call *call, const char *what, int k, const char *name, ag_shape shape);
 /* The results of all outputs lie one after the other in one flat tensor: the part at *at, which moves on. */

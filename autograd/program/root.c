@@ -4,17 +4,10 @@
  * (df/dtheta)' lambda with J' lambda = -w. Both are programs of x and theta, which are recorded where a derivative is
  * recorded, so that it can be derived again, x with it. */
 #include "../ops/structural_impl.h"
+#include "root_impl.h"
 #include "runner_impl.h"
 
 #include <math.h>
-
-/* Parameters. */
-typedef struct ag_rooting {
-    const ag_program *step;     /* of x and theta: for a root J^-1 f, and f; for a fixed point g(x) */
-    const ag_program *residual; /* f */
-    double tolerance;
-    int32_t steps, fixed;
-} ag_rooting;
 
 /* ---- programs made of f ---- */
 
@@ -215,8 +208,6 @@ static void combine(const ag_solving *s, double a, double b, const void *other) 
         ag_store(type, s->call->out.data, i, a * ag_load(type, s->old, i) + b * ag_load(type, other, i));
 }
 
-enum { MOST_HALVINGS = 30 };
-
 static bool newton(const ag_solving *s) {
     size_t bytes = (size_t)s->n * ag_type_size(s->call->type);
     int nx = ag_program_inputs(s->m->step), i = 0;
@@ -342,7 +333,22 @@ static void root_hold(const void *params, int by) {
     }
 }
 
-static const ag_operation root_operation = {
+/* Parameters that were read from a file, with programs of the right type. */
+static bool root_valid(const ag_call *call) {
+    const ag_rooting *m = call->params;
+    int nx = ag_program_inputs(m->step), ny = ag_program_outputs(m->step);
+    if (nx < 1 || call->n != nx || ag_program_inputs(m->residual) != nx || m->steps < 1 || !(m->tolerance > 0))
+        return false;
+    for (int k = 0; k < nx; k++)
+        if (!ag_equal_shapes(ag_program_input(m->step, k).shape, ag_program_input(m->residual, k).shape)) return false;
+    if (m->fixed ? ny < 1 : ny != 2) return false;
+    for (int k = 0; k < (m->fixed ? 1 : 2); k++)
+        if (ag_rows_count(ag_program_output(m->step, k), 1, AG_SHARED) != unknowns(m->step)) return false;
+    return ag_program_outputs(m->residual) > 0 &&
+           ag_rows_count(ag_program_output(m->residual, 0), 1, AG_SHARED) == unknowns(m->step);
+}
+
+const ag_operation ag_root_operation = {
     .name = "root",
     .shape = root_shape,
     .forward = root_forward,
@@ -350,6 +356,7 @@ static const ag_operation root_operation = {
     .tangent = root_tangent,
     .record = root_record,
     .hold = root_hold,
+    .valid = root_valid,
 };
 
 static bool check_program(ag_tape *t, const ag_program *f, const char *what, const ag_root_options *o) {
@@ -386,7 +393,7 @@ static ag_var solve_for(ag_tape *t, const ag_program *p, bool fixed, const ag_va
         m.step = fixed ? p : made;
         m.residual = fixed ? made : p;
         for (int k = 0; k < n; k++) own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
-        x = ag_apply(&root_operation, own, n, &m, sizeof m);
+        x = ag_apply(&ag_root_operation, own, n, &m, sizeof m);
     }
     ag_scratch_free(t, own);
     ag_program_free(made);

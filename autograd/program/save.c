@@ -1,5 +1,8 @@
 /* A program into a file. */
 #include "file_impl.h"
+#include "guard_impl.h"
+#include "root_impl.h"
+#include "scan_impl.h"
 
 static const ag_builtin builtins[] = {
 #define AG_BUILTIN(name, least, most, unit) {&ag_builtin_##name, least, most, unit},
@@ -18,6 +21,22 @@ const ag_builtin *ag_builtin_of(const ag_operation *operation) {
     for (int k = 0; k < BUILTINS; k++)
         if (*builtins[k].operation == operation) return &builtins[k];
     return NULL;
+}
+
+const ag_operation *ag_kind_operation(uint8_t kind) {
+    switch (kind) {
+    case KIND_MAP: return ag_builtin_map;
+    case KIND_SCAN: return &ag_scan_operation;
+    case KIND_ROOT: return &ag_root_operation;
+    case KIND_GUARD: return &ag_guard_operation;
+    default: return NULL;
+    }
+}
+
+uint8_t ag_operation_kind(const ag_operation *operation) {
+    for (uint8_t kind = KIND_MAP; kind < KINDS; kind++)
+        if (ag_kind_operation(kind) == operation) return kind;
+    return KIND_CALL;
 }
 
 static void reverse(char *bytes, size_t n) {
@@ -46,7 +65,10 @@ uint64_t ag_file_checksum(uint64_t hash, const void *bytes, size_t n) {
 typedef struct ag_writing {
     FILE *out;
     uint64_t hash;
-    bool failed;
+    bool failed, memory_failed;
+    ag_memory memory;
+    ag_range inner; /* programs that have been written: const ag_program * */
+    uint32_t inner_count;
 } ag_writing;
 
 /* What the operations of a program are called in its file. */
@@ -110,24 +132,80 @@ static void put_directory(ag_writing *w, const ag_program *p, ag_directory *d) {
         uint32_t *number = is_operation(c) ? number_of(d, p, c) : NULL;
         if (!number || *number != next) continue;
         const ag_operation *operation = c->op == CODE_CALL ? ag_pcall_at(p, c->extra)->operation : NULL;
-        put_integer(w, !operation ? KIND_ELEMENTWISE : ag_is_map(operation) ? KIND_MAP : KIND_CALL, 1);
+        put_integer(w, operation ? ag_operation_kind(operation) : KIND_ELEMENTWISE, 1);
         put_string(w, operation ? operation->name : ag_op_table[c->op].name);
         next++;
     }
 }
 
-static bool put_program(ag_writing *w, const ag_program *p);
+static void put_program(ag_writing *w, const ag_program *p);
+
+/* A program inside another one, once in a file. */
+static void put_inner(ag_writing *w, const ag_program *p) {
+    const ag_program **inner = (const ag_program **)(void *)w->inner.base;
+    for (uint32_t k = 0; k < w->inner_count; k++) {
+        if (inner[k] != p) continue;
+        put_u32(w, k);
+        return;
+    }
+    put_u32(w, FILE_NEW_PROGRAM);
+    put_program(w, p);
+    size_t need = (w->inner_count + (size_t)1) * sizeof *inner;
+    if (w->memory_failed || (need > w->inner.size && !ag_range_grow(&w->memory, &w->inner, need, SIZE_MAX))) {
+        w->memory_failed = true;
+        return;
+    }
+    ((const ag_program **)(void *)w->inner.base)[w->inner_count++] = p;
+}
+
+static void put_double(ag_writing *w, double number) {
+    int64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    put_i64(w, bits);
+}
+
+static void put_map(ag_writing *w, const void *params) {
+    const ag_program *q = ag_map_program(params);
+    int n = ag_program_inputs(q) + ag_program_outputs(q);
+    put_i64(w, ag_map_rows(params));
+    put_u32(w, (uint64_t)n);
+    for (int k = 0; k < n; k++) put_integer(w, (uint64_t)ag_map_along(params, k), 1);
+    put_inner(w, q);
+}
+
+static void put_scan(ag_writing *w, const ag_scanning *m) {
+    put_i64(w, m->steps);
+    put_u32(w, (uint64_t)m->carries);
+    put_integer(w, m->backward != 0, 1);
+    put_u32(w, (uint64_t)m->nx);
+    for (int k = 0; k < m->nx; k++) put_integer(w, m->along[k], 1);
+    put_inner(w, m->p);
+    put_integer(w, m->base != NULL, 1);
+    if (m->base) put_inner(w, m->base);
+}
+
+static void put_root(ag_writing *w, const ag_rooting *m) {
+    put_integer(w, m->fixed != 0, 1);
+    put_double(w, m->tolerance);
+    put_u32(w, (uint64_t)m->steps);
+    put_inner(w, m->step);
+    put_inner(w, m->residual);
+}
+
+static void put_guard(ag_writing *w, const ag_guarding *g) {
+    put_integer(w, g->expected != 0, 1);
+    put_string(w, g->compared < 0 ? "" : ag_op_table[g->compared].name);
+    put_string(w, g->name);
+}
 
 static void put_params(ag_writing *w, const ag_program *p, const ag_pcall *call) {
     const void *params = ag_pparams_at(p, call->params);
-    if (ag_is_map(call->operation)) {
-        const ag_program *q = ag_map_program(params);
-        put_i64(w, ag_map_rows(params));
-        put_u32(w, (uint64_t)(ag_program_inputs(q) + ag_program_outputs(q)));
-        for (int k = 0; k < ag_program_inputs(q) + ag_program_outputs(q); k++)
-            put_integer(w, (uint64_t)ag_map_along(params, k), 1);
-        w->failed |= !put_program(w, q);
-        return;
+    switch (ag_operation_kind(call->operation)) {
+    case KIND_MAP: put_map(w, params); return;
+    case KIND_SCAN: put_scan(w, params); return;
+    case KIND_ROOT: put_root(w, params); return;
+    case KIND_GUARD: put_guard(w, params); return;
+    default: break;
     }
     put_u32(w, call->params_size);
     const ag_builtin *b = ag_builtin_of(call->operation);
@@ -148,11 +226,8 @@ static void put_code(ag_writing *w, const ag_program *p, ag_directory *d, uint32
                                         : WHAT_OPERATION + *number_of(d, p, c) - 1);
     put_u32(w, c->view);
     if (c->op == CODE_INPUT) put_string(w, ag_name_at(p, ag_pinput_at(p, c->extra)->name));
-    for (int64_t k = 0; c->op == CODE_CONSTANT && k < ag_value_count(p, i); k++) {
-        int64_t bits;
-        memcpy(&bits, ag_pconstant_at(p, c->extra + (uint64_t)k), sizeof bits);
-        put_i64(w, bits);
-    }
+    for (int64_t k = 0; c->op == CODE_CONSTANT && k < ag_value_count(p, i); k++)
+        put_double(w, *ag_pconstant_at(p, c->extra + (uint64_t)k));
     if (!is_operation(c)) return;
     put_u32(w, n);
     for (uint32_t k = 0; k < n; k++) put_ref(w, *ag_ref_at(p, c->in + k));
@@ -172,14 +247,14 @@ static void put_views(ag_writing *w, const ag_program *p) {
     }
 }
 
-static bool put_program(ag_writing *w, const ag_program *p) {
+static void put_program(ag_writing *w, const ag_program *p) {
     ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     uint32_t room = (uint32_t)p->calls.count;
     ag_directory d = {.room = room};
     d.calls = ag_memory_zeroed(&memory, room * sizeof *d.calls + 1);
     d.numbers = ag_memory_zeroed(&memory, room * sizeof *d.numbers + 1);
-    bool fits = d.calls && d.numbers;
-    if (fits) {
+    w->memory_failed |= !d.calls || !d.numbers;
+    if (!w->memory_failed) {
         put_integer(w, p->type, 1);
         put_views(w, p);
         put_directory(w, p, &d);
@@ -193,15 +268,16 @@ static bool put_program(ag_writing *w, const ag_program *p) {
     }
     ag_memory_free(&memory, d.calls, room * sizeof *d.calls + 1);
     ag_memory_free(&memory, d.numbers, room * sizeof *d.numbers + 1);
-    return fits;
 }
 
 ag_status ag_program_save(const ag_program *p, FILE *out) {
     if (ag_program_status(p) != AG_OK) return ag_program_status(p);
-    ag_writing w = {out, FILE_CHECKSUM_START, false};
+    ag_writing w = {.out = out, .hash = FILE_CHECKSUM_START};
+    w.memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
     put(&w, FILE_MAGIC, FILE_MAGIC_SIZE);
     put_u32(&w, FILE_VERSION);
-    bool fits = put_program(&w, p);
+    put_program(&w, p);
     put_i64(&w, (int64_t)w.hash);
-    return !fits ? AG_ERR_MEMORY : w.failed ? AG_ERR_VALUE : AG_OK;
+    ag_range_free(&w.memory, &w.inner);
+    return w.memory_failed ? AG_ERR_MEMORY : w.failed ? AG_ERR_VALUE : AG_OK;
 }

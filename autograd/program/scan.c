@@ -266,6 +266,31 @@ static void scan_hold(const void *params, int by) {
     }
 }
 
+/* Parameters that were read from a file, with programs of the right type and as many inputs as there are bytes in along. */
+static bool scan_valid(const ag_call *call) {
+    const ag_scanning *m = call->params;
+    ag_shape shape;
+    int64_t total = 0, count;
+    if (m->steps < 0 || call->n != m->nx || m->carries < 0 || m->carries > m->nx || m->carries > m->ny) return false;
+    for (int k = 0; k < m->carries; k++)
+        if (!ag_equal_shapes(ag_program_input(m->p, k).shape, ag_program_output(m->p, k).shape)) return false;
+    for (int k = 0; k < m->nx; k++)
+        if (!ag_rows_shape(ag_program_input(m->p, k), m->steps, ag_scan_along(m, k), &shape)) return false;
+    for (int k = 0; k < m->ny; k++) {
+        if (!ag_rows_shape(ag_program_output(m->p, k), m->steps, k < m->carries ? AG_SHARED : AG_EACH, &shape) ||
+            !ag_shape_count(shape, &count) || count > INT64_MAX / 16 - total)
+            return false;
+        total += count;
+    }
+    if (!m->base) return true;
+    if (ag_program_inputs(m->base) != m->nx || ag_program_outputs(m->base) + m->carries != m->ny) return false;
+    for (int k = 0; k < m->nx; k++)
+        if (!ag_equal_shapes(ag_program_input(m->base, k).shape, ag_program_input(m->p, k).shape)) return false;
+    for (int k = 0; k < m->ny - m->carries; k++)
+        if (!ag_equal_shapes(ag_program_output(m->base, k).shape, ag_program_output(m->p, k).shape)) return false;
+    return m->carries <= m->ny - m->carries;
+}
+
 const ag_operation ag_scan_operation = {
     .name = "scan",
     .shape = scan_shape,
@@ -275,6 +300,7 @@ const ag_operation ag_scan_operation = {
     .record = ag_scan_record,
     .scalars = ag_scan_scalars,
     .hold = scan_hold,
+    .valid = scan_valid,
 };
 
 bool ag_scan_lesser(const void *params, size_t size, void *lesser, ag_shape *shape) {

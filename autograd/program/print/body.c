@@ -37,6 +37,13 @@ static const char *work_name(const ag_c_function *f) {
     f->used[ag_c_work_used(f)] = 1;
     return "work";
 }
+
+ag_c_place ag_c_room(ag_c_function *f, int64_t count) {
+    ag_c_place place = {.at = f->s.work + f->taken};
+    snprintf(place.text, sizeof place.text, "%s + %lld", work_name(f), (long long)place.at);
+    if (f->taken + count > f->inner_work) f->inner_work = f->taken + count;
+    return place;
+}
 static const char *out_name(const ag_c_function *f) {
     f->used[ag_c_out_used(f)] = 1;
     return "out";
@@ -78,6 +85,11 @@ static void put_element(const ag_c_context *x, uint32_t v, int64_t offset, int b
     }
     if (home == HOME_INLINE) {
         put_expression(x, v, binds);
+        return;
+    }
+    if (f->style == STYLE_LANES && home == HOME_INPUT) {
+        for (uint32_t k = 0; k < c->extra; k++) offset += ag_where_count(f->p, ag_pinput_at(f->p, k)->ref.where);
+        ag_text_add(x->text, "in[%lld + l]", (long long)offset * C_LANES);
         return;
     }
     bool plain = home == HOME_LOCAL || (home == HOME_INPUT && is_scalar(f->p, v) && f->style == STYLE_PUBLIC);
@@ -191,9 +203,11 @@ static void declare(ag_c_function *f, uint32_t v) {
     bool is_call = ag_code_at(f->p, v)->op == CODE_CALL;
     if (f->declared[v] == f->part + 1) return;
     if (f->s.home[v] == HOME_ARRAY && (is_call || !is_scalar(f->p, v)))
-        ag_text_line(&f->body, "%s v%u[%lld];", number, v, (long long)(count ? count : 1));
+        ag_text_line(&f->body, count ? "%s v%u[%lld];" : "%s v%u[1]; /* of %lld elements */", number, v,
+                     (long long)count);
     else if (f->s.home[v] == HOME_WORK && (is_call || !is_scalar(f->p, v)))
         ag_text_line(&f->body, "%s *const v%u = %s + %lld;", number, v, work_name(f), (long long)f->s.offset[v]);
+    if (count == 0 && f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
     f->declared[v] = f->part + 1;
 }
 
@@ -204,6 +218,16 @@ static void declare_operands(ag_c_function *f, const ag_code *c) {
         if (f->s.home[v] == HOME_INLINE) declare_operands(f, ag_code_at(f->p, v));
         else if (f->s.home[v] == HOME_WORK) declare(f, v);
     }
+}
+
+/* What computes no element reads none, so nothing else may mention these. */
+static void ignore(ag_c_function *f, uint32_t v) {
+    bool local = f->s.home[v] == HOME_LOCAL && is_scalar(f->p, v);
+    if (local || f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
+}
+
+static void ignore_operands(ag_c_function *f, const ag_code *c) {
+    for (uint32_t k = 0, n = ag_operand_count(f->p, c); k < n; k++) ignore(f, ag_ref_at(f->p, c->in + k)->value);
 }
 
 static void scalar_body(ag_c_function *f, uint32_t v) {
@@ -261,6 +285,8 @@ static void loop_body(ag_c_function *f, const ag_c_item *item) {
         declare(f, v);
         declare_operands(f, ag_code_at(p, v));
     }
+    for (uint32_t m = 0; m < item->count && shape->count == 0; m++)
+        ignore_operands(f, ag_code_at(p, f->s.members[item->first + m]));
     if (shape->count == 0) return;
     ag_c_loops loops;
     open_loops(f, item, shape, &loops);
@@ -359,56 +385,14 @@ static void scalar_form(ag_c_function *f, const ag_pcall *call, const ag_view *c
         char name[2 * NAME_ROOM];
         snprintf(name, sizeof name, "%s_%s%u", f->file->name, call->operation->name, ++f->file->inner);
         int64_t work = ag_c_print_function(f->file, scalars, name, STYLE_ELEMENTS, views);
-        if (work > f->inner_work) f->inner_work = work;
-        char room[40] = "";
-        if (work) snprintf(room, sizeof room, ", %s + %lld", work_name(f), (long long)f->s.work);
-        ag_text_line(&f->body, "%s(%s%s%s%s);", name, arguments->base ? arguments->base : "", call->n ? ", " : "", out,
-                     room);
+        ag_text_add(arguments, "%s%s", call->n ? ", " : "", out);
+        if (work) ag_text_add(arguments, ", %s", ag_c_room(f, work).text);
+        ag_c_call(&f->body, name, arguments, ag_c_can_fail(f->file, scalars));
     }
+    ag_c_forget(f->file, scalars);
     ag_program_free(scalars);
     ag_program_free(whole);
     ag_memory_free(m, ports, call->n * sizeof *ports + 1);
-}
-
-/* A program over rows: a loop that calls its function. An output that is summed up is computed in the work array, behind
- * the function's own, and added. */
-static void map_form(ag_c_function *f, const ag_pcall *call, const char *const *in, const char *out) {
-    const void *params = ag_pparams_at(f->p, call->params);
-    const ag_program *q = ag_map_program(params);
-    char name[2 * NAME_ROOM];
-    snprintf(name, sizeof name, "%s_map%u", f->file->name, ++f->file->inner);
-    int nx = ag_program_inputs(q), ny = ag_program_outputs(q);
-    int64_t own = ag_c_print_function(f->file, q, name, STYLE_INNER, NULL), at = 0, sum = f->s.work + own;
-    ag_text t = {.memory = f->body.memory}, add = {.memory = f->body.memory, .depth = f->body.depth + 1};
-    for (int k = 0; k < nx; k++) {
-        int64_t count = ag_where_count(q, ag_pinput_at(q, (uint64_t)k)->ref.where);
-        ag_text_add(&t, "%s%s", k ? ", " : "", in[k]);
-        if (ag_map_along(params, k) == AG_EACH) ag_text_add(&t, " + row * %lld", (long long)count);
-    }
-    for (int k = 0; k < ny; k++) {
-        long long count = ag_where_count(q, ag_poutput_at(q, (uint64_t)k)->ref.where);
-        ag_text_add(&t, nx || k ? ", " : "");
-        if (ag_map_along(params, nx + k) == AG_EACH) {
-            ag_text_add(&t, "%s + %lld + row * %lld", out, (long long)at, count);
-            at += ag_map_rows(params) * count;
-            continue;
-        }
-        ag_text_add(&t, "%s + %lld", work_name(f), (long long)sum);
-        ag_text_line(&f->body, "for (long i = 0; i < %lld; i++) %s[%lld + i] = 0;", count, out, (long long)at);
-        ag_text_line(&add, "for (long i = 0; i < %lld; i++) %s[%lld + i] += work[%lld + i];", count, out, (long long)at,
-                     (long long)sum);
-        sum += count;
-        at += count;
-    }
-    if (sum - f->s.work > f->inner_work) f->inner_work = sum - f->s.work;
-    if (own) ag_text_add(&t, "%s%s + %lld", nx + ny ? ", " : "", work_name(f), (long long)f->s.work);
-    ag_text_line(&f->body, "for (long row = 0; row < %lld; row++) {", (long long)ag_map_rows(params));
-    ag_text_line(&f->body, "%s(%s);", name, t.base ? t.base : "");
-    if (add.base) ag_text_add(&f->body, "%s", add.base);
-    ag_text_line(&f->body, "}");
-    f->body.failed |= t.failed || add.failed;
-    ag_text_free(&t);
-    ag_text_free(&add);
 }
 
 typedef struct ag_c_operands {
@@ -436,26 +420,89 @@ static bool open_operands(ag_c_function *f, const ag_code *c, ag_c_operands *o) 
     return true;
 }
 
-/* Copies operands that their operation wants row-major: */
 static bool is_row_major(const ag_c_operands *o, uint32_t n) {
     for (uint32_t k = 0; k < n; k++)
         if (!o->views[k]->contiguous) return false;
     return true;
 }
 
+static void guard_body(ag_c_function *f, uint32_t v) {
+    const ag_code *c = ag_code_at(f->p, v);
+    const ag_guarding *g = (const ag_guarding *)(const void *)ag_pparams_at(f->p, ag_pcall_at(f->p, c->extra)->params);
+    ag_text line = {.memory = f->body.memory};
+    ag_c_context x = {f, &line, NULL, 0};
+    declare_operands(f, c);
+    if (f->s.uses[v]) {
+        declare(f, v);
+        put_array(f, &line, v);
+        ag_text_add(&line, "[0] = ");
+        put_operand(&x, *ag_ref_at(f->p, c->in), BINDS_CHOICE);
+        ag_text_add(&line, ";");
+        put_line(f, &line);
+    }
+    ag_text_add(&line, g->expected ? "if (!(" : "if (");
+    put_operand(&x, *ag_ref_at(f->p, c->in), BINDS_COMPARE);
+    ag_text_add(&line, g->expected ? " != 0)) return %d;" : " != 0) return %d;", ag_c_guard_check(f->file, g));
+    put_line(f, &line);
+}
+
+/* Operands that are not row-major, copied to the work array. */
+static bool copy_operands(ag_c_function *f, uint32_t n, ag_c_operands *o) {
+    ag_text text = {.memory = f->file->memory};
+    for (uint32_t k = 0; k < n; k++) {
+        const ag_view *v = o->views[k];
+        if (v->contiguous) {
+            ag_text_add(&text, "%s%c", o->in[k], '\0');
+            continue;
+        }
+        ag_c_place to = ag_c_room(f, v->count);
+        f->taken += v->count;
+        ag_c_loops loops = {.rank = v->rank};
+        ag_view row_major = *v;
+        ag_row_major(v->rank, v->dim, row_major.stride);
+        for (int i = 0; i < v->rank; i++) loops.from[i] = i;
+        for (int i = 0; i < v->rank; i++)
+            ag_text_line(&f->body, "for (long %s = 0; %s < %lld; %s++) {", loop_name(i), loop_name(i),
+                         (long long)v->dim[i], loop_name(i));
+        ag_text line = {.memory = f->body.memory};
+        ag_c_context x = {f, &line, &loops, v->rank};
+        ag_text_add(&line, "(%s)[", to.text);
+        put_index(&x, &row_major, 0);
+        ag_text_add(&line, "] = %s[", o->in[k]);
+        put_index(&x, v, 0);
+        ag_text_add(&line, "];");
+        put_line(f, &line);
+        for (int i = 0; i < v->rank; i++) ag_text_line(&f->body, "}");
+        ag_text_add(&text, "(%s)%c", to.text, '\0');
+    }
+    ag_text_free(&o->text);
+    o->text = text;
+    if (text.failed) return false;
+    const char *at = text.base;
+    for (uint32_t k = 0; k < n; k++, at += strlen(at) + 1) o->in[k] = at;
+    return true;
+}
+
 static void call_body(ag_c_function *f, uint32_t v) {
     const ag_program *p = f->p;
     const ag_code *c = ag_code_at(p, v);
+    if (ag_is_guard(p, c)) {
+        guard_body(f, v);
+        return;
+    }
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_c_operands o;
     ag_text out = {.memory = f->body.memory}, arguments = {.memory = f->body.memory};
+    f->taken = 0;
     declare(f, v);
     declare_operands(f, c);
     bool ok = open_operands(f, c, &o);
     put_array(f, &out, v);
     for (uint32_t k = 0; ok && k < call->n; k++) ag_text_add(&arguments, k ? ", %s" : "%s", o.in[k]);
     if (!ok || out.failed || arguments.failed) ag_c_fail(f->file, AG_ERR_MEMORY, "print: out of memory");
-    else if (ag_value_count(p, v) > 0) {
+    else if (ag_value_count(p, v) == 0) {
+        ignore_operands(f, c);
+    } else {
         struct ag_c_form_state state = {f->file, &f->body};
         ag_c_form form = {.type = p->type,
                           .number = ag_c_number_type(p->type),
@@ -472,7 +519,8 @@ static void call_body(ag_c_function *f, uint32_t v) {
         bool fits = call->operation->strided || is_row_major(&o, call->n);
         ag_text_line(&f->body, "{ /* %s */", call->operation->name);
         f->body.depth++;
-        if (ag_is_map(call->operation) && fits) map_form(f, call, o.in, out.base);
+        if (!fits && ag_holds_programs(call->operation)) fits = copy_operands(f, call->n, &o);
+        if (ag_holds_programs(call->operation) && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));
         else if (!call->operation->c_form || !fits || !call->operation->c_form(&form))
             scalar_form(f, call, o.views, &arguments, out.base);
         ag_text_line(&f->body, "}");
@@ -492,7 +540,10 @@ static void output_body(ag_c_function *f, uint32_t k) {
     const ag_view *v = view_of(p, r.where);
     bool elements = f->style == STYLE_ELEMENTS;
     if (f->s.home[r.value] == HOME_OUTPUT && f->s.offset[r.value] == k && !elements) return;
-    if (v->count == 0) return;
+    if (v->count == 0) {
+        ignore(f, r.value);
+        return;
+    }
     if (f->s.home[r.value] == HOME_WORK) declare(f, r.value);
     if (f->s.home[r.value] == HOME_INLINE) declare_operands(f, ag_code_at(p, r.value));
     ag_c_loops loops = {.rank = v->rank};
@@ -506,8 +557,10 @@ static void output_body(ag_c_function *f, uint32_t k) {
     ag_c_context x = {f, &line, v->rank ? &loops : NULL, v->rank};
     ag_view row_major = *v;
     ag_row_major(v->rank, v->dim, row_major.stride);
-    ag_text_add(&line, "%s[", elements ? out_name(f) : output_name(f, k));
-    if (elements) ag_text_add(&line, "%u", k);
+    bool lanes = f->style == STYLE_LANES;
+    ag_text_add(&line, "%s[", elements || lanes ? out_name(f) : output_name(f, k));
+    if (lanes) ag_text_add(&line, "%lld + l", (long long)k * C_LANES);
+    else if (elements) ag_text_add(&line, "%u", k);
     else if (v->rank) put_index(&x, &row_major, 0);
     else ag_text_add(&line, "0");
     ag_text_add(&line, "] = ");

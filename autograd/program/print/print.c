@@ -25,7 +25,7 @@ static void name_ports(ag_c_function *f) {
     }
 }
 
-static bool by_value(const ag_c_function *f, uint64_t k) {
+bool ag_c_by_value(const ag_c_function *f, uint64_t k) {
     return f->style == STYLE_PUBLIC && k < f->p->inputs.count && ag_pinput_at(f->p, k)->ref.where & WHERE_ELEMENT;
 }
 
@@ -43,7 +43,7 @@ static void put_arguments(const ag_c_function *f, ag_text *t, bool types, bool w
     uint64_t n = argument_count(f), per_line = types ? 4 : 8;
     for (uint64_t k = 0; k < n; k++) {
         if (k) ag_text_add(t, k % per_line == 0 ? ",\n        " : ", ");
-        if (types && by_value(f, k)) ag_text_add(t, "%s ", number);
+        if (types && ag_c_by_value(f, k)) ag_text_add(t, "%s ", number);
         else if (types) ag_text_add(t, k < f->p->inputs.count ? "const %s *" : "%s *restrict ", number);
         ag_text_add(t, "%s", argument_name(f, k));
     }
@@ -83,12 +83,14 @@ static void put_tables(ag_c_function *f) {
 
 static void put_function(ag_c_function *f, ag_text *t, const char *storage, const char *name, const ag_text *body,
                          bool work) {
-    ag_text_add(t, "%svoid %s(", storage, name);
+    bool can_fail = ag_c_can_fail(f->file, f->p);
+    ag_text_add(t, "%s%s %s(", storage, can_fail ? "int" : "void", name);
     put_arguments(f, t, true, work);
     ag_text_add(t, ") {\n");
     t->depth++;
     ignore_unused(f, t, work);
     ag_text_add(t, "%s", body->base ? body->base : "");
+    if (can_fail) ag_text_line(t, "return 0;");
     ag_text_line(t, "}");
     ag_text_line(t, "%s", "");
     t->failed |= body->failed;
@@ -110,7 +112,7 @@ static void write_parts(ag_c_function *f) {
         memset(f->used, 0, ag_c_ports(f) + 2);
         ag_text line = {.memory = f->file->memory};
         put_arguments(f, &line, false, true);
-        ag_text_line(&calls, "%s(%s);", name, line.base ? line.base : "");
+        ag_c_call(&calls, name, &line, ag_c_can_fail(f->file, f->p));
         ag_text_free(&line);
     }
     if (f->s.parts > 1) {
@@ -122,11 +124,11 @@ static void write_parts(ag_c_function *f) {
     }
 }
 
-static bool open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
-                          const ag_view *const *views) {
+bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                        const ag_view *const *views) {
     *f = (ag_c_function){.file = file, .p = p, .name = name, .style = style, .views = views};
     f->body = (ag_text){.memory = file->memory, .depth = 1};
-    bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS);
+    bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS || style == STYLE_LANES);
     f->ports = ag_memory_zeroed(file->memory, ag_c_ports(f) * sizeof *f->ports + 1);
     f->declared = ag_memory_zeroed(file->memory, p->codes.count * sizeof *f->declared + 1);
     f->used = ag_memory_zeroed(file->memory, ag_c_ports(f) + 2);
@@ -135,7 +137,7 @@ static bool open_function(ag_c_function *f, ag_c_file *file, const ag_program *p
     return false;
 }
 
-static void close_function(ag_c_function *f) {
+void ag_c_close_function(ag_c_function *f) {
     ag_memory_free(f->file->memory, f->used, ag_c_ports(f) + 2);
     ag_memory_free(f->file->memory, f->declared, f->p->codes.count * sizeof *f->declared + 1);
     ag_memory_free(f->file->memory, f->ports, ag_c_ports(f) * sizeof *f->ports + 1);
@@ -161,11 +163,11 @@ int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *na
     if (++file->depth > DEEPEST)
         ag_c_fail(file, AG_ERR_UNSUPPORTED, "print: programs inside programs, more than %d deep", DEEPEST);
     if (file->status == AG_OK) {
-        if (open_function(&f, file, p, name, style, views)) {
+        if (ag_c_open_function(&f, file, p, name, style, views)) {
             work = write_function(&f);
             put_function(&f, &file->functions, "static ", name, &f.body, work > 0);
         }
-        close_function(&f);
+        ag_c_close_function(&f);
     }
     file->depth--;
     return work;
@@ -183,49 +185,18 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
             in ? ag_program_input(p, (int)k).shape : ag_program_output(p, (int)(k - p->inputs.count)).shape;
         int64_t count = 1;
         ag_shape_count(shape, &count);
-        if (by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
+        if (ag_c_by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
         else if (shape.rank == 0) ag_text_line(t, " *   %-8s out: one number", f->ports[k]);
         else
             ag_text_line(t, " *   %-8s %s: %lld numbers, of shape %s", f->ports[k], in ? "in" : "out", (long long)count,
                          ag_show_shape(shape).text);
     }
     if (work) ag_text_line(t, " *   %-8s room for %lld numbers", "work", (long long)work);
-    ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else. */", number);
-}
-
-/* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
-static void put_rows(const ag_c_function *f, ag_text *t, int64_t work) {
-    const ag_program *p = f->p;
-    const char *number = ag_c_number_type(p->type);
-    ag_text_line(t, "/* The same for each row. NAME_step: from an input's row to its next; 0: one for all. */");
-    ag_text_add(t, "void %s_rows(long rows", f->name);
-    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
-        bool in = k < p->inputs.count;
-        ag_text_add(t, k % 3 == 0 ? ",\n        " : ", ");
-        ag_text_add(t, in ? "const %s *%s" : "%s *restrict %s", number, f->ports[k]);
-        if (in) ag_text_add(t, ", long %s_step", f->ports[k]);
-    }
-    if (work) ag_text_add(t, ", %s *restrict work", number);
-    ag_text_add(t, ") {\n");
-    t->depth++;
-    ag_text_line(t, "for (long row = 0; row < rows; row++) {");
-    ag_text call = {.memory = t->memory};
-    for (uint64_t k = 0; k < ag_c_ports(f); k++) {
-        if (k) ag_text_add(&call, ", ");
-        if (k >= p->inputs.count) {
-            uint64_t o = k - p->inputs.count;
-            ag_text_add(&call, "%s + row * %lld", f->ports[k],
-                        (long long)ag_where_count(p, ag_poutput_at(p, o)->ref.where));
-        } else {
-            ag_text_add(&call, by_value(f, k) ? "%s[row * %s_step]" : "%s + row * %s_step", f->ports[k], f->ports[k]);
-        }
-    }
-    if (work) ag_text_add(&call, ag_c_ports(f) ? ", work" : "work");
-    ag_text_line(t, "%s(%s);", f->name, call.base ? call.base : "");
-    t->failed |= call.failed;
-    ag_text_free(&call);
-    ag_text_line(t, "}");
-    ag_text_line(t, "}");
+    ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else.%s", number,
+                 ag_c_can_fail(f->file, p) ? "" : " */");
+    if (!ag_c_can_fail(f->file, p)) return;
+    ag_text_line(t, " * Returns 0; or, and then what is written is not valid, the number of what went wrong:");
+    ag_text_add(t, "%s */\n", f->file->checks.base ? f->file->checks.base : "");
 }
 
 static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
@@ -234,24 +205,27 @@ static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     if (file->functions.base && strstr(file->functions.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
     else if (f->body.base && strstr(f->body.base, "cblas_")) ag_text_line(t, "#include <cblas.h>");
     ag_text_line(t, "%s", "");
+    if (file->lanes_out) ag_c_declare_vector_maths(file, t);
     if (file->helpers.count) ag_text_add(t, "%s\n", file->helpers.base);
     if (file->functions.count) ag_text_add(t, "%s", file->functions.base);
     describe(f, t, work);
     put_function(f, t, "", f->name, &f->body, work > 0);
-    if (file->options.rows) put_rows(f, t, work);
-    t->failed |= file->helpers.failed || file->functions.failed;
+    if (file->options.rows) ag_c_print_rows(f, t, work);
+    ag_c_end_vector_maths(file, t);
+    t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;
 }
 
 bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
     ag_c_function f;
     file->type = p->type;
     file->name = name;
-    file->helpers = file->functions = (ag_text){.memory = file->memory};
-    if (open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
+    file->helpers = file->functions = file->checks = (ag_text){.memory = file->memory};
+    if (ag_c_open_function(&f, file, p, name, STYLE_PUBLIC, NULL)) {
         file->work = write_function(&f);
+        if (file->options.rows || file->wants_lanes) ag_c_print_lanes(file, p, name);
         if (file->status == AG_OK) assemble(&f, text, file->work);
     }
-    close_function(&f);
+    ag_c_close_function(&f);
     if (text->failed) ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
     return file->status == AG_OK;
 }
@@ -259,6 +233,8 @@ bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_
 void ag_c_close_file(ag_c_file *file) {
     ag_text_free(&file->helpers);
     ag_text_free(&file->functions);
+    ag_text_free(&file->checks);
+    ag_range_free(file->memory, &file->known);
 }
 
 ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_options *options, FILE *out) {
@@ -272,6 +248,7 @@ ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_
     ag_c_name(own, name && *name ? name : "program", NULL, 0);
     if (ag_c_print_file(&file, p, own, &text)) {
         printed.work = file.work;
+        printed.checks = file.check_count;
         if (fwrite(text.base, 1, text.count, out) != text.count)
             ag_c_fail(&file, AG_ERR_VALUE, "print: the file could not be written");
     }

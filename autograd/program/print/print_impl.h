@@ -5,12 +5,14 @@
  *   table.c     the table's expressions as C: operators and calls in place, everything else as helper functions
  *   schedule.c  which instructions share a loop or an expression, in which order, and where values are kept
  *   body.c      instructions as statements
+ *   nested.c    operations that run programs (maps, scans, roots) as loops; what may fail when the function runs
  *   print.c     functions, from the usage comment to the closing brace
+ *   lanes.c     a function for a block of rows, in a loop that compilers vectorise, and one for many rows
  *   forms.c     what operations use to write their own loops */
 #ifndef AG_PRINT_IMPL_H
 #define AG_PRINT_IMPL_H
 
-#include "../program_impl.h"
+#include "../guard_impl.h"
 
 typedef struct ag_text {
     ag_memory *memory;
@@ -101,6 +103,15 @@ void ag_c_schedule_close(ag_c_schedule *s);
 
 /* ---- body.c and print.c ---- */
 
+/* A program that is printed, or is inside of one. */
+typedef struct ag_c_known {
+    const ag_program *p;
+    bool found_out, can_fail;
+    const char *what; /* its function is called FILE_WHATNUMBER, once it has a number, */
+    unsigned number;
+    int64_t work; /* and needs so much of the work array */
+} ag_c_known;
+
 /* All that is printed of one program and those that it uses. */
 typedef struct ag_c_file {
     ag_memory *memory;
@@ -112,6 +123,12 @@ typedef struct ag_c_file {
     uint32_t inner; /* functions for operations so far */
     int depth;      /* of programs in programs */
     int64_t work;   /* that the public function needs */
+    bool wants_lanes;
+    int64_t lanes_in, lanes_out; /* elements of inputs and outputs of NAME_lanes; 0: it is not there */
+    ag_text checks;              /* of the usage comment: what it means when the function does not return 0 */
+    int check_count;
+    ag_range known; /* ag_c_known */
+    uint32_t known_count;
     ag_status status;
     char message[640];
 } ag_c_file;
@@ -120,10 +137,12 @@ void ag_c_fail(ag_c_file *f, ag_status status, const char *format, ...) AG_FORMA
 
 /* How a function gets its inputs and outputs. */
 typedef enum ag_c_style {
-    STYLE_PUBLIC,  /* scalar inputs by value */
-    STYLE_INNER,   /* all by pointer */
-    STYLE_ELEMENTS /* the same, inputs seen through views; a single output that has all elements */
+    STYLE_PUBLIC,   /* scalar inputs by value */
+    STYLE_INNER,    /* all by pointer */
+    STYLE_ELEMENTS, /* the same, inputs seen through views; a single output that has all elements */
+    STYLE_LANES     /* element i of all inputs, one after the other, is in[i * C_LANES + l]; of outputs likewise */
 } ag_c_style;
+enum { C_LANES = 32 };
 
 typedef struct ag_c_function {
     ag_c_file *file;
@@ -137,7 +156,8 @@ typedef struct ag_c_function {
     ag_c_schedule s;
     ag_text body; /* statements of the part that is written */
     uint32_t part;
-    int64_t inner_work; /* what the functions that it calls need of the work array */
+    int64_t inner_work; /* what the functions that it calls need of the work array, behind s.work */
+    int64_t taken;      /* what the call that is printed has of that */
 } ag_c_function;
 
 /* What `used` says behind the ports. */
@@ -145,11 +165,46 @@ static inline uint64_t ag_c_ports(const ag_c_function *f) { return f->p->inputs.
 static inline uint64_t ag_c_work_used(const ag_c_function *f) { return ag_c_ports(f); }
 static inline uint64_t ag_c_out_used(const ag_c_function *f) { return ag_c_ports(f) + 1; }
 
+bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
+                        const ag_view *const *views);
+void ag_c_close_function(ag_c_function *f);
+/* Whether input k is a number, not a pointer. */
+bool ag_c_by_value(const ag_c_function *f, uint64_t k);
+
+/* ---- lanes.c ---- */
+/* Prints NAME_lanes, if the program is one for lanes: small, and nothing in it may fail. */
+void ag_c_print_lanes(ag_c_file *file, const ag_program *p, const char *name);
+/* The function for many rows: every input has a step, from one row to the next; 0: all rows read the same. */
+void ag_c_print_rows(const ag_c_function *f, ag_text *t, int64_t work);
+/* Declares vector versions of the functions of <math.h> that are called. */
+void ag_c_declare_vector_maths(const ag_c_file *file, ag_text *t);
+void ag_c_end_vector_maths(const ag_c_file *file, ag_text *t);
+
 /* The statements of one item. */
 void ag_c_item_body(ag_c_function *f, const ag_c_item *item);
 /* Prints a function, after those that it needs, to file->functions; how much of a work array it needs. */
 int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
                             const ag_view *const *views);
+/* The next `count` numbers of the work array that the call which is printed may use. */
+typedef struct ag_c_place {
+    char text[40]; /* "work + 8" */
+    int64_t at;
+} ag_c_place;
+ag_c_place ag_c_room(ag_c_function *f, int64_t count);
+
+/* ---- nested.c ---- */
+/* Whether a printed function may fail when it runs: then it returns an int, 0 or the number of the check that failed. */
+bool ag_c_can_fail(ag_c_file *file, const ag_program *p);
+/* A program that is about to be freed. */
+void ag_c_forget(ag_c_file *file, const ag_program *p);
+/* The number of a new check, described in the usage comment. */
+int ag_c_guard_check(ag_c_file *file, const ag_guarding *g);
+/* A statement that calls a function; if that fails, the caller does. */
+void ag_c_call(ag_text *t, const char *name, const ag_text *arguments, bool can_fail);
+/* The loop of an operation that runs programs, with row-major operands. */
+bool ag_holds_programs(const ag_operation *operation);
+void ag_c_nested(ag_c_function *f, const ag_pcall *call, const char *const *in, const char *out, int64_t results);
+
 /* A program as a file of C in `text`. False, with status and message in *file, after an error. */
 bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text);
 void ag_c_close_file(ag_c_file *file);
