@@ -3,6 +3,7 @@
 #include "nn/memory.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,9 +18,8 @@ static char *copy(const char *text, const char *more) {
 
 /* Where a path leads: a link stays a link. */
 static char *target_of(const char *path) {
-    char *real = realpath(path, NULL), *target = copy(real != NULL ? real : path, "");
-    free(real);
-    return target;
+    char real[PATH_MAX];
+    return copy(realpath(path, real) != NULL ? real : path, "");
 }
 
 static void discard(ac_output *o) {
