@@ -221,6 +221,55 @@ static const problem problems[] = {
 };
 enum { MOST_VARIABLES = 1000, PROBLEMS = sizeof problems / sizeof *problems };
 
+/* ---- recording ----------------------------------------------------------------------------------------------------- */
+
+/* A problem on a tape: its operations as scalars, or as a whole. */
+typedef struct recording {
+    const problem *p;
+    bool whole;
+    ag_tape *tape;
+    ag_mark mark;
+    ag_var vector, x[MOST_VARIABLES];
+    double point[MOST_VARIABLES], y, grad[MOST_VARIABLES];
+} recording;
+
+static inline void recording_open(recording *r, const problem *p, bool whole) {
+    r->p = p;
+    r->whole = whole;
+    bench_fill(r->point, (size_t)p->n, p->lo, p->hi);
+    r->tape = ag_tape_new(AG_F64);
+    if (whole) {
+        r->vector = ag_tensor(r->tape, r->point, AG_SHAPE(p->n));
+        if (p->constants != NULL) p->constants(r->tape);
+    } else {
+        for (int i = 0; i < p->n; i++) r->x[i] = ag_input(r->tape, r->point[i]);
+    }
+    r->mark = ag_tape_mark(r->tape);
+}
+static inline ag_var recording_function(recording *r) {
+    ag_tape_rewind(r->tape, r->mark);
+    return r->whole ? r->p->whole(r->tape, r->vector) : r->p->scalar(r->x);
+}
+static inline void recording_sweep(recording *r, ag_var y) {
+    ag_backward(y);
+    if (r->whole) ag_read_grad(r->vector, r->grad);
+    else
+        for (int i = 0; i < r->p->n; i++) r->grad[i] = ag_grad(r->x[i]);
+}
+
+/* The gradient at a point by central differences. */
+static inline void differences(const problem *p, const double *point, double *gradient) {
+    double x[MOST_VARIABLES], h = 1e-5 * (p->hi - p->lo);
+    memcpy(x, point, (size_t)p->n * sizeof *x);
+    for (int i = 0; i < p->n; i++) {
+        x[i] = point[i] + h;
+        double up = p->value(x);
+        x[i] = point[i] - h;
+        gradient[i] = (up - p->value(x)) / (2 * h);
+        x[i] = point[i];
+    }
+}
+
 static inline void problems_begin(void) {
     helmholtz_begin();
     logistic_begin();

@@ -6,17 +6,13 @@
 #include "blas.h"
 #include "recorded_functions.h"
 
-/* A function recorded in one form, as scalars or as a whole. */
+/* A function in one form, as scalars or as a whole, in every way but by hand. */
 typedef struct form {
-    const problem *p;
-    bool whole, printed;
-    ag_tape *tape;
-    ag_mark mark;
-    ag_var vector, x[MOST_VARIABLES];
+    recording on_tape;
+    bool printed;
     ag_program *value, *gradient;
     ag_runner *run_value, *run_gradient;
     ag_compiled *c_value, *c_gradient;
-    double point[MOST_VARIABLES], y, grad[MOST_VARIABLES];
 } form;
 
 typedef struct by_hand {
@@ -35,58 +31,50 @@ static void hand_gradient(void *context, double *lap) {
     (void)lap;
     h->f.gradient(h->point, h->grad);
 }
-static ag_var record(form *f) {
-    ag_tape_rewind(f->tape, f->mark);
-    return f->whole ? f->p->whole(f->tape, f->vector) : f->p->scalar(f->x);
-}
 static void tape_value(void *context, double *lap) {
-    form *f = context;
+    recording *r = &((form *)context)->on_tape;
     (void)lap;
-    f->y = ag_value(record(f));
+    r->y = ag_value(recording_function(r));
 }
 static void tape_gradient(void *context, double *lap) {
-    form *f = context;
+    recording *r = &((form *)context)->on_tape;
     (void)lap;
-    ag_var y = record(f);
-    ag_backward(y);
-    if (f->whole) {
-        ag_read_grad(f->vector, f->grad);
-    } else {
-        for (int i = 0; i < f->p->n; i++) f->grad[i] = ag_grad(f->x[i]);
-    }
-    f->y = ag_value(y);
+    ag_var y = recording_function(r);
+    recording_sweep(r, y);
+    r->y = ag_value(y);
 }
 static void program_value(void *context, double *lap) {
     form *f = context;
     (void)lap;
-    ag_run(f->run_value, (const double *[]){f->point}, (double *[]){&f->y});
+    ag_run(f->run_value, (const double *[]){f->on_tape.point}, (double *[]){&f->on_tape.y});
 }
 static void program_gradient(void *context, double *lap) {
     form *f = context;
     (void)lap;
-    ag_run(f->run_gradient, (const double *[]){f->point}, (double *[]){&f->y, f->grad});
+    ag_run(f->run_gradient, (const double *[]){f->on_tape.point}, (double *[]){&f->on_tape.y, f->on_tape.grad});
 }
 static void printed_value(void *context, double *lap) {
     form *f = context;
     (void)lap;
-    ag_compiled_run(f->c_value, (const double *[]){f->point}, (double *[]){&f->y});
+    ag_compiled_run(f->c_value, (const double *[]){f->on_tape.point}, (double *[]){&f->on_tape.y});
 }
 static void printed_gradient(void *context, double *lap) {
     form *f = context;
     (void)lap;
-    ag_compiled_run(f->c_gradient, (const double *[]){f->point}, (double *[]){&f->y, f->grad});
+    ag_compiled_run(f->c_gradient, (const double *[]){f->on_tape.point}, (double *[]){&f->on_tape.y, f->on_tape.grad});
 }
 
-static void model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
-    const form *f = context;
-    if (f->whole) {
-        if (f->p->constants != NULL) f->p->constants(t);
-        y[0] = f->p->whole(t, x[0]);
-        return;
-    }
+static void scalar_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const problem *p = context;
     ag_var element[MOST_VARIABLES];
-    for (int i = 0; i < f->p->n; i++) element[i] = ag_at(x[0], i);
-    y[0] = f->p->scalar(element);
+    (void)t;
+    for (int i = 0; i < p->n; i++) element[i] = ag_at(x[0], i);
+    y[0] = p->scalar(element);
+}
+static void whole_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const problem *p = context;
+    if (p->constants != NULL) p->constants(t);
+    y[0] = p->whole(t, x[0]);
 }
 
 /* Programs of more operations are not printed: compilers take minutes for functions of so many lines. */
@@ -94,38 +82,29 @@ enum { MOST_LINES = 20000 };
 
 /* Compiles the programs of a form; where that cannot be done, `printed` stays false and the reason is printed. */
 static void compile(form *f) {
+    const problem *p = f->on_tape.p;
     int64_t size = ag_program_size(f->gradient);
     if (size > MOST_LINES) {
-        printf("   not printed as C: %s as %s, %lld operations\n", f->p->name, f->whole ? f->p->what : "scalars",
+        printf("   not printed as C: %s as %s, %lld operations\n", p->name, f->on_tape.whole ? p->what : "scalars",
                (long long)size);
         return;
     }
     f->c_value = ag_program_compile(f->value, NULL);
     f->c_gradient = ag_program_compile(f->gradient, NULL);
     f->printed = ag_compiled_status(f->c_value) == AG_OK && ag_compiled_status(f->c_gradient) == AG_OK;
-    if (!f->printed) printf("   not printed as C: %s: %s\n", f->p->name, ag_compiled_message(f->c_gradient));
+    if (!f->printed) printf("   not printed as C: %s: %s\n", p->name, ag_compiled_message(f->c_gradient));
 }
 
 static form *form_new(const problem *p, bool whole) {
     form *f = bench_alloc(1, sizeof *f);
-    f->p = p;
-    f->whole = whole;
-    bench_fill(f->point, (size_t)p->n, p->lo, p->hi);
     ag_port in = ag_in("x", AG_SHAPE(p->n));
-    f->value = ag_program_trace(AG_F64, model, f, &in, 1, NULL, 1);
+    f->value = ag_program_trace(AG_F64, whole ? whole_model : scalar_model, (void *)(uintptr_t)p, &in, 1, NULL, 1);
     f->gradient = ag_program_gradient(f->value, NULL, 0);
     if (ag_program_status(f->gradient) != AG_OK) bench_wrong("%s: %s", p->name, ag_program_message(f->gradient));
     f->run_value = ag_runner_new(f->value);
     f->run_gradient = ag_runner_new(f->gradient);
+    recording_open(&f->on_tape, p, whole); /* last, as constants are those of the tape that had them last */
     compile(f);
-    f->tape = ag_tape_new(AG_F64);
-    if (whole) {
-        f->vector = ag_tensor(f->tape, f->point, AG_SHAPE(p->n));
-        if (p->constants != NULL) p->constants(f->tape);
-    } else {
-        for (int i = 0; i < p->n; i++) f->x[i] = ag_input(f->tape, f->point[i]);
-    }
-    f->mark = ag_tape_mark(f->tape);
     return f;
 }
 static void form_free(form *f) {
@@ -135,7 +114,7 @@ static void form_free(form *f) {
     ag_compiled_free(f->c_gradient);
     ag_program_free(f->value);
     ag_program_free(f->gradient);
-    ag_tape_free(f->tape);
+    ag_tape_free(f->on_tape.tape);
     free(f);
 }
 
@@ -150,30 +129,23 @@ static const way ways[WAYS] = {{"tape", tape_value, tape_gradient},
 
 /* By hand against central differences, every way against that. */
 static void check(const problem *p, by_hand *hand, form **forms) {
-    double x[MOST_VARIABLES], differences[MOST_VARIABLES], right = p->value(hand->point), none[BENCH_LAPS] = {0};
-    memcpy(x, hand->point, (size_t)p->n * sizeof *x);
-    for (int i = 0; i < p->n; i++) {
-        double keep = x[i], h = 1e-5 * (p->hi - p->lo);
-        x[i] = keep + h;
-        double up = p->value(x);
-        x[i] = keep - h;
-        differences[i] = (up - p->value(x)) / (2 * h);
-        x[i] = keep;
-    }
+    double by_differences[MOST_VARIABLES], right = p->value(hand->point), none[BENCH_LAPS] = {0};
+    differences(p, hand->point, by_differences);
     hand_value(hand, none);
     hand_gradient(hand, none);
     bench_check(p->name, &hand->y, &right, 1, 1e-10);
-    bench_check(p->name, hand->grad, differences, (size_t)p->n, 1e-5);
+    bench_check(p->name, hand->grad, by_differences, (size_t)p->n, 1e-5);
     for (int i = 0; i < 2 * WAYS; i++) {
         form *f = forms[i / WAYS];
+        recording *r = &f->on_tape;
         if (i % WAYS == PRINTED && !f->printed) continue;
-        f->y = NAN;
+        r->y = NAN;
         ways[i % WAYS].value(f, none);
-        bench_check(ways[i % WAYS].name, &f->y, &right, 1, 1e-10);
-        f->y = f->grad[0] = NAN;
+        bench_check(ways[i % WAYS].name, &r->y, &right, 1, 1e-10);
+        r->y = r->grad[0] = NAN;
         ways[i % WAYS].gradient(f, none);
-        bench_check(ways[i % WAYS].name, &f->y, &right, 1, 1e-10);
-        bench_check(ways[i % WAYS].name, f->grad, hand->grad, (size_t)p->n, 1e-9);
+        bench_check(ways[i % WAYS].name, &r->y, &right, 1, 1e-10);
+        bench_check(ways[i % WAYS].name, r->grad, hand->grad, (size_t)p->n, 1e-9);
     }
 }
 
@@ -187,7 +159,7 @@ static void row(const bench_set *set, const char *name, int task) {
 static void measure(int number, int rounds) {
     const problem *p = &problems[number];
     form *forms[2] = {form_new(p, false), form_new(p, true)};
-    by_hand hand = {.f = hand_find(number), .point = forms[0]->point};
+    by_hand hand = {.f = hand_find(number), .point = forms[0]->on_tape.point};
     check(p, &hand, forms);
     bench_set set = {0};
     int first[2 * WAYS];
