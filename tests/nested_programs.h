@@ -83,14 +83,24 @@ static inline ag_program *trace_scan(ag_type type, const scanning *s) {
     return ag_program_trace(type, scan_model, (void *)(uintptr_t)s, in, 4, NULL, 3);
 }
 
-enum { SCANS = 4 };
+enum { FORWARDS, BACKWARDS, OF_NO_STEPS, WITH_FEW_STATES, SCANS };
 
-/* Forwards; backwards, with rows that are not row-major; of no steps; with few states. */
-static inline void set_scans(ag_program *p, scanning *all) {
-    all[0] = (scanning){p, 11, {0}, false};
-    all[1] = (scanning){p, 11, {.backward = true}, true};
-    all[2] = (scanning){p, 0, {0}, false};
-    all[3] = (scanning){p, 13, {.states = 5}, false};
+/* Uses scans of every kind (backwards: with rows that are not row-major), in both types; `first` has the first output. */
+static inline void each_scan(void (*use)(int kind, ag_program *p, ag_program *first)) {
+    for (int type = AG_F64; type <= AG_F32; type++) {
+        ag_program *step = trace_step((ag_type)type);
+        const scanning all[SCANS] = {[FORWARDS] = {step, 11, {0}, false},
+                                     [BACKWARDS] = {step, 11, {.backward = true}, true},
+                                     [OF_NO_STEPS] = {step, 0, {0}, false},
+                                     [WITH_FEW_STATES] = {step, 13, {.states = 5}, false}};
+        for (int kind = 0; kind < SCANS; kind++) {
+            ag_program *p = trace_scan((ag_type)type, &all[kind]), *first = ag_program_select(p, (int[]){0}, 1);
+            use(kind, p, first);
+            ag_program_free(first);
+            ag_program_free(p);
+        }
+        ag_program_free(step);
+    }
 }
 
 /* A guard in a step, in a map. */

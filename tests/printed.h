@@ -3,47 +3,25 @@
 #ifndef PRINTED_H
 #define PRINTED_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "autograd/ops/ops_impl.h"
+#include "folder.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/test_print_XXXXXX"; /* the cache */
-static bool have_compiler;
 static FILE *all_printed;
 static int printed_count;
 
-static const char *compiler(void) {
-    const char *cc = getenv("CC");
-    return cc && *cc ? cc : "cc";
-}
-
-static int open_folder(void **unused) {
-    char command[600];
-    (void)unused;
-    assert_non_null(mkdtemp(folder));
-    snprintf(command, sizeof command, "%s/all.c", folder);
-    all_printed = fopen(command, "w");
-    assert_non_null(all_printed);
-    snprintf(command, sizeof command, "command -v %.400s >/dev/null 2>&1", compiler());
-    have_compiler = system(command) == 0;
+/* The folder is the cache, too. */
+static int open_printed(void **unused) {
+    char path[64];
+    if (open_folder(unused) != 0) return 1;
     if (!have_compiler) print_message("there is no C compiler '%s': what needs one is skipped\n", compiler());
-    return 0;
-}
-
-static int close_folder(void **unused) {
-    char command[100];
-    (void)unused;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
+    snprintf(path, sizeof path, "%s/all.c", folder);
+    all_printed = fopen(path, "w");
+    return all_printed == NULL;
 }
 
 /* ---- comparison ---- */

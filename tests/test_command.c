@@ -1,10 +1,11 @@
 /* The command adcheck: its options, what it writes and where, its exit status. */
+#include "folder.h"
 #include "html.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[64], said[1 << 16], complained[1 << 16];
+static char said[1 << 16], complained[1 << 16];
 
 static void read_back(const char *name, char *text, size_t size) {
     char path[128];
@@ -48,21 +49,12 @@ static int run(const char *arguments) {
     return run_line(line);
 }
 
-static int make_folder(void **unused) {
-    (void)unused;
-    strcpy(folder, "/tmp/autograd_adcheck_XXXXXX");
-    if (mkdtemp(folder) == NULL) return 1;
+static int make_files(void **unused) {
+    if (open_folder(unused) != 0) return 1;
     write_file("right.ad", "x = 2\ny = x^2\ncheck \"square\": grad(y, x) == 4\n");
     write_file("wrong.ad", "x = [1, 2]\ncheck \"<twice>\": 2 * x == [2, 5]\n");
     write_file("broken.ad", "x = \n");
     return 0;
-}
-
-static int remove_folder(void **unused) {
-    (void)unused;
-    char command[128];
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
 }
 
 static void expect(const char *text, const char *part) {
@@ -153,5 +145,5 @@ int main(void) {
         cmocka_unit_test(a_page_is_written_beside_the_report),
         cmocka_unit_test(a_page_that_cannot_be_written_is_an_error),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_files, close_folder);
 }

@@ -3,28 +3,12 @@
 #include "programs.h"
 
 #include "autograd/program/file_impl.h"
+#include "folder.h"
 #include "nested_programs.h"
 #include "refusals.h"
 
 #include <stdlib.h>
 #include <unistd.h>
-
-static char folder[] = "/tmp/test_nested_memory_XXXXXX";
-static bool have_compiler;
-
-static int open_folder(void **unused) {
-    (void)unused;
-    assert_non_null(mkdtemp(folder));
-    have_compiler = system("command -v cc >/dev/null 2>&1") == 0;
-    return 0;
-}
-
-static int close_folder(void **unused) {
-    char command[100];
-    (void)unused;
-    snprintf(command, sizeof command, "rm -rf %s", folder);
-    return system(command);
-}
 
 static void run_program(results *r, const ag_program *p, const ag_compile_options *compile) {
     const double *xs[16];

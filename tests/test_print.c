@@ -595,5 +595,5 @@ int main(void) {
         cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
         cmocka_unit_test(clean),
     };
-    return cmocka_run_group_tests(tests, open_folder, close_folder);
+    return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

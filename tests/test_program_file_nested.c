@@ -19,21 +19,16 @@ static void with_gradient(ag_program *p) {
     there_and_back(p);
 }
 
+static void scan_there_and_back(int kind, ag_program *p, ag_program *first) {
+    (void)kind;
+    there_and_back(ag_program_hvp(first, NULL, 0));
+    there_and_back(ag_program_batch(first, 3, NULL, NULL));
+    with_gradient(ag_program_select(p, (int[]){0, 1, 2}, 3));
+}
+
 static void scans(void **unused) {
     (void)unused;
-    for (int type = AG_F64; type <= AG_F32; type++) {
-        ag_program *one = trace_step((ag_type)type);
-        scanning all[SCANS];
-        set_scans(one, all);
-        for (size_t i = 0; i < SCANS; i++) {
-            ag_program *p = trace_scan((ag_type)type, &all[i]), *first = ag_program_select(p, (int[]){0}, 1);
-            there_and_back(ag_program_hvp(first, NULL, 0));
-            there_and_back(ag_program_batch(first, 3, NULL, NULL));
-            ag_program_free(first);
-            with_gradient(p);
-        }
-        ag_program_free(one);
-    }
+    each_scan(scan_there_and_back);
 }
 
 static void roots(void **unused) {
