@@ -69,46 +69,19 @@ static ag_var triangles(const gmm *g, ag_var q, ag_var l) {
     return ag_reshape(elements, AG_SHAPE(g->k, g->d, g->d));
 }
 
-/* |Q (x - mu)|^2 of all points and some components, (points, components), of inputs x, all Q, mu: x times all Q at once,
- * less Q mu. */
-static void distances(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
-    const gmm *g = context;
-    int64_t components = ag_shape_of(in[1]).dim[0], rows = components * g->d;
-    (void)tape;
-    ag_var q_mu = ag_matmul(in[1], ag_unsqueeze(in[2], 2)); /* (components, d, 1) */
-    ag_var y = ag_sub(ag_matmul(in[0], ag_transpose(ag_reshape(in[1], AG_SHAPE(rows, g->d)))),
-                      ag_reshape(q_mu, AG_SHAPE(rows)));
-    out[0] = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, components, g->d))), AG_AXES(2), false);
-}
-
-enum { GROUP = 262144 }; /* numbers in y: two megabytes, which stays in the processor's cache */
-
-/* The same of all components, (n, k): mapped over groups of them, all of the same size. */
-static ag_var all_distances(gmm *g, ag_tape *tape, ag_var x, ag_var all_q, ag_var mu) {
-    int64_t size = g->k;
-    while (size > 1 && (size * g->n * g->d > GROUP || g->k % size != 0)) size--;
-    int64_t groups = g->k / size;
-    ag_shape matrices = AG_SHAPE(size, g->d, g->d), means = AG_SHAPE(size, g->d);
-    ag_var squares, in[] = {x, all_q, mu};
-    if (groups == 1) {
-        distances(tape, in, &squares, g);
-        return squares;
-    }
-    const ag_port ports[] = {ag_in("x", ag_shape_of(x)), ag_in("q", matrices), ag_in("mu", means)};
-    ag_program *group = ag_program_trace(AG_F64, distances, g, ports, 3, NULL, 1);
-    in[1] = ag_reshape(all_q, AG_SHAPE(groups, size, g->d, g->d));
-    in[2] = ag_reshape(mu, AG_SHAPE(groups, size, g->d));
-    ag_map(tape, group, groups, in, (ag_along[]){AG_SHARED, AG_EACH, AG_EACH}, NULL, &squares); /* (groups, n, size) */
-    ag_program_free(group);
-    return ag_reshape(ag_contiguous(ag_permute(squares, AG_AXES(1, 0, 2))), AG_SHAPE(g->n, g->k));
-}
-
 enum { ALPHA, MU, Q, L, X, GAMMA, INPUTS };
 
 static void log_posterior(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
-    gmm *g = context;
+    const gmm *g = context;
     ag_var all_q = triangles(g, in[Q], in[L]), sum_q = ag_sum_over(in[Q], AG_AXES(1), false);
-    ag_var squares = all_distances(g, tape, in[X], all_q, in[MU]);
+    (void)tape;
+
+    /* Q (x - mu) of all points and components: x times all Q at once, less Q mu. */
+    ag_var rows = ag_reshape(all_q, AG_SHAPE(g->k * g->d, g->d));
+    ag_var q_mu = ag_matmul(all_q, ag_unsqueeze(in[MU], 2)); /* (k, d, 1) */
+    ag_var y = ag_sub(ag_matmul(in[X], ag_transpose(rows)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
+    ag_var squares = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, g->k, g->d))), AG_AXES(2), false);
+
     ag_var b = ag_fnma(0.5, squares, ag_add(in[ALPHA], sum_q)); /* (n, k) */
     ag_var likelihood = ag_fnma((double)g->n, ag_logsumexp(in[ALPHA]), ag_sum(ag_logsumexp_over(b, AG_AXES(1), false)));
     ag_var norm = ag_mul(ag_square(in[GAMMA]), ag_sum(ag_square(all_q)));
