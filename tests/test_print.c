@@ -436,6 +436,32 @@ static void cache(void **unused) {
     ag_program_free(p);
 }
 
+/* Compiled code says what the machine says of an input without data, and then runs as before. */
+static void missing_data(void **unused) {
+    const double a = 0.3, b = 0.7;
+    double y[2], da[2], db[2];
+    (void)unused;
+    if (!have_compiler) skip();
+    ag_program *p = trace_scalar(AG_F64), *g = ag_program_gradient(p, NULL, 0);
+    ag_compiled *c = ag_program_compile(g, &(ag_compile_options){.cache = folder, .flags = quick});
+    ag_runner *r = ag_runner_new(g);
+    const double *const all[] = {&a, &b};
+    double *const ys[2][3] = {{&y[0], &da[0], &db[0]}, {&y[1], &da[1], &db[1]}};
+    for (int k = 0; k < 2; k++) {
+        const double *const some[] = {k == 0 ? NULL : &a, k == 1 ? NULL : &b};
+        assert_int_equal(ag_run(r, some, ys[0]), AG_ERR_VALUE);
+        assert_int_equal(ag_compiled_run(c, some, ys[1]), AG_ERR_VALUE);
+        assert_string_equal(ag_compiled_message(c), ag_runner_message(r));
+        assert_int_equal(ag_run(r, all, ys[0]), AG_OK);
+        assert_int_equal(ag_compiled_run(c, all, ys[1]), AG_OK);
+        assert_true(difference(AG_F64, y[0], y[1]) < 1e-14 && difference(AG_F64, db[0], db[1]) < 1e-13);
+    }
+    ag_runner_free(r);
+    ag_compiled_free(c);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* ---- rows ---- */
 
 static void rows(void **unused) {
@@ -591,9 +617,9 @@ int main(void) {
         cmocka_unit_test(operations_f64), cmocka_unit_test(operations_f32), cmocka_unit_test(structures_f64),
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
-        cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(rows),
-        cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
-        cmocka_unit_test(clean),
+        cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(missing_data),
+        cmocka_unit_test(rows),           cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),
+        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

@@ -292,7 +292,9 @@ static void add_entry(const ag_program *p, int64_t work, bool can_fail, ag_text 
     uint64_t nx = p->inputs.count, ny = p->outputs.count;
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
-    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n    %s" FUNCTION "(", can_fail ? "return " : "");
+    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n");
+    for (uint64_t k = 0; k < nx; k++) ag_text_add(t, "    if (!xs[%u]) return -1;\n", (unsigned)k);
+    ag_text_add(t, "    %s" FUNCTION "(", can_fail ? "return " : "");
     for (uint64_t k = 0; k < nx; k++)
         ag_text_add(t, "%sxs[%u]%s", k ? ", " : "", (unsigned)k,
                     ag_pinput_at(p, k)->ref.where & WHERE_ELEMENT ? "[0]" : "");
@@ -401,8 +403,6 @@ static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *
     c->run_failed = false;
     if (c->status != AG_OK || type != p->type) return ag_compiled_run_machine(c, type, xs, ys);
     bool all = true;
-    for (uint64_t k = 0; k < p->inputs.count; k++) all &= xs[k] != NULL;
-    if (!all) return ag_compiled_run_machine(c, type, xs, ys);
     for (uint64_t k = 0; k < p->outputs.count; k++) all &= ys[k] != NULL;
     for (uint64_t k = 0; !all && k < p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
     return c->entry(xs, all ? ys : c->ys, c->work) ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;

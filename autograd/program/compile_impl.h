@@ -4,7 +4,7 @@
 
 #include "runner_impl.h"
 
-/* Of one row; not 0: something went wrong. Of C_LANES rows, see print/lanes.c. */
+/* Of one row; not 0: an input is missing, or something went wrong. Of C_LANES rows, see print/lanes.c. */
 typedef int ag_entry(const void *const *xs, void *const *ys, void *work);
 typedef void ag_lanes_entry(const void *in, void *out);
 

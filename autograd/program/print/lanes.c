@@ -16,11 +16,29 @@ static int64_t count_ports(const ag_program *p, bool outputs) {
     return n;
 }
 
+/* chain without a branch, which becomes two instructions in a vector; gcc does not vectorise what is left of many selections,
+ * one inside the other. In scalar code, which can predict the branch, this would be slower. */
+static void define_lane_chain(ag_text *t, ag_type type) {
+    bool f64 = type == AG_F64;
+    const char *number = ag_c_number_type(type), *bits = f64 ? "long long" : "int", *suffix = f64 ? "" : "f";
+    ag_text_line(t, "#ifndef AD_HAS_LANE_CHAIN%s", f64 ? "" : "F");
+    ag_text_line(t, "#define AD_HAS_LANE_CHAIN%s", f64 ? "" : "F");
+    ag_text_line(t, "static inline %s ad_lane_chain%s(%s x, %s y) {", number, suffix, number, number);
+    ag_text_line(t, "union { %s number; %s bits; } product = {x * y};", number, bits);
+    ag_text_line(t, "product.bits &= -(%s)((x != 0) & (y != 0));", bits);
+    ag_text_line(t, "return product.number;");
+    ag_text_line(t, "}");
+    ag_text_line(t, "#endif");
+    ag_text_line(t, "#define ad_chain%s(x, y) ad_lane_chain%s(x, y)", suffix, suffix);
+}
+
 static void put_lanes(ag_c_function *f, const char *name) {
     const char *number = ag_c_number_type(f->p->type);
     f->body.depth = 2;
     for (uint32_t i = 0; i < f->s.item_count && f->file->status == AG_OK; i++) ag_c_item_body(f, &f->s.items[i]);
     ag_text *t = &f->file->functions;
+    bool chains = f->body.base && strstr(f->body.base, "ad_chain");
+    if (chains) define_lane_chain(t, f->p->type);
     ag_text_line(t,
                  "/* Of %d rows. Element i of the inputs, one after the other, is in[i * %d + row]; of outputs too. */",
                  C_LANES, C_LANES);
@@ -30,6 +48,7 @@ static void put_lanes(ag_c_function *f, const char *name) {
     ag_text_add(t, "%s", f->body.base ? f->body.base : "");
     ag_text_line(t, "}");
     ag_text_line(t, "}");
+    if (chains) ag_text_line(t, "#undef ad_chain%s", f->p->type == AG_F64 ? "" : "f");
     ag_text_line(t, "%s", "");
     t->failed |= f->body.failed;
 }

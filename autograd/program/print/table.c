@@ -192,18 +192,6 @@ static uint32_t op_named(const char *name, size_t length) {
     return AG_OPCODES;
 }
 
-/* 0 where x or y is 0, else their product, without a branch: gcc does not vectorise what is left of many of them, one
- * inside the other. */
-static void add_chain(ag_text *t, ag_type type) {
-    bool f64 = type == AG_F64;
-    const char *number = ag_c_number_type(type);
-    ag_text_line(t, "static inline %s ad_chain%s(%s x, %s y) {", number, f64 ? "" : "f", number, number);
-    ag_text_line(t, "union { %s number; %s bits; } product = {x * y};", number, f64 ? "long long" : "int");
-    ag_text_line(t, "product.bits &= -(%s)((x != 0) & (y != 0));", f64 ? "long long" : "int");
-    ag_text_line(t, "return product.number;");
-    ag_text_line(t, "}");
-}
-
 void ag_c_helper(ag_text *t, uint32_t op, ag_type type, uint8_t done[AG_OPCODES + 1]) {
     static const char *const args[] = {"%s x", "%s x, %s y", "%s x, %s y, %s z"};
     if (op >= AG_OPCODES || done[op]) return;
@@ -219,10 +207,8 @@ void ag_c_helper(ag_text *t, uint32_t op, ag_type type, uint8_t done[AG_OPCODES 
     for (const char *at = values[op]; *at;) at += ag_c_translate(&body, at, type);
     ag_text_line(t, "#ifndef AD_HAS_%s%s", ag_op_table[op].enumerator + 3, suffix);
     ag_text_line(t, "#define AD_HAS_%s%s", ag_op_table[op].enumerator + 3, suffix);
-    if (op == AG_CHAIN) add_chain(t, type);
-    else
-        ag_text_line(t, "static inline %s ad_%s%s(%s) { return %s; }", number, name, suffix, list,
-                     body.base ? body.base : "");
+    ag_text_line(t, "static inline %s ad_%s%s(%s) { return %s; }", number, name, suffix, list,
+                 body.base ? body.base : "");
     ag_text_line(t, "#endif");
     t->failed |= body.failed;
     ag_text_free(&body);
