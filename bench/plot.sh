@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 png=
 if [ "${1-}" = --png ]; then
     png=$2
+    mkdir -p "$png"
     shift 2
 fi
 build=${1-build}
