@@ -23,6 +23,7 @@ ac_arena *ac_arena_new(size_t most) {
 }
 
 bool ac_arena_is_full(const ac_arena *arena) { return arena->full; }
+size_t ac_arena_held(const ac_arena *arena) { return arena->held; }
 
 void *ac_arena_take(ac_arena *arena, size_t count, size_t size) {
     const size_t header = rounded(sizeof(block));

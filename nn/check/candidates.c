@@ -12,11 +12,11 @@ enum { MOST = 400, MOST_DEPTH = 100, MOST_VISITS = 20000 };
 typedef enum spread { WHOLE, DOWN_THE_ROWS, ALONG_THE_ROWS } spread;
 
 typedef struct candidate {
-    const ac_symbol *name; /* a named value, or the name that was differentiated by */
-    const ac_node *step;   /* or: a function of one operand, whose local derivative it is; */
-    int operand;           /* that operand */
-    const ac_node *term;   /* or: a term */
-    ac_span span;          /* of the term as written */
+    ac_symbol *name;     /* a named value, or the name that was differentiated by */
+    const ac_node *step; /* or: a function of one operand, whose local derivative it is; */
+    int operand;         /* that operand */
+    const ac_node *term; /* or: a term */
+    ac_span span;        /* of the term as written */
 } candidate;
 
 typedef struct search {
@@ -87,7 +87,7 @@ static void find_names(search *s, bool others) {
     if (!ac_prepare(e, statement->uses, statement->use_count, false)) return; /* marks what is needed */
     for (int pass = 0; pass < 1 + others; pass++)
         for (int i = e->file->symbol_count - 1; i >= 0; i--) {
-            const ac_symbol *symbol = e->file->symbols[i];
+            ac_symbol *symbol = e->file->symbols[i];
             bool needed = e->needed[i] == e->stamp, above = symbol->span.start < statement->span.start;
             if (symbol->kind != AC_DEFINED && needed == (pass == 0) && above) add(s, (candidate){.name = symbol});
         }
@@ -194,8 +194,9 @@ static bool find_missing_factor(search *s) {
     s->count = s->visits = 0;
     find_names(s, true);
     int names = s->count;
-    for (int i = 0; i < names; i++)
-        if (s->list[i].name->kind == AC_VALUE) find_steps(s, s->list[i].name->body, 0);
+    for (int i = 0; i < names && s->count < MOST && s->visits <= MOST_VISITS; i++)
+        if (s->list[i].name->kind == AC_VALUE && ac_read_definition(s->list[i].name, NULL))
+            find_steps(s, s->list[i].name->body, 0);
     find_steps(s, s->t->left, 0);
     if (!same_shape(s->t)) return false;
     s->draw = 0;
@@ -315,7 +316,7 @@ static bool is_linear(const ac_node *node, int operand) {
 static void find_terms(search *s, ac_node *node, const above *c, int depth) {
     if (depth > MOST_DEPTH || s->count == MOST || ++s->visits > MOST_VISITS) return;
     if (node->kind == AC_NAME && node->symbol->kind == AC_VALUE && node->symbol != variable_of(s->derivative) &&
-        node->symbol->frame_size == 0)
+        node->symbol->frame_size == 0 && ac_read_definition(node->symbol, NULL))
         find_terms(s, node->symbol->body, c, depth + 1);
     ac_node *body = node->kind == AC_APPLY ? ac_body_of(s->t->e->file->arena, node) : NULL;
     if (body != NULL) find_terms(s, body, c, depth + 1);

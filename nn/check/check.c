@@ -273,6 +273,7 @@ static void forget_if_full(run *r) {
 
 /* Records every name defined up to a statement once, used or not: errors come in the order of the file. */
 static bool validate(run *r, int statement) {
+    ac_bookmark before = ac_bookmark_here(r->file);
     for (int i = r->validated; i < statement; i++) {
         ac_symbol *s = r->file->statements[i]->symbol;
         if (s == NULL || s->kind == AC_DEFINED || s->random) continue;
@@ -292,15 +293,16 @@ static bool validate(run *r, int statement) {
     }
     ag_tape_rewind(r->e.tape, mark);
     ac_start_draw(&r->e, 0);
+    ac_go_back(r->file, before, NULL);
     r->validated = statement;
     return true;
 }
 
 /* Its expressions, and what is made of them, go with it: memory does not grow with the number of claims. */
 static bool run_statement(run *r, ac_statement *s) {
-    ac_arena_mark mark = ac_arena_place(r->file->arena);
+    ac_bookmark before = ac_bookmark_here(r->file);
     bool fine = ac_read_sides(r->file, s, &r->file->error) && (s->kind == AC_CHECK ? run_check(r, s) : run_show(r, s));
-    ac_forget_sides(r->file, s, mark);
+    ac_go_back(r->file, before, s);
     return fine;
 }
 

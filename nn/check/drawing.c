@@ -18,11 +18,11 @@ static bool is_found(const ac_file *file, const ac_drawn *found, int count, cons
 static const ac_node *read_function(const ac_file *file, ac_statement *s) {
     const ac_node *derivative[1];
     ac_error error = {0};
-    ac_arena_mark mark = ac_arena_place(file->arena);
+    ac_bookmark before = ac_bookmark_here(file);
     if (s->kind != AC_CHECK) return NULL;
     if (ac_read_sides(file, s, &error) && ac_find_derivatives(ac_inline(file->arena, s->left), derivative, 1) > 0)
         return derivative[0]->operands[0];
-    ac_forget_sides(file, s, mark);
+    ac_go_back(file, before, s);
     return NULL;
 }
 
@@ -30,10 +30,10 @@ int ac_find_functions(const ac_file *file, ac_drawn *found, int most) {
     int count = 0;
     for (int i = 0; i < file->statement_count && count < most; i++) {
         ac_statement *s = file->statements[i];
-        ac_arena_mark mark = ac_arena_place(file->arena);
+        ac_bookmark before = ac_bookmark_here(file);
         const ac_node *function = read_function(file, s);
         if (function == NULL) continue;
-        if (is_found(file, found, count, function)) ac_forget_sides(file, s, mark);
+        if (is_found(file, found, count, function)) ac_go_back(file, before, s);
         else found[count++] = (ac_drawn){function, s};
     }
     return count;

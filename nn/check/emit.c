@@ -18,10 +18,6 @@ static ac_symbol *symbol_named(const ac_file *file, const char *name) {
     return NULL;
 }
 
-static bool is_given(const ac_symbol *s) {
-    return s->kind == AC_QUANTIFIED || s->body->kind == AC_NUMBER || s->body->kind == AC_ARRAY;
-}
-
 /* Marks what s is computed from; x is not looked into. */
 static void mark(emission *m, const ac_symbol *s) {
     if (m->seen[s->index]) return;
@@ -37,7 +33,7 @@ static void find_given(emission *m) {
     for (int i = 0; i < file->symbol_count; i++) {
         ac_symbol *s = file->symbols[i];
         bool value = s->kind == AC_VALUE || s->kind == AC_QUANTIFIED;
-        if (value && s != m->x && m->seen[s->index] && is_given(s)) m->given[m->count++] = s;
+        if (value && s != m->x && m->seen[s->index] && s->given) m->given[m->count++] = s;
     }
 }
 

@@ -8,7 +8,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { KEPT_DRAWS = 64 << 20 }; /* bytes */
+enum { KEPT_DRAWS = 64 << 20, KEPT_DEFINITIONS = 1 << 20 }; /* bytes */
 
 /* Asked by the tape before it takes memory. */
 static bool permit(void *context, size_t bytes) {
@@ -23,6 +23,7 @@ bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, ui
     e->file = file;
     e->error = error;
     e->seed = seed;
+    e->names = ac_arena_held(file->arena);
     e->values = nn_allocate(count, sizeof *e->values);
     e->recorded = nn_allocate(count, sizeof *e->recorded);
     e->glimpses = nn_allocate(count, sizeof *e->glimpses);
@@ -87,20 +88,9 @@ static bool is_new(const ac_node *node) {
            (node->kind == AC_CALL && node->function->elementwise != NULL);
 }
 
-/* Printed numbers. */
-static ag_var record_array(ac_evaluator *e, const ac_node *node, bool input) {
-    ac_arena_mark mark = ac_arena_place(e->file->arena);
-    ag_var x = ag_num(NAN);
-    node = ac_read_array(e->file, node, e->error);
-    if (node != NULL && input) x = ag_tensor(e->tape, node->values, node->shape);
-    if (node != NULL && !input) x = ag_constant_tensor(e->tape, node->values, node->shape);
-    ac_arena_rewind(e->file->arena, mark);
-    return x;
-}
-
 static ag_var define_value(ac_evaluator *e, const ac_node *body) {
     if (body->kind == AC_NUMBER) return ag_input(e->tape, *body->values);
-    if (body->kind == AC_ARRAY) return record_array(e, body, true);
+    if (body->kind == AC_ARRAY) return ag_tensor(e->tape, body->values, body->shape);
     ag_var x = ac_record(e, body);
     return is_new(body) && !ag_is_constant(x) ? x : ac_own(e, x);
 }
@@ -190,11 +180,19 @@ static bool is_recorded(const ac_evaluator *e, const ac_symbol *s) {
     return e->recorded[s->index] == (s->random ? e->passing : e->lasting);
 }
 
+/* Definitions that are recorded again at every draw are read once a statement, as long as they are short. */
+static void forget_definition(const ac_evaluator *e, const ac_symbol *s, ac_bookmark before) {
+    if (!s->random || ac_arena_held(e->file->arena) > e->names + KEPT_DEFINITIONS) ac_go_back(e->file, before, NULL);
+}
+
 static bool record_symbol(ac_evaluator *e, ac_symbol *s) {
     int base = e->base, top = e->top;
+    ac_bookmark before = ac_bookmark_here(e->file);
+    ag_var x = ag_num(NAN);
     e->base = top;
     e->top = top + s->frame_size;
-    ag_var x = s->kind == AC_QUANTIFIED ? draw_value(e, s) : define_value(e, s->body);
+    if (ac_read_definition(s, e->error)) x = s->kind == AC_QUANTIFIED ? draw_value(e, s) : define_value(e, s->body);
+    forget_definition(e, s, before);
     e->base = base;
     e->top = top;
     if (!ac_is_fine(e, s->span)) return false;
@@ -389,10 +387,11 @@ static ag_var record_call(ac_evaluator *e, const ac_node *node) {
 }
 
 static ag_var record_apply(ac_evaluator *e, const ac_node *node) {
-    const ac_symbol *f = node->symbol;
+    ac_symbol *f = node->symbol;
     int base = e->base, top = e->top;
-    e->top = top + f->frame_size;
     ag_var x = ag_num(NAN);
+    if (!ac_read_definition(f, e->error)) return x;
+    e->top = top + f->frame_size;
     for (int i = 0; i < node->operand_count && grow_locals(e); i++) {
         x = ac_record(e, node->operands[i]);
         if (e->error->set) break;
@@ -466,7 +465,7 @@ ag_var ac_record(ac_evaluator *e, const ac_node *node) {
         ac_fail(e->error, node->span, "functions within functions more than %d deep", AC_MAX_CALL_DEPTH);
     else switch (node->kind) {
         case AC_NUMBER: x = ag_constant(e->tape, *node->values); break;
-        case AC_ARRAY: x = record_array(e, node, false); break;
+        case AC_ARRAY: x = ag_constant_tensor(e->tape, node->values, node->shape); break;
         case AC_LIST: x = record_list(e, node); break;
         case AC_NAME: x = record_name(e, node); break;
         case AC_INDEX: x = record_index(e, node); break;

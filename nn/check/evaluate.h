@@ -33,6 +33,7 @@ typedef struct ac_evaluator {
     ag_tape *tape;
     ac_error *error;
     uint64_t seed;
+    size_t names; /* bytes of the file's arena when there was nothing in it but names */
     int draw;
     ag_var *values;            /* of the file's symbols, by index: */
     uint64_t *recorded;        /* valid if this is the generation of what it belongs to */

@@ -31,9 +31,9 @@ static const ac_node *substitute(ac_arena *arena, const ac_node *node, ac_node *
 }
 
 ac_node *ac_body_of(ac_arena *arena, const ac_node *apply) {
-    const ac_symbol *f = apply->symbol;
+    ac_symbol *f = apply->symbol;
     int left = MOST_NODES;
-    if (f->nesting > 0 || f->frame_size > f->argument_count) return NULL;
+    if (f->nesting > 0 || f->frame_size > f->argument_count || !ac_read_definition(f, NULL)) return NULL;
     const ac_node *body = substitute(arena, f->body, apply->operands, &left);
     return left < 0 ? NULL : (ac_node *)(uintptr_t)body;
 }
@@ -42,7 +42,7 @@ ac_node *ac_body_of(ac_arena *arena, const ac_node *apply) {
 static const ac_node *replace(ac_arena *arena, const ac_node *node, int *left) {
     if (--*left < 0 || node->nesting == 0 || ac_is_derivative(node)) return node;
     if (node->kind == AC_NAME)
-        return node->symbol->kind == AC_VALUE && node->symbol->frame_size == 0
+        return node->symbol->kind == AC_VALUE && node->symbol->frame_size == 0 && ac_read_definition(node->symbol, NULL)
                    ? replace(arena, node->symbol->body, left)
                    : node;
     for (int i = 0; i < node->operand_count; i++) {

@@ -81,6 +81,7 @@ ac_symbol *ac_new_symbol(ac_parser *p, ac_symbol_kind kind, ac_span span) {
     char *name = ac_take(p, length_of(span) + 1, 1);
     if (s == NULL || name == NULL) return NULL;
     memcpy(name, text_of(p, span), length_of(span));
+    s->file = p->file;
     s->kind = kind;
     s->name = name;
     s->span = span;
@@ -152,7 +153,8 @@ ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits lim
     ac_arena *arena = ac_arena_new(limits.bytes);
     ac_file *f = arena == NULL ? NULL : ac_arena_take(arena, 1, sizeof *f);
     char *copied = f == NULL ? NULL : ac_arena_take(arena, strlen(name) + 1, 1);
-    if (copied == NULL) {
+    if (copied != NULL) f->read = ac_arena_take(arena, 1, sizeof *f->read);
+    if (copied == NULL || f->read == NULL) {
         ac_arena_free(arena);
         return NULL;
     }
@@ -191,17 +193,32 @@ bool ac_read_sides(const ac_file *file, ac_statement *s, ac_error *error) {
     return fine;
 }
 
-void ac_forget_sides(const ac_file *file, ac_statement *s, ac_arena_mark mark) {
-    s->left = s->right = s->within = NULL;
-    ac_arena_rewind(file->arena, mark);
+bool ac_read_definition(ac_symbol *s, ac_error *error) {
+    if (s->body != NULL || s->parameters != NULL) return true;
+    ac_error ignored = {.set = false};
+    ac_parser p = at_part(s->file, s->span.start, 1, error != NULL ? error : &ignored);
+    ac_advance(&p);
+    bool fine = ac_parse_definition(&p, s);
+    release(&p);
+    if (!fine) {
+        s->body = NULL;
+        s->parameters = NULL;
+        return false;
+    }
+    s->before = *s->file->read;
+    *s->file->read = s;
+    return true;
 }
 
-const ac_node *ac_read_array(const ac_file *file, const ac_node *node, ac_error *error) {
-    if (node->values != NULL) return node;
-    ac_parser p = at_part(file, node->span.start, 1, error);
-    node = ac_parse_sum(&p);
-    release(&p);
-    return node;
+ac_bookmark ac_bookmark_here(const ac_file *file) { return (ac_bookmark){ac_arena_place(file->arena), *file->read}; }
+
+void ac_go_back(const ac_file *file, ac_bookmark bookmark, ac_statement *s) {
+    if (s != NULL) s->left = s->right = s->within = NULL;
+    for (; *file->read != bookmark.read; *file->read = (*file->read)->before) {
+        (*file->read)->body = NULL;
+        (*file->read)->parameters = NULL;
+    }
+    ac_arena_rewind(file->arena, bookmark.arena);
 }
 
 bool ac_is_literal(const ac_node *node) {

@@ -88,8 +88,10 @@ bool ac_parse_items(ac_parser *p, char close, const char *expected);
 /* How many arguments there may be; `usage` is a hint, or NULL. */
 bool ac_check_count(ac_parser *p, ac_span name, int count, int least, int most, const char *usage);
 
-/* All of them, checked; only those of definitions keep their expressions. */
+/* All of them, checked; they do not keep their expressions. */
 bool ac_parse_statements(ac_parser *p);
+/* What is behind a name that is being defined. */
+bool ac_parse_definition(ac_parser *p, ac_symbol *s);
 /* The sides of a check, or what is shown. */
 bool ac_parse_sides(ac_parser *p, ac_statement *s);
 

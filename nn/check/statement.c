@@ -15,30 +15,18 @@ static bool define(ac_parser *p, ac_symbol *s) {
     return e->hh.tbl != NULL ? ac_add(p, &p->symbols, s) : ac_fail_memory(p);
 }
 
-/* Printed numbers are read again when they are recorded. */
-static bool parse_body(ac_parser *p, ac_symbol *s) {
-    ac_arena_mark mark = ac_arena_place(p->file->arena);
-    s->body = ac_parse_sum(p);
-    if (s->body == NULL || s->body->kind != AC_ARRAY) return s->body != NULL;
-    ac_node array = *s->body;
-    ac_arena_rewind(p->file->arena, mark);
-    s->body = ac_take(p, 1, sizeof array);
-    if (s->body == NULL) return false;
-    array.values = array.units = NULL;
-    *s->body = array;
-    return true;
-}
-
 static bool parse_value(ac_parser *p, ac_symbol *s) {
     ac_advance(p);
     s->kind = AC_VALUE;
-    if (!parse_body(p, s)) return false;
+    s->body = ac_parse_sum(p);
+    if (s->body == NULL) return false;
     if (p->token.kind == AC_EQUAL) {
         ac_fail_expected(p, "the end of the statement");
         ac_hint(p->error, "a claim starts with check: check EXPR == EXPR");
         return false;
     }
     s->nesting = s->body->nesting;
+    s->given = s->body->kind == AC_NUMBER || s->body->kind == AC_ARRAY;
     return true;
 }
 
@@ -66,11 +54,7 @@ static bool parse_arguments(ac_parser *p, ac_symbol *s) {
     }
     ac_advance(p);
     s->argument_count = p->locals.count - first;
-    s->arguments = ac_take(p, (size_t)s->argument_count, sizeof *s->arguments);
-    if (s->arguments == NULL) return false;
-    if (s->argument_count == 0) return ac_fail(p->error, s->span, "a function without arguments");
-    memcpy(s->arguments, p->locals.items + first, (size_t)s->argument_count * sizeof *s->arguments);
-    return true;
+    return s->argument_count > 0 || ac_fail(p->error, s->span, "a function without arguments");
 }
 
 static bool parse_function(ac_parser *p, ac_symbol *s) {
@@ -110,6 +94,7 @@ static bool parse_distribution(ac_parser *p, ac_symbol *s) {
     ac_advance(p);
     if (!ac_expect_mark(p, '(', "'('") || !ac_parse_items(p, ')', "',' or ')'")) return false;
     s->kind = AC_QUANTIFIED;
+    s->given = true;
     s->distribution = (ac_distribution)kind;
     s->parameter_count = p->items.count - first;
     if (p->random) return ac_fail(p->error, name, "the shape and limits of '%s' depend on a quantified name", s->name);
@@ -129,26 +114,8 @@ static bool check_new(ac_parser *p, ac_span name) {
     return false;
 }
 
-static bool parse_definition(ac_parser *p, ac_statement *statement) {
-    ac_span name = p->token.span;
-    if (p->token.kind != AC_WORD) return ac_fail_expected(p, "a statement: NAME = EXPR, NAME ~ DIST, check or show");
-    ac_advance(p);
-    bool value = is_mark(p, '='), function = is_mark(p, '('), quantified = is_mark(p, '~');
-    if (!value && !function && !quantified) {
-        const char *similar = ac_similar(text_of(p, name), length_of(name), NULL, 0);
-        ac_fail_expected(p, "'=', '~' or '(' behind a name");
-        if (similar != NULL && (strcmp(similar, "check") == 0 || strcmp(similar, "show") == 0))
-            ac_hint(p->error, "did you mean '%s'?", similar);
-        else ac_hint(p->error, "a claim starts with check: check EXPR == EXPR");
-        return false;
-    }
-    if (!check_new(p, name)) return false;
-    ac_symbol *s = ac_new_symbol(p, AC_VALUE, name);
-    if (s == NULL || !(value ? parse_value(p, s) : function ? parse_function(p, s) : parse_distribution(p, s)))
-        return false;
-    statement->kind = AC_DEFINE;
-    statement->symbol = s;
-    return true;
+bool ac_parse_definition(ac_parser *p, ac_symbol *s) {
+    return is_mark(p, '=') ? parse_value(p, s) : is_mark(p, '(') ? parse_function(p, s) : parse_distribution(p, s);
 }
 
 static bool parse_label(ac_parser *p) {
@@ -201,11 +168,37 @@ static const char *make_label(ac_parser *p) {
 
 /* Finds errors; the expressions are read again when it is their turn. */
 static bool parse_and_forget(ac_parser *p, ac_statement *s) {
-    ac_arena_mark mark = ac_arena_place(p->file->arena);
+    ac_bookmark before = ac_bookmark_here(p->file);
     if (!ac_parse_sides(p, s)) return false;
-    ac_forget_sides(p->file, s, mark);
+    ac_go_back(p->file, before, s);
     if (s->kind == AC_CHECK) s->label = make_label(p);
     return s->kind == AC_SHOW || s->label != NULL;
+}
+
+static bool fail_no_statement(ac_parser *p, ac_span name) {
+    const char *similar = ac_similar(text_of(p, name), length_of(name), NULL, 0);
+    ac_fail_expected(p, "'=', '~' or '(' behind a name");
+    if (similar != NULL && (strcmp(similar, "check") == 0 || strcmp(similar, "show") == 0))
+        ac_hint(p->error, "did you mean '%s'?", similar);
+    else ac_hint(p->error, "a claim starts with check: check EXPR == EXPR");
+    return false;
+}
+
+static bool define_and_forget(ac_parser *p, ac_statement *statement) {
+    ac_span name = p->token.span;
+    if (p->token.kind != AC_WORD) return ac_fail_expected(p, "a statement: NAME = EXPR, NAME ~ DIST, check or show");
+    ac_advance(p);
+    if (!is_mark(p, '=') && !is_mark(p, '(') && !is_mark(p, '~')) return fail_no_statement(p, name);
+    if (!check_new(p, name)) return false;
+    ac_symbol *s = ac_new_symbol(p, AC_VALUE, name);
+    ac_arena_mark mark = ac_arena_place(p->file->arena);
+    if (s == NULL || !ac_parse_definition(p, s)) return false;
+    s->body = NULL;
+    s->parameters = NULL;
+    ac_arena_rewind(p->file->arena, mark);
+    statement->kind = AC_DEFINE;
+    statement->symbol = s;
+    return true;
 }
 
 static bool parse_statement(ac_parser *p, ac_statement *s) {
@@ -214,7 +207,7 @@ static bool parse_statement(ac_parser *p, ac_statement *s) {
     p->random = false;
     s->line = p->lexer.line;
     bool sides = is_word(p, "check") || is_word(p, "show");
-    if (!(sides ? parse_and_forget(p, s) : parse_definition(p, s))) return false;
+    if (!(sides ? parse_and_forget(p, s) : define_and_forget(p, s))) return false;
     if (!is_line_end(p)) return ac_fail_expected(p, "the end of the line");
     s->span = (ac_span){start, p->end};
     s->random = p->random;

@@ -65,6 +65,7 @@ void ac_hint(ac_error *error, const char *format, ...) AG_FORMAT_(2, 3);
 
 /* ---- names ------------------------------------------------------------------------------------------------------ */
 
+typedef struct ac_file ac_file;
 typedef struct ac_node ac_node;
 typedef struct ac_function ac_function;
 typedef struct ac_symbol ac_symbol;
@@ -79,6 +80,7 @@ typedef enum ac_symbol_kind {
 typedef enum ac_distribution { AC_NORMAL, AC_UNIFORM, AC_POSITIVE, AC_ONEHOT, AC_SIMPLEX } ac_distribution;
 
 struct ac_symbol {
+    const ac_file *file;
     ac_symbol_kind kind;
     const char *name;
     ac_span span;     /* where it was defined */
@@ -86,17 +88,17 @@ struct ac_symbol {
     bool random;      /* depends on a quantified name */
     int nesting;      /* derivatives within derivatives in what defines it */
     int frame_size;   /* locals in what defines it */
-    ac_node *body;    /* AC_VALUE, AC_DEFINED */
     ac_symbol **uses; /* global names in what defines it */
     int use_count;
-    int used_in; /* the last statement that does, from 1 */
-    /* AC_DEFINED: */
-    ac_symbol **arguments;
-    int argument_count;
-    /* AC_QUANTIFIED: */
-    ac_distribution distribution;
-    ac_node **parameters;
+    int used_in;                  /* the last statement that does, from 1 */
+    bool given;                   /* AC_VALUE: by numbers, as they stand there; AC_QUANTIFIED */
+    int argument_count;           /* AC_DEFINED */
+    ac_distribution distribution; /* AC_QUANTIFIED */
     int parameter_count;
+    /* What it is defined by; NULL unless it is being used: see ac_read_definition. */
+    ac_node *body;        /* AC_VALUE, AC_DEFINED */
+    ac_node **parameters; /* AC_QUANTIFIED */
+    ac_symbol *before;    /* the one whose definition was read before */
 };
 
 /* ---- expressions ------------------------------------------------------------------------------------------------ */
@@ -134,67 +136,20 @@ struct ac_node {
     const ac_function *function; /* AC_CALL */
     /* AC_NUMBER, AC_ARRAY: values, and what one unit of the last printed digit is worth (literal.h) */
     ag_shape shape;
-    const double *values, *units; /* NULL in a definition that is an array: see ac_read_array */
+    const double *values, *units;
 };
 
 static inline bool ac_is_derivative(const ac_node *node) { return node->kind >= AC_GRAD && node->kind <= AC_HESS; }
 /* Only numbers and signs: as printed. */
 bool ac_is_literal(const ac_node *node);
 
-/* ---- files ------------------------------------------------------------------------------------------------------ */
-
-typedef enum ac_statement_kind { AC_DEFINE, AC_CHECK, AC_SHOW } ac_statement_kind;
-
-typedef struct ac_statement {
-    ac_statement_kind kind;
-    ac_span span;
-    int64_t line;          /* where it starts */
-    ac_symbol *symbol;     /* AC_DEFINE, of any kind */
-    const char *label;     /* AC_CHECK: as written, or what is claimed, as text */
-    ac_node *left, *right; /* AC_CHECK; AC_SHOW: left. NULL unless they are being read: see ac_read_sides */
-    ac_node *within;       /* or NULL */
-    ac_symbol **uses;      /* as those of a symbol */
-    int use_count;
-    int frame_size;
-    bool random;
-} ac_statement;
+/* ---- memory ------------------------------------------------------------------------------------------------------ */
 
 typedef struct ac_arena ac_arena;
-typedef struct ac_entry ac_entry;
-
-/* A file that was read. Everything but the text lives in its arena. */
-typedef struct ac_file {
-    ac_source source;
-    ac_arena *arena;
-    ac_statement **statements;
-    int statement_count;
-    ac_symbol **symbols; /* global ones, in order of definition */
-    int symbol_count;
-    ac_entry *names; /* of the symbols */
-    int nesting;     /* of derivatives within derivatives, at most */
-    ac_error error;  /* not set: understood */
-    ac_limits limits;
-    double deadline; /* by ac_clock */
-} ac_file;
-
-/* Reads a file. Never NULL unless there is no memory at all; see error. The text has to last as long as the file, and to end
- * with '\0' behind `size` bytes. What is kept grows with the definitions; expressions of checks and numbers of named arrays
- * are read for errors, and again when they are needed. */
-ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits);
-/* Reads the sides of a check, or what is shown, into the arena; they are forgotten by going back to a place before them.
- * False, with an error, if there is no memory or time. */
-bool ac_read_sides(const ac_file *file, ac_statement *statement, ac_error *error);
-/* False, with an error at the span, if time is up. */
-bool ac_is_in_time(const ac_file *file, ac_error *error, ac_span span);
-double ac_clock(void); /* seconds */
-void ac_file_free(ac_file *file);
-
-/* The text of an expression, on one line, in a buffer that cuts it off; returns `text`. */
-char *ac_text_of(const ac_source *source, ac_span span, char *text, size_t size);
-
 /* Memory that is freed as one; NULL if there is none, or this would be more than `most` bytes. */
 ac_arena *ac_arena_new(size_t most);
 bool ac_arena_is_full(const ac_arena *arena);
+size_t ac_arena_held(const ac_arena *arena);                     /* bytes */
 void *ac_arena_take(ac_arena *arena, size_t count, size_t size); /* zeroed */
 void ac_arena_free(ac_arena *arena);
 
@@ -206,9 +161,67 @@ typedef struct ac_arena_mark {
 ac_arena_mark ac_arena_place(const ac_arena *arena);
 void ac_arena_rewind(ac_arena *arena, ac_arena_mark mark);
 
-void ac_forget_sides(const ac_file *file, ac_statement *statement, ac_arena_mark mark);
-/* An AC_ARRAY with its numbers: those of a definition are read into the arena. NULL, with an error, if there is no memory or
- * time. */
-const ac_node *ac_read_array(const ac_file *file, const ac_node *node, ac_error *error);
+/* ---- files ------------------------------------------------------------------------------------------------------ */
+
+typedef enum ac_statement_kind { AC_DEFINE, AC_CHECK, AC_SHOW } ac_statement_kind;
+
+typedef struct ac_statement {
+    ac_statement_kind kind;
+    ac_span span;
+    int64_t line;          /* where it starts */
+    ac_symbol *symbol;     /* AC_DEFINE, of any kind */
+    const char *label;     /* AC_CHECK: as written, or what is claimed, as text */
+    ac_node *left, *right; /* AC_CHECK; AC_SHOW: left. NULL unless they are being used: see ac_read_sides */
+    ac_node *within;       /* or NULL */
+    ac_symbol **uses;      /* as those of a symbol */
+    int use_count;
+    int frame_size;
+    bool random;
+} ac_statement;
+
+typedef struct ac_entry ac_entry;
+
+/* A file that was read. Everything but the text lives in its arena. */
+struct ac_file {
+    ac_source source;
+    ac_arena *arena;
+    ac_statement **statements;
+    int statement_count;
+    ac_symbol **symbols; /* global ones, in order of definition */
+    int symbol_count;
+    ac_symbol **read; /* the one whose definition was read last: a stack */
+    ac_entry *names;  /* of the symbols */
+    int nesting;      /* of derivatives within derivatives, at most */
+    ac_error error;   /* not set: understood */
+    ac_limits limits;
+    double deadline; /* by ac_clock */
+};
+
+/* Reads a file. Never NULL unless there is no memory at all; see error. The text has to last as long as the file, and to end
+ * with '\0' behind `size` bytes. Expressions are read for errors, and again when they are needed: what is kept is names,
+ * and what is known of them. */
+ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits);
+
+/* Reads the sides of a check, or what is shown, into the arena. False, with an error, if there is no memory or time. */
+bool ac_read_sides(const ac_file *file, ac_statement *statement, ac_error *error);
+/* Reads what a global name is defined by, unless that was done; likewise. The error may be NULL. */
+bool ac_read_definition(ac_symbol *symbol, ac_error *error);
+
+/* A place in what is read: going back to it forgets the definitions that were read since, and the sides of the statement
+ * (or NULL). */
+typedef struct ac_bookmark {
+    ac_arena_mark arena;
+    ac_symbol *read;
+} ac_bookmark;
+ac_bookmark ac_bookmark_here(const ac_file *file);
+void ac_go_back(const ac_file *file, ac_bookmark bookmark, ac_statement *statement);
+
+/* False, with an error at the span, if time is up. */
+bool ac_is_in_time(const ac_file *file, ac_error *error, ac_span span);
+double ac_clock(void); /* seconds */
+void ac_file_free(ac_file *file);
+
+/* The text of an expression, on one line, in a buffer that cuts it off; returns `text`. */
+char *ac_text_of(const ac_source *source, ac_span span, char *text, size_t size);
 
 #endif

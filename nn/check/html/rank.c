@@ -39,16 +39,17 @@ static int rank_of_body(ranks *r, const ac_node *body, const int *locals) {
     return rank;
 }
 
-static int rank_of_name(ranks *r, const ac_symbol *s) {
+static int rank_of_name(ranks *r, ac_symbol *s) {
     if (s->kind == AC_LOCAL) return s->index < MOST_LOCALS ? r->locals[s->index] : AC_UNKNOWN_RANK;
-    return s->kind == AC_QUANTIFIED ? rank_of_quantified(s) : rank_of_body(r, s->body, NULL);
+    if (s->kind == AC_QUANTIFIED) return rank_of_quantified(s);
+    return ac_read_definition(s, NULL) ? rank_of_body(r, s->body, NULL) : AC_UNKNOWN_RANK;
 }
 
 static int rank_of_apply(ranks *r, const ac_node *n) {
     int locals[MOST_LOCALS];
     for (int i = 0; i < MOST_LOCALS; i++)
         locals[i] = i < n->operand_count ? rank_of(r, n->operands[i]) : AC_UNKNOWN_RANK;
-    return rank_of_body(r, n->symbol->body, locals);
+    return ac_read_definition(n->symbol, NULL) ? rank_of_body(r, n->symbol->body, locals) : AC_UNKNOWN_RANK;
 }
 
 static int rank_of_product(int a, int b) {
