@@ -292,6 +292,34 @@ static void common_and_dead(void **unused) {
     ag_program_free(p);
 }
 
+/* Weights as PyTorch has them, used transposed, and permuted as a whole: their gradient is made as it is stored. */
+static void transposed_weights_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t;
+    (void)context;
+    ag_var in = ag_matmul(x[0], ag_transpose(x[1])), out = ag_mul(ag_permute(x[2], AG_AXES(2, 0, 1)), ag_exp(x[3]));
+    y[0] = ag_add(ag_sum(ag_square(in)), ag_sum(out));
+}
+
+static void gradients_are_made_as_they_are_stored(void **unused) {
+    (void)unused;
+    ag_port inputs[] = {{"x", AG_SHAPE(3, 4), NULL},
+                        {"w", AG_SHAPE(5, 4), NULL},
+                        {"u", AG_SHAPE(2, 3, 4), NULL},
+                        {"v", AG_SHAPE(4, 2, 3), NULL}};
+    ag_program *p = ag_program_trace(AG_F64, transposed_weights_model, NULL, inputs, 4, NULL, 1);
+    ag_program *g = ag_program_gradient(p, (int[]){1, 2}, 2);
+    char *text;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    program_fine_("gradient", g);
+    ag_program_list(g, out);
+    fclose(out);
+    if (strstr(text, "assemble")) fail_msg("a gradient is copied:\n%s", text);
+    free(text);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* ---- errors ---- */
 
 static void failing_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
@@ -566,6 +594,7 @@ int main(void) {
         cmocka_unit_test(a_sweep_while_recording),
         cmocka_unit_test(a_live_tape),
         cmocka_unit_test(common_and_dead),
+        cmocka_unit_test(gradients_are_made_as_they_are_stored),
         cmocka_unit_test(errors_stick),
         cmocka_unit_test(sentences),
         cmocka_unit_test(references),

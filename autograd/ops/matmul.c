@@ -240,6 +240,12 @@ static ag_var flat_rows(ag_var x) {
     return ag_reshape(x, flat);
 }
 
+/* x y, laid out as the operand that it is the adjoint of: so its base gets it as it is. */
+static ag_var product_as(ag_var operand, ag_var x, ag_var y) {
+    if (!ag_is_column_major(operand)) return ag_matmul(x, y);
+    return ag_transpose(ag_matmul(ag_transpose(y), ag_transpose(x)));
+}
+
 static void matmul_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     ag_var a = rule->in[0], b = rule->in[1];
     ag_shape sa = ag_shape_of(a), sb = ag_shape_of(b);
@@ -258,7 +264,7 @@ static void matmul_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
     }
     if (rule->wanted[0]) {
         ag_shape shape = ag_shape_of(a);
-        contributions[0] = ag_reshape(sum_batches(ag_matmul(w, ag_transpose(b)), shape), sa);
+        contributions[0] = ag_reshape(sum_batches(product_as(a, w, ag_transpose(b)), shape), sa);
     }
     if (rule->wanted[1]) {
         ag_shape shape = ag_shape_of(b);
@@ -266,7 +272,7 @@ static void matmul_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
             a = flat_rows(a);
             w = flat_rows(w);
         }
-        contributions[1] = ag_reshape(sum_batches(ag_matmul(ag_transpose(a), w), shape), sb);
+        contributions[1] = ag_reshape(sum_batches(product_as(b, ag_transpose(a), w), shape), sb);
     }
 }
 

@@ -165,6 +165,8 @@ const ag_placement *ag_placements_of(const ag_operation *operation, const void *
 
 /* A view of a contiguous var, by offset and strides in elements. */
 ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride);
+/* Whether x is the transposed view of a contiguous matrix. */
+bool ag_is_column_major(ag_var x);
 
 /* A tensor recorded by a linear rearrangement: zeros of `shape`, to which operand k is added at the view
  * (offset[k], stride[k][..]) in elements of the result, in the operand's own shape; views may overlap. Its adjoint is a

@@ -128,6 +128,24 @@ static bool is_whole(const ag_tape *t, const ag_base *base, ag_operand x) {
     return v->contiguous && x.slot == base->start && v->count == base->count;
 }
 
+/* Whether a view is all of a base with its axes in another order: that of the base's strides. */
+static bool is_permuted(const ag_tape *t, const ag_base *base, ag_operand x, ag_axes *order) {
+    const ag_view *v = ag_view_at(t, x.view);
+    if (x.slot != base->start || v->count != base->count) return false;
+    *order = (ag_axes){.count = v->rank};
+    for (int i = 0; i < v->rank; i++) {
+        int j = i;
+        for (; j > 0 && v->stride[order->axis[j - 1]] < v->stride[i]; j--) order->axis[j] = order->axis[j - 1];
+        order->axis[j] = i;
+    }
+    int64_t step = 1;
+    for (int i = v->rank - 1; i >= 0; i--) {
+        if (v->stride[order->axis[i]] != step) return false;
+        step *= v->dim[order->axis[i]];
+    }
+    return true;
+}
+
 /* The pieces of a base, and of single elements of it, one after the other. */
 static uint32_t count_pieces(const ag_flow *f, const ag_base *base) {
     uint32_t n = 0, keys = base->scalars ? base->count : 1;
@@ -170,9 +188,13 @@ static ag_var settle(ag_flow *f, uint32_t start) {
     if (n == 0) return ag_num(0);
     ag_shape shape = ag_view_shape(ag_view_at(t, base.view));
     uint32_t p = f->first[base.start - f->lo];
-    bool ready = n == 1 && p && is_whole(t, &base, f->pieces[p].where);
-    ag_var all =
-        ready ? ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where)) : assemble_base(f, &base, n);
+    ag_axes order;
+    ag_var all;
+    if (n == 1 && p && is_whole(t, &base, f->pieces[p].where))
+        all = ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where));
+    else if (n == 1 && p && is_permuted(t, &base, f->pieces[p].where, &order))
+        all = ag_permute(ag_expand_to(t, f->pieces[p].var, ag_operand_shape(t, f->pieces[p].where)), order);
+    else all = assemble_base(f, &base, n);
     all = ag_reshape(all, shape);
     uint32_t keys = base.scalars ? base.count : 1;
     for (uint32_t s = base.start; s < base.start + keys && s < f->hi; s++) f->first[s - f->lo] = 0;

@@ -170,6 +170,13 @@ ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *strid
     return make_view(x.tape, o, offset, shape.rank, shape.dim, stride);
 }
 
+bool ag_is_column_major(ag_var x) {
+    ag_operand o;
+    if (!x.tape || !ag_resolve(x.tape, "view", x, &o)) return false;
+    const ag_view *v = ag_view_at(x.tape, o.view);
+    return v->rank == 2 && v->dim[0] > 1 && v->dim[1] > 1 && v->stride[0] == 1 && v->stride[1] == v->dim[0];
+}
+
 /* Strides that show a contiguous run of v's axes under other dims; false if a copy is needed. */
 static bool reshaped_strides(const ag_view *v, ag_shape to, int64_t *stride) {
     int i = 0, j = 0;
