@@ -68,7 +68,8 @@ enum { AG_MAX_RANK = 8 };
     X(AG_ERR_SINGULAR, "singular or not positive definite matrix")                                                     \
     X(AG_ERR_UNSUPPORTED, "the operation has no such derivative")                                                      \
     X(AG_ERR_GUARD, "a branch of a program would go the other way")                                                    \
-    X(AG_ERR_CONVERGENCE, "an iteration did not converge")
+    X(AG_ERR_CONVERGENCE, "an iteration did not converge")                                                             \
+    X(AG_ERR_FILE, "a file cannot be opened, read or written")
 typedef enum ag_status {
 #define AG_X_(name, text) name,
     AG_STATUSES(AG_X_)

@@ -1,0 +1,69 @@
+/* Writing a file all or nothing: beside the old one, flushed to the disk, then in its place. */
+#include "nn/data/data_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+static void fail_at(const nn_replacement *r, const char *what, nn_error *e) {
+    nn_fail(e, AG_ERR_FILE, "%.200s: cannot be %s: %s", r->path, what, strerror(errno));
+}
+
+enum { MOST_NAMES = 1000, SUFFIX = 32 };
+
+/* Makes a new file beside the path; its descriptor, or -1. */
+static int open_beside(nn_replacement *r, size_t length) {
+    int file = -1;
+    for (int i = 0; i < MOST_NAMES && file < 0; i++) {
+        (void)snprintf(r->temporary, length + SUFFIX, "%s.%ld-%d.new", r->path, (long)getpid(), i);
+        file = open(r->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (file < 0 && errno != EEXIST) break;
+    }
+    return file;
+}
+
+nn_replacement nn_replace_begin(const char *path, nn_error *e) {
+    nn_replacement r = {0};
+    if (!nn_ok(e)) return r;
+    size_t length = strlen(path);
+    r.path = nn_copy_text(path, length, e);
+    r.temporary = nn_take(length + SUFFIX, 1, path, e);
+    if (!nn_ok(e)) return r;
+    int file = open_beside(&r, length);
+    r.file = file >= 0 ? fdopen(file, "wb") : NULL;
+    if (r.file == NULL) {
+        fail_at(&r, "written", e);
+        if (file >= 0) {
+            (void)close(file);
+            (void)unlink(r.temporary);
+        }
+    }
+    return r;
+}
+
+/* So that the name lasts, too; there are systems that cannot. */
+static void flush_folder(const char *path) {
+    const char *slash = strrchr(path, '/');
+    char folder[4096] = ".";
+    if (slash != NULL && (size_t)(slash - path) + 2 < sizeof folder)
+        (void)snprintf(folder, sizeof folder, "%.*s", (int)(slash - path) + 1, path);
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file < 0) return;
+    (void)fsync(file);
+    (void)close(file);
+}
+
+void nn_replace_end(nn_replacement *r, nn_error *e) {
+    if (r->file != NULL) {
+        bool written = fflush(r->file) == 0 && !ferror(r->file) && fsync(fileno(r->file)) == 0;
+        if (!written) fail_at(r, "written", e);
+        if (fclose(r->file) != 0) fail_at(r, "written", e);
+        if (nn_ok(e) && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
+        if (nn_ok(e)) flush_folder(r->path);
+        else (void)unlink(r->temporary);
+    }
+    nn_release(r->path);
+    nn_release(r->temporary);
+    *r = (nn_replacement){0};
+}
