@@ -41,7 +41,7 @@ bool nn_type_of_safetensors(const char *name, nn_type *type) {
     return false;
 }
 
-int64_t nn_shape_count(ag_shape shape, size_t size) {
+int64_t nn_elements(ag_shape shape, size_t size) {
     int64_t count = 1, most = INT64_MAX / (int64_t)(size > 0 ? size : 1);
     bool empty = false;
     if (shape.rank < 0 || shape.rank > AG_MAX_RANK) return -1;
@@ -55,7 +55,7 @@ int64_t nn_shape_count(ag_shape shape, size_t size) {
     return empty ? 0 : count;
 }
 
-const char *nn_shape_text(ag_shape shape, char text[NN_SHAPE_TEXT]) {
+const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]) {
     size_t at = (size_t)snprintf(text, NN_SHAPE_TEXT, "(");
     for (int i = 0; i < shape.rank && i < AG_MAX_RANK; i++)
         at += (size_t)snprintf(text + at, NN_SHAPE_TEXT - at, i > 0 ? ", %" PRId64 : "%" PRId64, shape.dim[i]);
@@ -70,8 +70,8 @@ nn_array nn_array_new(nn_type type, ag_shape shape, nn_error *e) {
     if (!known(type)) {
         nn_fail(e, AG_ERR_VALUE, "array: no type %d", (int)type);
     } else {
-        int64_t count = nn_shape_count(shape, nn_type_size(type));
-        if (count < 0) nn_fail(e, AG_ERR_SHAPE, "array: no shape %s", nn_shape_text(shape, text));
+        int64_t count = nn_elements(shape, nn_type_size(type));
+        if (count < 0) nn_fail(e, AG_ERR_SHAPE, "array: no shape %s", nn_shape_words(shape, text));
         else array.data = nn_take((size_t)count, nn_type_size(type), "array", e);
     }
     return nn_ok(e) ? array : (nn_array){.type = NN_F32};
@@ -84,7 +84,7 @@ void nn_array_free(nn_array *array) {
 }
 
 int64_t nn_array_count(const nn_array *array) {
-    return array->data == NULL ? 0 : nn_shape_count(array->shape, nn_type_size(array->type));
+    return array->data == NULL ? 0 : nn_elements(array->shape, nn_type_size(array->type));
 }
 
 void nn_arrays_free(nn_arrays *arrays) {

@@ -10,7 +10,7 @@ ag_shape nn_augmented_shape(const nn_augment *a, ag_shape shape, nn_error *e) {
     char text[NN_SHAPE_TEXT];
     if (a == NULL || !nn_ok(e)) return shape;
     if (shape.rank < 2) {
-        nn_fail(e, AG_ERR_SHAPE, "augment: samples of shape %s are no images", nn_shape_text(shape, text));
+        nn_fail(e, AG_ERR_SHAPE, "augment: samples of shape %s are no images", nn_shape_words(shape, text));
         return shape;
     }
     int64_t *height = &shape.dim[shape.rank - 2], *width = &shape.dim[shape.rank - 1];

@@ -21,10 +21,10 @@ bool nn_type_of_npy(const char name[2], nn_type *type);
 const char *nn_type_npy(nn_type type); /* or NULL */
 bool nn_type_of_safetensors(const char *name, nn_type *type);
 /* Elements of a shape; -1 if its rank or a dimension is none, or if `size` bytes for each are too many to address. */
-int64_t nn_shape_count(ag_shape shape, size_t size);
+int64_t nn_elements(ag_shape shape, size_t size);
 /* A shape as text, "(2, 3)", for messages. */
 enum { NN_SHAPE_TEXT = 192 };
-const char *nn_shape_text(ag_shape shape, char text[NN_SHAPE_TEXT]);
+const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]);
 /* Reverses the bytes of each element. */
 void nn_swap_bytes(void *data, int64_t count, size_t size);
 static inline bool nn_big_endian(void) {

@@ -18,11 +18,11 @@ nn_dataset nn_dataset_of(const nn_array *arrays, int count, nn_error *e) {
             nn_fail(e, AG_ERR_SHAPE, "data set: array %d has no rows", i);
         } else if (a->shape.dim[0] != arrays[0].shape.dim[0]) {
             nn_fail(e, AG_ERR_SHAPE, "data set: array %d of shape %s has not %" PRId64 " rows, as array 0 has", i,
-                    nn_shape_text(a->shape, text), arrays[0].shape.dim[0]);
+                    nn_shape_words(a->shape, text), arrays[0].shape.dim[0]);
         } else {
             *f = (struct nn_field){a->type, {.rank = a->shape.rank - 1}, a->data, 0};
             memcpy(f->shape.dim, a->shape.dim + 1, (size_t)f->shape.rank * sizeof *f->shape.dim);
-            f->stride = nn_shape_count(f->shape, 1) * (int64_t)nn_type_size(a->type);
+            f->stride = nn_elements(f->shape, 1) * (int64_t)nn_type_size(a->type);
         }
     }
     if (nn_ok(e) && arrays[0].shape.dim[0] == 0) nn_fail(e, AG_ERR_VALUE, "data set: there are no samples");

@@ -34,10 +34,10 @@ nn_array nn_idx_parse(const char *name, const uint8_t *bytes, size_t size, nn_er
     for (int i = 0; i < shape.rank; i++)
         for (int k = 0; k < 4; k++) shape.dim[i] = shape.dim[i] << 8 | bytes[4 + 4 * i + k];
     size_t width = nn_type_size(type), head = 4 + 4 * (size_t)shape.rank, left = size - head;
-    int64_t count = nn_shape_count(shape, width);
+    int64_t count = nn_elements(shape, width);
     if (count < 0 || (uint64_t)count > left / width || (size_t)count * width != left) {
         nn_fail(e, AG_ERR_VALUE, "%.200s: an array of shape %s, %zu bytes a number, does not have %zu bytes", name,
-                nn_shape_text(shape, text), width, left);
+                nn_shape_words(shape, text), width, left);
         return array;
     }
     array = nn_array_new(type, shape, e);

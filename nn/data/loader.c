@@ -228,7 +228,7 @@ static nn_array field_array(const nn_loader *l, int i, nn_error *e) {
     memcpy(shape.dim + 1, sample.dim, (size_t)sample.rank * sizeof *sample.dim);
     nn_array array = nn_array_new(type, shape, e);
     if (nn_ok(e) && l->options.fields[i].scale != NULL) /* fails now rather than in the first batch */
-        nn_scale_apply(l->options.fields[i].scale, type, NULL, 0, nn_shape_count(sample, 1), e);
+        nn_scale_apply(l->options.fields[i].scale, type, NULL, 0, nn_elements(sample, 1), e);
     return array;
 }
 

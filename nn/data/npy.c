@@ -191,10 +191,10 @@ nn_array nn_npy_parse(const char *name, const uint8_t *bytes, size_t size, nn_er
     read_header(&h, e);
     if (!nn_ok(e)) return array;
     size_t width = nn_type_size(h.type), left = (size_t)(h.end - h.at);
-    int64_t count = nn_shape_count(h.shape, width);
+    int64_t count = nn_elements(h.shape, width);
     if (count < 0 || (uint64_t)count > left / width || (size_t)count * width != left) {
         nn_fail(e, AG_ERR_VALUE, "%.200s: an array of shape %s, %zu bytes a number, does not have %zu bytes", name,
-                nn_shape_text(h.shape, text), width, left);
+                nn_shape_words(h.shape, text), width, left);
         return array;
     }
     array = nn_array_new(h.type, h.shape, e);
@@ -218,7 +218,7 @@ enum { ALIGNED = 64 };
 
 static void write_header(FILE *out, const nn_array *array) {
     char text[NN_SHAPE_TEXT + 128], shape[NN_SHAPE_TEXT];
-    (void)nn_shape_text(array->shape, shape);
+    (void)nn_shape_words(array->shape, shape);
     if (array->shape.rank == 1) (void)snprintf(shape, sizeof shape, "(%" PRId64 ",)", array->shape.dim[0]);
     size_t length = (size_t)snprintf(text, sizeof text, "{'descr': '%c%s', 'fortran_order': False, 'shape': %s, }",
                                      nn_type_size(array->type) == 1 ? '|'

@@ -52,12 +52,12 @@ static void read_offsets(nn_json *j, int64_t offsets[2], nn_error *e) {
 
 static void check_tensor(const reading *r, nn_tensor *t, const int64_t offsets[2], nn_error *e) {
     char what[320], shape[NN_SHAPE_TEXT];
-    int64_t size = (int64_t)nn_type_size(t->type), count = nn_shape_count(t->shape, (size_t)size);
+    int64_t size = (int64_t)nn_type_size(t->type), count = nn_elements(t->shape, (size_t)size);
     if (offsets[0] > offsets[1] || (uint64_t)offsets[1] > r->data_size)
         (void)snprintf(what, sizeof what, "bytes %" PRId64 " to %" PRId64 " of %zu", offsets[0], offsets[1],
                        r->data_size);
     else if (count < 0 || count * size != offsets[1] - offsets[0])
-        (void)snprintf(what, sizeof what, "a tensor %s of %s has %" PRId64 " bytes", nn_shape_text(t->shape, shape),
+        (void)snprintf(what, sizeof what, "a tensor %s of %s has %" PRId64 " bytes", nn_shape_words(t->shape, shape),
                        nn_type_name(t->type), offsets[1] - offsets[0]);
     else {
         t->data = r->data + offsets[0];
@@ -140,7 +140,7 @@ static int by_place(const void *a, const void *b) {
     const nn_tensor *x = a, *y = b;
     const char *p = x->data, *q = y->data;
     if (p != q) return p < q ? -1 : 1;
-    int64_t m = nn_shape_count(x->shape, 1), n = nn_shape_count(y->shape, 1); /* empty ones first, then by name */
+    int64_t m = nn_elements(x->shape, 1), n = nn_elements(y->shape, 1); /* empty ones first, then by name */
     return m != n && (m == 0 || n == 0) ? (m == 0 ? -1 : 1) : strcmp(x->name, y->name);
 }
 
@@ -163,7 +163,7 @@ static void check_places(const reading *r, nn_error *e) {
                     begin < end ? "overlaps" : "leaves a hole behind", before);
             return;
         }
-        end = begin + (size_t)nn_shape_count(t->shape, 1) * nn_type_size(t->type);
+        end = begin + (size_t)nn_elements(t->shape, 1) * nn_type_size(t->type);
         before = t->name;
     }
     if ((size_t)(end - r->data) != r->data_size)

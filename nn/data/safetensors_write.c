@@ -6,7 +6,7 @@
 #include <string.h>
 
 static size_t bytes_of(const nn_tensor *t) {
-    return (size_t)nn_shape_count(t->shape, nn_type_size(t->type)) * nn_type_size(t->type);
+    return (size_t)nn_elements(t->shape, nn_type_size(t->type)) * nn_type_size(t->type);
 }
 
 /* The largest numbers first, so that each tensor begins at a multiple of its numbers' size. */
@@ -32,7 +32,7 @@ static void check(const char *path, const nn_tensor **order, int64_t count, cons
                   int64_t metadata_count, nn_error *e) {
     for (int64_t i = 0; i < count; i++) {
         const nn_tensor *t = order[i];
-        int64_t n = nn_shape_count(t->shape, nn_type_size(t->type));
+        int64_t n = nn_elements(t->shape, nn_type_size(t->type));
         if (!is_text(t->name) || strcmp(t->name, "__metadata__") == 0)
             nn_fail(e, AG_ERR_VALUE, "%.160s: tensor %" PRId64 " has no name, or one that it cannot have", path, i);
         else if (nn_type_name(t->type) == NULL || n < 0 || (n > 0 && t->data == NULL))

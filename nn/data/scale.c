@@ -5,7 +5,7 @@
 #include <math.h>
 
 static int64_t groups_of(const struct nn_field *f, nn_grouping grouping) {
-    if (grouping == NN_PER_ELEMENT) return nn_shape_count(f->shape, 1);
+    if (grouping == NN_PER_ELEMENT) return nn_elements(f->shape, 1);
     return grouping == NN_PER_CHANNEL && f->shape.rank > 0 ? f->shape.dim[0] : 1;
 }
 
@@ -13,7 +13,7 @@ static int64_t groups_of(const struct nn_field *f, nn_grouping grouping) {
 static void add_up(const nn_dataset *set, int field, int64_t groups, const double *mean, double *count, double *sum,
                    nn_error *e) {
     const struct nn_field *f = &set->fields[field];
-    int64_t elements = nn_shape_count(f->shape, 1), each = elements / groups;
+    int64_t elements = nn_elements(f->shape, 1), each = elements / groups;
     for (int64_t i = 0; i < set->count; i++) {
         const char *at = f->data + nn_row(set, i) * f->stride;
         for (int64_t k = 0; k < elements; k++) {
@@ -54,7 +54,7 @@ nn_scale nn_scale_fit(const nn_dataset *set, int field, nn_grouping grouping, nn
         return scale;
     }
     int64_t groups = groups_of(&set->fields[field], grouping);
-    if (nn_shape_count(set->fields[field].shape, 1) < 1) nn_fail(e, AG_ERR_SHAPE, "scale: samples without numbers");
+    if (nn_elements(set->fields[field].shape, 1) < 1) nn_fail(e, AG_ERR_SHAPE, "scale: samples without numbers");
     scale.mean = nn_array_new(NN_F64, (ag_shape){1, {groups}}, e);
     scale.deviation = nn_array_new(NN_F64, (ag_shape){1, {groups}}, e);
     if (nn_ok(e)) fit(set, field, groups, &scale, e);
