@@ -301,7 +301,7 @@ static void damaged_files(void **unused) {
 
 static void save_and_load(nn_error *e) {
     static const uint8_t data[40] = {0};
-    char names[40][8];
+    char names[40][16];
     nn_tensor tensors[40];
     for (int i = 0; i < 40; i++) {
         (void)snprintf(names[i], sizeof names[i], "w%d", i);
