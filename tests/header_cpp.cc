@@ -1,5 +1,6 @@
 /* The public headers from C++: scalars, tensors, and the overloads that stand for _Generic. */
 #include <autograd/autograd.h>
+#include <nn/data.h>
 #include <nn/nn.h>
 
 #include <cmath>
@@ -66,9 +67,25 @@ static void models() {
     ag_tape_free(t);
 }
 
+static void data() {
+    nn_error e = {};
+    double numbers[] = {1, 2, 3, 4};
+    nn_array a = {NN_F64, {2, {2, 2}}, numbers};
+    nn_dataset set = nn_dataset_of(&a, 1, &e);
+    nn_loader_options options = {};
+    options.batch = 2;
+    nn_loader *loader = nn_loader_new(&set, &options, &e);
+    nn_batch batch;
+    expect("batch", nn_loader_next(loader, &batch, &e), 1);
+    expect("number", nn_array_at(&batch.fields[0], 3), 4);
+    expect("status", e.status, AG_OK);
+    nn_loader_free(loader);
+}
+
 int main() {
     scalars();
     tensors();
     models();
+    data();
     return failures != 0;
 }

@@ -279,8 +279,7 @@ static void other_locale(void **unused) {
 
 static void characters(void **unused) {
     (void)unused;
-    static const char text[] = "b\xc3\xa9"
-                               "a\xe2\x82\xac\xf0\x9d\x84\x9e"
+    static const char text[] = "b\xc3\xa9\x61\xe2\x82\xac\xf0\x9d\x84\x9e"
                                "b"; /* b é a € 𝄞 b */
     static const int32_t want[] = {1, 2, 0, 3, 4, 1};
     nn_error e = {0};
@@ -308,20 +307,10 @@ static void characters(void **unused) {
 /* From table 3-7 of the Unicode standard: what is next to each well-formed range is not UTF-8. */
 static void utf8(void **unused) {
     (void)unused;
-    static const char *const bad[] = {"\x80",
-                                      "\xc0\x80",
-                                      "\xc1\xbf",
-                                      "\xe0\x9f\xbf",
-                                      "\xed\xa0\x80",
-                                      "\xe2\x82",
-                                      "\xe2\x82"
-                                      "a",
-                                      "\xf0\x8f\xbf\xbf",
-                                      "\xf4\x90\x80\x80",
-                                      "\xf5\x80\x80\x80",
-                                      "\xff",
-                                      "\xc3",
-                                      "\xf0\x9d\x84"};
+    static const char *const bad[] = {
+        "\x80",     "\xc0\x80",     "\xc1\xbf",         "\xe0\x9f\xbf",     "\xed\xa0\x80",
+        "\xe2\x82", "\xe2\x82\x41", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80",
+        "\xff",     "\xc3",         "\xf0\x9d\x84"};
     static const struct {
         const char *text;
         uint32_t point;

@@ -41,14 +41,24 @@ static window choose(const nn_augment *a, int64_t free_rows, int64_t free_column
     return w;
 }
 
+static void reverse(char *row, int64_t width, size_t size) {
+    for (int64_t x = 0; x < width / 2; x++) {
+        char *a = row + (size_t)x * size, *b = row + (size_t)(width - 1 - x) * size;
+        for (size_t k = 0; k < size; k++) {
+            char byte = a[k];
+            a[k] = b[k];
+            b[k] = byte;
+        }
+    }
+}
+
 /* A row of `width` elements from `left` on, of a row of `all`; what is outside is 0. */
 static void copy_row(const char *from, int64_t all, int64_t left, bool flip, char *to, int64_t width, size_t size) {
-    for (int64_t x = 0; x < width; x++) {
-        int64_t at = left + (flip ? width - 1 - x : x);
-        char *place = to + (size_t)x * size;
-        if (at >= 0 && at < all) memcpy(place, from + (size_t)at * size, size);
-        else memset(place, 0, size);
-    }
+    int64_t begin = left < 0 ? -left : 0, end = left + width > all ? all - left : width; /* what is inside */
+    memset(to, 0, (size_t)width * size);
+    if (begin < end)
+        memcpy(to + (size_t)begin * size, from + (size_t)(left + begin) * size, (size_t)(end - begin) * size);
+    if (flip) reverse(to, width, size);
 }
 
 void nn_augment_sample(const nn_augment *a, ag_shape shape, size_t size, const char *from, char *to, uint64_t key) {

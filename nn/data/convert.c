@@ -120,22 +120,28 @@ static bool store(number x, nn_type type, void *to) {
 
 /* ---- arrays of them ---- */
 
-/* The conversions that training spends time on. */
+/* Conversions that training spends time on, at any address. */
+#define CONVERT_ALL(from_c, to_c)                                                                                      \
+    for (int64_t i = 0; i < count; i++) {                                                                              \
+        from_c x;                                                                                                      \
+        memcpy(&x, from + (size_t)i * sizeof x, sizeof x);                                                             \
+        to_c y = (to_c)x;                                                                                              \
+        memcpy(to + (size_t)i * sizeof y, &y, sizeof y);                                                               \
+    }
+
 static bool convert_fast(nn_type from_type, const char *from, nn_type to_type, char *to, int64_t count) {
     if (from_type == to_type && from_type != NN_BOOL) {
         if (count > 0) memcpy(to, from, (size_t)count * nn_type_size(to_type));
     } else if (from_type == NN_U8 && to_type == NN_F32) {
-        for (int64_t i = 0; i < count; i++) {
-            float f = (float)(uint8_t)from[i];
-            memcpy(to + 4 * i, &f, 4);
-        }
+        CONVERT_ALL(uint8_t, float)
+    } else if (from_type == NN_U8 && to_type == NN_F64) {
+        CONVERT_ALL(uint8_t, double)
+    } else if (from_type == NN_F32 && to_type == NN_F64) {
+        CONVERT_ALL(float, double)
     } else if (from_type == NN_F64 && to_type == NN_F32) {
-        for (int64_t i = 0; i < count; i++) {
-            double d;
-            memcpy(&d, from + 8 * i, 8);
-            float f = (float)d;
-            memcpy(to + 4 * i, &f, 4);
-        }
+        CONVERT_ALL(double, float)
+    } else if (from_type == NN_I32 && to_type == NN_I64) {
+        CONVERT_ALL(int32_t, int64_t)
     } else {
         return false;
     }

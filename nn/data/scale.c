@@ -9,41 +9,69 @@ static int64_t groups_of(const struct nn_field *f, nn_grouping grouping) {
     return grouping == NN_PER_CHANNEL && f->shape.rank > 0 ? f->shape.dim[0] : 1;
 }
 
-/* Adds up each group: without means its numbers and how many there are, else the squares of their distances from the mean. */
-static void add_up(const nn_dataset *set, int field, int64_t groups, const double *mean, double *count, double *sum,
-                   nn_error *e) {
-    const struct nn_field *f = &set->fields[field];
-    int64_t elements = nn_elements(f->shape, 1), each = elements / groups;
-    for (int64_t i = 0; i < set->count; i++) {
-        const char *at = f->data + nn_row(set, i) * f->stride;
-        for (int64_t k = 0; k < elements; k++) {
-            double x = nn_load_number(f->type, at + (size_t)k * nn_type_size(f->type));
-            int64_t g = k / each;
-            if (isnan(x)) continue;
-            if (isinf(x)) {
-                nn_fail(e, AG_ERR_VALUE, "scale: element %" PRId64 " of row %" PRId64 " is infinite", k,
-                        nn_row(set, i));
-                return;
-            }
-            if (mean == NULL) count[g]++;
-            sum[g] += mean == NULL ? x : (x - mean[g]) * (x - mean[g]);
+/* What is added up for each group: first the numbers, then the squares of their distances from the mean. */
+typedef struct sums {
+    int64_t groups, each; /* numbers of a sample in a group */
+    double *count, *mean, *square;
+    double *sample;
+    bool second;
+} sums;
+
+static void add_sample(sums *s) {
+    const double *x = s->sample;
+    for (int64_t g = 0; g < s->groups; g++, x += s->each) {
+        double sum = 0, count = 0, mean = s->second ? s->mean[g] : 0;
+        for (int64_t k = 0; k < s->each; k++) {
+            double distance = x[k] - mean;
+            if (isnan(distance)) continue;
+            sum += s->second ? distance * distance : distance;
+            count++;
+        }
+        if (s->second) {
+            s->square[g] += sum;
+        } else {
+            s->mean[g] += sum;
+            s->count[g] += count;
         }
     }
 }
 
+static void add_all(sums *s, const nn_dataset *set, int field, nn_error *e) {
+    const struct nn_field *f = &set->fields[field];
+    int64_t elements = s->groups * s->each;
+    for (int64_t i = 0; i < set->count; i++) {
+        (void)nn_convert(f->type, f->data + nn_row(set, i) * f->stride, NN_F64, s->sample, elements);
+        for (int64_t k = 0; !s->second && k < elements; k++)
+            if (isinf(s->sample[k])) {
+                nn_fail(e, AG_ERR_VALUE, "scale: element %" PRId64 " of row %" PRId64 " is infinite", k,
+                        nn_row(set, i));
+                return;
+            }
+        add_sample(s);
+    }
+}
+
 static void fit(const nn_dataset *set, int field, int64_t groups, nn_scale *scale, nn_error *e) {
-    double *count = nn_take((size_t)groups, sizeof *count, "scale", e);
-    double *mean = scale->mean.data, *deviation = scale->deviation.data;
-    if (nn_ok(e)) add_up(set, field, groups, NULL, count, mean, e);
-    for (int64_t g = 0; nn_ok(e) && g < groups; g++) mean[g] /= fmax(1, count[g]);
-    if (nn_ok(e)) add_up(set, field, groups, mean, count, deviation, e);
+    int64_t elements = nn_elements(set->fields[field].shape, sizeof(double));
+    sums s = {.groups = groups,
+              .each = elements / groups,
+              .count = nn_take((size_t)groups, sizeof(double), "scale", e),
+              .mean = scale->mean.data,
+              .square = scale->deviation.data,
+              .sample = nn_take((size_t)elements, sizeof(double), "scale", e)};
+    if (nn_ok(e)) add_all(&s, set, field, e);
+    for (int64_t g = 0; nn_ok(e) && g < groups; g++) s.mean[g] /= fmax(1, s.count[g]);
+    s.second = true;
+    if (nn_ok(e)) add_all(&s, set, field, e);
     for (int64_t g = 0; nn_ok(e) && g < groups; g++) {
-        deviation[g] = sqrt(deviation[g] / fmax(1, count[g]));
-        if (!(deviation[g] > 0)) deviation[g] = 1;
-        if (!isfinite(mean[g]) || !isfinite(deviation[g]))
+        double *deviation = &s.square[g];
+        *deviation = sqrt(*deviation / fmax(1, s.count[g]));
+        if (!(*deviation > 0)) *deviation = 1;
+        if (!isfinite(s.mean[g]) || !isfinite(*deviation))
             nn_fail(e, AG_ERR_VALUE, "scale: the numbers of group %" PRId64 " are too large to be added up", g);
     }
-    nn_release(count);
+    nn_release(s.count);
+    nn_release(s.sample);
 }
 
 nn_scale nn_scale_fit(const nn_dataset *set, int field, nn_grouping grouping, nn_error *e) {
@@ -68,8 +96,13 @@ void nn_scale_free(nn_scale *scale) {
     nn_array_free(&scale->deviation);
 }
 
-static double scaled(double x, double mean, double deviation, bool fill) {
-    return fill && isnan(x) ? 0 : (x - mean) / deviation;
+static void scale_doubles(double *x, int64_t n, double mean, double deviation, bool fill) {
+    for (int64_t k = 0; k < n; k++) x[k] = fill && isnan(x[k]) ? 0 : (x[k] - mean) / deviation;
+}
+
+static void scale_floats(float *x, int64_t n, double mean, double deviation, bool fill) {
+    double factor = 1 / deviation; /* its error is far below a float's */
+    for (int64_t k = 0; k < n; k++) x[k] = fill && isnan(x[k]) ? 0 : (float)(((double)x[k] - mean) * factor);
 }
 
 void nn_scale_apply(const nn_scale *scale, nn_type type, void *data, int64_t samples, int64_t elements, nn_error *e) {
@@ -87,13 +120,7 @@ void nn_scale_apply(const nn_scale *scale, nn_type type, void *data, int64_t sam
     }
     int64_t each = elements / groups, at = 0;
     for (int64_t i = 0; i < samples; i++)
-        for (int64_t g = 0; g < groups; g++)
-            for (int64_t k = 0; k < each; k++, at++)
-                if (type == NN_F64) {
-                    double *x = (double *)data + at;
-                    *x = scaled(*x, mean[g], deviation[g], scale->fill_missing);
-                } else {
-                    float *x = (float *)data + at;
-                    *x = (float)scaled((double)*x, mean[g], deviation[g], scale->fill_missing);
-                }
+        for (int64_t g = 0; g < groups; g++, at += each)
+            if (type == NN_F64) scale_doubles((double *)data + at, each, mean[g], deviation[g], scale->fill_missing);
+            else scale_floats((float *)data + at, each, mean[g], deviation[g], scale->fill_missing);
 }

@@ -1,5 +1,6 @@
 /* A program outside the project that uses an installed autograd and nn. */
 #include <autograd/autograd.h>
+#include <nn/data.h>
 #include <nn/nn.h>
 
 #include <math.h>
@@ -20,8 +21,18 @@ int main(void) {
     ag_read_grad(a, da);
     error += fabs(ag_value(d) - 20) + fabs(da[0] - 7) + fabs(da[1] - 1) + fabs(da[2] - 1) + fabs(da[3] - 8);
 
-    bool ok = ag_tape_status(t) == AG_OK && error < 1e-12 && strcmp(AG_VERSION, EXPECTED_VERSION) == 0 &&
-              nn_closed_form_find("softmax") != NULL;
+    nn_error e = {0}; /* zlib, threads */
+    nn_array x3 = nn_array_new(NN_F32, AG_SHAPE(3), &e);
+    nn_dataset set = nn_dataset_of(&x3, 1, &e);
+    nn_loader *loader = nn_loader_new(&set, &(nn_loader_options){.batch = 3}, &e);
+    nn_batch batch;
+    bool fed = nn_loader_next(loader, &batch, &e) && batch.count == 3;
+    nn_loader_free(loader);
+    nn_array_free(&x3);
+    (void)nn_npz_read("/nowhere", &e);
+
+    bool ok = fed && e.status == AG_ERR_FILE && ag_tape_status(t) == AG_OK && error < 1e-12 &&
+              strcmp(AG_VERSION, EXPECTED_VERSION) == 0 && nn_closed_form_find("softmax") != NULL;
     printf("autograd " AG_VERSION " (package " EXPECTED_VERSION "): %s, error %g\n", ok ? "right" : "wrong", error);
     ag_tape_free(t);
     return !ok;
