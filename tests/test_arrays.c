@@ -109,6 +109,7 @@ static void half_precision(void **unused) {
                  {65504, 0x7bff, 0x4780},
                  {65519.99, 0x7bff, 0x4780},
                  {65520, 0x7c00, 0x4780},
+                 {98304, 0x7c00, 0x47c0},
                  {1e300, 0x7c00, 0x7f80},
                  {-INFINITY, 0xfc00, 0xff80},
                  {0x1p-14, 0x0400, 0x3880},
@@ -303,12 +304,56 @@ static void damaged_npz(void **unused) {
         c.bytes[i] ^= 0x41;
     }
     assert_true(wrong > (int)c.size / 2); /* what the directory says twice, dates and the like do not count */
+    uint8_t *array = memmem(c.bytes, c.size, "\x93NUMPY", 6);
+    assert_non_null(array);
+    array[128] ^= 1; /* a number, behind the header */
+    (void)nn_npz_parse("f", c.bytes, c.size, &e);
+    assert_error(&e, AG_ERR_VALUE, "f: f2_little_C.npy: the checksum is wrong");
+    array[128] ^= 1;
     for (size_t size = 0; size < c.size; size++) {
         nn_arrays a = nn_npz_parse("f", c.bytes, size, &e);
         assert_int_equal(a.count, 0);
         assert_error(&e, AG_ERR_VALUE, "f: ");
     }
     nn_content_free(&c);
+}
+
+static uint8_t *put(uint8_t *at, uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; i++) *at++ = (uint8_t)(value >> 8 * i);
+    return at;
+}
+
+/* An archive whose directory has the only array `count` times, with names "a", "b", ...: so files of any size expand to any
+ * other. */
+static void entries_that_overlap(void **unused) {
+    (void)unused;
+    for (int count = 1; count <= 10; count += 9) {
+        static uint8_t bytes[4096] = {0};
+        static const char header[] = "\x93NUMPY\x01\0\x40\0{'descr': '|u1', 'fortran_order': False, 'shape': (1000,)}";
+        uint8_t *at = put(bytes, 0x04034b50, 4) + 26, *data = at; /* the entry's own header is not looked at */
+        memcpy(data, header, sizeof header - 1);
+        memset(data + sizeof header - 1, ' ', 74 - sizeof header + 1);
+        at += 74 + 1000;
+        uint8_t *directory = at;
+        for (int i = 0; i < count; i++) {
+            uint8_t *entry = at;
+            (void)put(entry, 0x02014b50, 4);
+            (void)put(entry + 16, crc32(0, data, 1074), 4);
+            (void)put(put(entry + 20, 1074, 4), 1074, 4);
+            (void)put(entry + 28, 1, 2);
+            entry[46] = (uint8_t)('a' + i);
+            at += 47;
+        }
+        (void)put(at, 0x06054b50, 4);
+        (void)put(at + 10, (uint64_t)count, 2);
+        (void)put(put(at + 12, (uint64_t)(at - directory), 4), (uint64_t)(directory - bytes), 4);
+        nn_error e = {0};
+        nn_arrays a = nn_npz_parse("f", bytes, (size_t)(at + 22 - bytes), &e);
+        if (count > 1) assert_error(&e, AG_ERR_VALUE, "f: byte 0: entries overlap, or go beyond the file");
+        else assert_fine(&e);
+        assert_int_equal(a.count, count > 1 ? 0 : 1);
+        nn_arrays_free(&a);
+    }
 }
 
 /* ---- IDX ---- */
@@ -500,11 +545,22 @@ static void no_memory(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),        cmocka_unit_test(integers),       cmocka_unit_test(half_precision),
-        cmocka_unit_test(numpy_arrays),  cmocka_unit_test(numpy_archives), cmocka_unit_test(npy_there_and_back),
-        cmocka_unit_test(damaged_npy),   cmocka_unit_test(damaged_npz),    cmocka_unit_test(idx),
-        cmocka_unit_test(mnist),         cmocka_unit_test(gzip),           cmocka_unit_test(inflated_to_a_size),
-        cmocka_unit_test(missing_files), cmocka_unit_test(full_disk),      cmocka_unit_test(no_memory),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(integers),
+        cmocka_unit_test(half_precision),
+        cmocka_unit_test(numpy_arrays),
+        cmocka_unit_test(numpy_archives),
+        cmocka_unit_test(npy_there_and_back),
+        cmocka_unit_test(damaged_npy),
+        cmocka_unit_test(damaged_npz),
+        cmocka_unit_test(entries_that_overlap),
+        cmocka_unit_test(idx),
+        cmocka_unit_test(mnist),
+        cmocka_unit_test(gzip),
+        cmocka_unit_test(inflated_to_a_size),
+        cmocka_unit_test(missing_files),
+        cmocka_unit_test(full_disk),
+        cmocka_unit_test(no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

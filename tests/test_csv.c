@@ -196,6 +196,7 @@ static void damaged(void **unused) {
         {"a,b\n1,x\n", "f.csv:2:3: column \"b\": \"x\" is not a number"},
         {"a,b\n1,\"x\n", "f.csv:2:3: the quoted field does not end"},
         {"a,b\n\"1\"0,2\n", "f.csv:2:4: something between a closing quote and the separator"},
+        {"a,b\n\"\n\"z,1\n", "f.csv:3:2: something between a closing quote and the separator"},
         {"a,b\n1\"0\",2\n", "f.csv:2:2: a quote inside a field"},
         {"a,b\r1,2\r", "f.csv:1:4: a carriage return without a line feed"},
         {"a,b\n\"1\n2\",\"\n\n\"\n1,x\n", "f.csv:2:1: column \"a\": \"1\n2\" is not a number"},

@@ -31,9 +31,10 @@ static void run_changed(uint8_t *data, size_t size, void *context) {
         for (uint32_t n = 1 + next_random(&random) % 4; length > 0 && n > 0; n--) {
             uint32_t how = next_random(&random) % 3;
             uint8_t *place = &changed[next_random(&random) % length];
-            *place = how == 0   ? (uint8_t)next_random(&random)
-                     : how == 1 ? data[next_random(&random) % size]
-                                : (uint8_t)(*place ^ 1u << next_random(&random) % 8);
+            uint32_t value = how == 0   ? next_random(&random)
+                             : how == 1 ? data[next_random(&random) % size]
+                                        : *place ^ 1u << next_random(&random) % 8;
+            *place = (uint8_t)value;
         }
         run(changed, length);
     }

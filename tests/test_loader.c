@@ -133,6 +133,7 @@ static void windows(void **unused) {
         assert_int_equal(((const int64_t *)b.fields[1].data)[i], i / 3 * 2 + i % 3 + 1);
     }
     nn_loader_free(l);
+    assert_int_equal(nn_dataset_windows(&a, 3, 1, &e).count, 7);
     assert_int_equal(nn_dataset_windows(&a, 9, 1000, &e).count, 1);
     assert_fine(&e);
     (void)nn_dataset_windows(&a, 10, 1, &e);

@@ -98,6 +98,7 @@ static void damaged_headers(void **unused) {
         {"{\"\\u0000\":{}}", 0, "a character that no text may have"},
         {"{\"\\ud834\":{}}", 0, "a character that no text may have"},
         {"{\"\\udd1e\":{}}", 0, "a character that no text may have"},
+        {"{\"\\udd1e\\udd1e\":{}}", 0, "a character that no text may have"},
         {"{\"\\ud834\\u0041\":{}}", 0, "a character that no text may have"},
         {"{\"\\u00g0\":{}}", 0, "a character that no text may have"},
         {"{\"\xff\":{}}", 0, "a character that no text may have"},
