@@ -77,6 +77,16 @@ nn_array nn_array_new(nn_type type, ag_shape shape, nn_error *e) {
     return nn_ok(e) ? array : (nn_array){.type = NN_F32};
 }
 
+nn_array nn_array_of_bytes(const char *name, nn_type type, ag_shape shape, size_t bytes, nn_error *e) {
+    size_t width = nn_type_size(type);
+    int64_t count = nn_elements(shape, width);
+    char text[NN_SHAPE_TEXT];
+    if (count < 0 || (uint64_t)count > bytes / width || (size_t)count * width != bytes)
+        nn_fail(e, AG_ERR_VALUE, "%.200s: an array of shape %s, %zu bytes a number, does not have %zu bytes", name,
+                nn_shape_words(shape, text), width, bytes);
+    return nn_array_new(type, shape, e);
+}
+
 void nn_array_free(nn_array *array) {
     if (array == NULL) return;
     nn_release(array->data);

@@ -25,6 +25,8 @@ int64_t nn_elements(ag_shape shape, size_t size);
 /* A shape as text, "(2, 3)", for messages. */
 enum { NN_SHAPE_TEXT = 192 };
 const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]);
+/* Zeros, if the array takes exactly so many bytes; else an error, in which `name` is the file. */
+nn_array nn_array_of_bytes(const char *name, nn_type type, ag_shape shape, size_t bytes, nn_error *e);
 /* Reverses the bytes of each element. */
 void nn_swap_bytes(void *data, int64_t count, size_t size);
 static inline bool nn_big_endian(void) {

@@ -19,7 +19,6 @@ nn_array nn_idx_parse(const char *name, const uint8_t *bytes, size_t size, nn_er
     nn_array array = {.type = NN_F32};
     ag_shape shape = {0};
     nn_type type = NN_F32;
-    char text[NN_SHAPE_TEXT];
     if (!nn_ok(e)) return array;
     if (size < 4 || bytes[0] != 0 || bytes[1] != 0)
         nn_fail(e, AG_ERR_VALUE, "%.200s: not an IDX file: it begins with neither 0, 0 nor what gzip writes", name);
@@ -34,16 +33,10 @@ nn_array nn_idx_parse(const char *name, const uint8_t *bytes, size_t size, nn_er
     for (int i = 0; i < shape.rank; i++)
         for (int k = 0; k < 4; k++) shape.dim[i] = shape.dim[i] << 8 | bytes[4 + 4 * i + k];
     size_t width = nn_type_size(type), head = 4 + 4 * (size_t)shape.rank, left = size - head;
-    int64_t count = nn_elements(shape, width);
-    if (count < 0 || (uint64_t)count > left / width || (size_t)count * width != left) {
-        nn_fail(e, AG_ERR_VALUE, "%.200s: an array of shape %s, %zu bytes a number, does not have %zu bytes", name,
-                nn_shape_words(shape, text), width, left);
-        return array;
-    }
-    array = nn_array_new(type, shape, e);
+    array = nn_array_of_bytes(name, type, shape, left, e);
     if (array.data == NULL) return array;
     memcpy(array.data, bytes + head, left);
-    if (!nn_big_endian()) nn_swap_bytes(array.data, count, width);
+    if (!nn_big_endian()) nn_swap_bytes(array.data, nn_array_count(&array), width);
     return array;
 }
 

@@ -5,12 +5,12 @@ void nn_json_fail(const nn_json *j, const char *what, nn_error *e) {
     nn_fail(e, AG_ERR_VALUE, "%.200s: byte %zu: %s", j->name, (size_t)(j->at - j->start), what);
 }
 
-static void skip_blanks(nn_json *j) {
+void nn_json_skip_blanks(nn_json *j) {
     while (j->at < j->end && (*j->at == ' ' || *j->at == '\n' || *j->at == '\t' || *j->at == '\r')) j->at++;
 }
 
 bool nn_json_take(nn_json *j, char c) {
-    skip_blanks(j);
+    nn_json_skip_blanks(j);
     if (j->at == j->end || *j->at != (uint8_t)c) return false;
     j->at++;
     return true;
@@ -33,7 +33,7 @@ bool nn_json_more(nn_json *j, char close, bool *first, nn_error *e) {
 int64_t nn_json_integer(nn_json *j, nn_error *e) {
     int64_t n = 0;
     if (!nn_ok(e)) return 0;
-    skip_blanks(j);
+    nn_json_skip_blanks(j);
     const uint8_t *start = j->at;
     for (; j->at < j->end && *j->at >= '0' && *j->at <= '9'; j->at++) {
         if (n > (INT64_MAX - 9) / 10) {

@@ -10,6 +10,7 @@ typedef struct nn_json {
 } nn_json;
 
 void nn_json_fail(const nn_json *j, const char *what, nn_error *e);
+void nn_json_skip_blanks(nn_json *j);
 bool nn_json_take(nn_json *j, char c); /* whether it is the next token */
 void nn_json_expect(nn_json *j, char c, nn_error *e);
 /* Between the items of a list or an object: whether another one follows. `first` is true before the first. */

@@ -1,6 +1,6 @@
 /* NumPy's .npy: "\x93NUMPY", version, a header that is a dictionary in Python, the numbers.
  * https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html */
-#include "nn/data/data_impl.h"
+#include "nn/data/json_impl.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -8,59 +8,38 @@
 /* ---- the header ---- */
 
 typedef struct header {
-    const char *name; /* of the file, for messages */
-    const uint8_t *start, *at, *end;
+    nn_json c; /* where we are: Python's dictionary has marks and blanks as JSON has */
     bool swapped, fortran;
     nn_type type;
     ag_shape shape;
     bool has_type, has_order, has_shape;
 } header;
 
-static void fail_here(const header *h, const char *what, nn_error *e) {
-    nn_fail(e, AG_ERR_VALUE, "%.200s: byte %zu: %s", h->name, (size_t)(h->at - h->start), what);
-}
-
-static void skip_blanks(header *h) {
-    while (h->at < h->end && (*h->at == ' ' || *h->at == '\n' || *h->at == '\t' || *h->at == '\r')) h->at++;
-}
-
-static bool take(header *h, char c) {
-    skip_blanks(h);
-    if (h->at == h->end || *h->at != (uint8_t)c) return false;
-    h->at++;
-    return true;
-}
-
-static void expect(header *h, char c, nn_error *e) {
-    char what[] = "there should be a '?'";
-    what[sizeof what - 3] = c;
-    if (nn_ok(e) && !take(h, c)) fail_here(h, what, e);
-}
-
 static bool take_word(header *h, const char *word) {
     size_t length = strlen(word);
-    skip_blanks(h);
-    if ((size_t)(h->end - h->at) < length || memcmp(h->at, word, length) != 0) return false;
-    h->at += length;
+    nn_json_skip_blanks(&h->c);
+    if ((size_t)(h->c.end - h->c.at) < length || memcmp(h->c.at, word, length) != 0) return false;
+    h->c.at += length;
     return true;
 }
 
 enum { MOST_TEXT = 32 };
 
 static void read_text(header *h, char text[MOST_TEXT], nn_error *e) {
-    skip_blanks(h);
-    uint8_t quote = h->at < h->end ? *h->at : 0;
+    nn_json_skip_blanks(&h->c);
+    uint8_t quote = h->c.at < h->c.end ? *h->c.at : 0;
     size_t length = 0;
     text[0] = 0;
     if (!nn_ok(e)) return;
     if (quote != '\'' && quote != '"') {
-        fail_here(h, quote == '[' ? "structures are not supported" : "there should be a text in quotes", e);
+        nn_json_fail(&h->c, quote == '[' ? "structures are not supported" : "there should be a text in quotes", e);
         return;
     }
-    for (h->at++; h->at < h->end && *h->at != quote && length + 1 < MOST_TEXT; h->at++) text[length++] = (char)*h->at;
+    for (h->c.at++; h->c.at < h->c.end && *h->c.at != quote && length + 1 < MOST_TEXT; h->c.at++)
+        text[length++] = (char)*h->c.at;
     text[length] = 0;
-    if (h->at == h->end || *h->at != quote) fail_here(h, "a text does not end", e);
-    else h->at++;
+    if (h->c.at == h->c.end || *h->c.at != quote) nn_json_fail(&h->c, "a text does not end", e);
+    else h->c.at++;
 }
 
 static void read_type(header *h, nn_error *e) {
@@ -73,31 +52,31 @@ static void read_type(header *h, nn_error *e) {
         h->swapped = big != nn_big_endian();
     } else {
         (void)snprintf(what, sizeof what, "numbers of type \"%s\" are not supported", text);
-        fail_here(h, what, e);
+        nn_json_fail(&h->c, what, e);
     }
 }
 
 static void read_dimension(header *h, nn_error *e) {
     int64_t n = 0;
-    skip_blanks(h);
-    if (h->at == h->end || *h->at < '0' || *h->at > '9') fail_here(h, "there should be a dimension", e);
-    else if (h->shape.rank == AG_MAX_RANK) fail_here(h, "more than 8 dimensions", e);
-    for (; nn_ok(e) && h->at < h->end && *h->at >= '0' && *h->at <= '9'; h->at++) {
-        if (n > (INT64_MAX - 9) / 10) fail_here(h, "the dimension is too large", e);
-        else n = 10 * n + (*h->at - '0');
+    nn_json_skip_blanks(&h->c);
+    if (h->c.at == h->c.end || *h->c.at < '0' || *h->c.at > '9') nn_json_fail(&h->c, "there should be a dimension", e);
+    else if (h->shape.rank == AG_MAX_RANK) nn_json_fail(&h->c, "more than 8 dimensions", e);
+    for (; nn_ok(e) && h->c.at < h->c.end && *h->c.at >= '0' && *h->c.at <= '9'; h->c.at++) {
+        if (n > (INT64_MAX - 9) / 10) nn_json_fail(&h->c, "the dimension is too large", e);
+        else n = 10 * n + (*h->c.at - '0');
     }
     if (!nn_ok(e)) return;
-    (void)take(h, 'L'); /* Python 2 */
+    (void)nn_json_take(&h->c, 'L'); /* Python 2 */
     h->shape.dim[h->shape.rank++] = n;
 }
 
 static void read_shape(header *h, nn_error *e) {
-    expect(h, '(', e);
-    while (nn_ok(e) && !take(h, ')')) {
+    nn_json_expect(&h->c, '(', e);
+    while (nn_ok(e) && !nn_json_take(&h->c, ')')) {
         read_dimension(h, e);
-        if (nn_ok(e) && !take(h, ',')) {
-            if (h->shape.rank == 1) fail_here(h, "a shape of one dimension needs a comma", e);
-            expect(h, ')', e);
+        if (nn_ok(e) && !nn_json_take(&h->c, ',')) {
+            if (h->shape.rank == 1) nn_json_fail(&h->c, "a shape of one dimension needs a comma", e);
+            nn_json_expect(&h->c, ')', e);
             break;
         }
     }
@@ -107,60 +86,62 @@ static void read_entry(header *h, nn_error *e) {
     char key[MOST_TEXT];
     bool *seen = NULL;
     read_text(h, key, e);
-    expect(h, ':', e);
+    nn_json_expect(&h->c, ':', e);
     if (!nn_ok(e)) return;
     if (strcmp(key, "descr") == 0) seen = &h->has_type;
     else if (strcmp(key, "fortran_order") == 0) seen = &h->has_order;
     else if (strcmp(key, "shape") == 0) seen = &h->has_shape;
     if (seen == NULL || *seen) {
-        fail_here(h, seen == NULL ? "an unknown key" : "the key for the second time", e);
+        nn_json_fail(&h->c, seen == NULL ? "an unknown key" : "the key for the second time", e);
         return;
     }
     *seen = true;
     if (seen == &h->has_type) read_type(h, e);
     else if (seen == &h->has_shape) read_shape(h, e);
     else if (take_word(h, "True")) h->fortran = true;
-    else if (!take_word(h, "False")) fail_here(h, "there should be True or False", e);
+    else if (!take_word(h, "False")) nn_json_fail(&h->c, "there should be True or False", e);
 }
 
 static void read_dictionary(header *h, nn_error *e) {
-    expect(h, '{', e);
-    while (nn_ok(e) && !take(h, '}')) {
+    nn_json_expect(&h->c, '{', e);
+    while (nn_ok(e) && !nn_json_take(&h->c, '}')) {
         read_entry(h, e);
-        if (nn_ok(e) && !take(h, ',')) {
-            expect(h, '}', e);
+        if (nn_ok(e) && !nn_json_take(&h->c, ',')) {
+            nn_json_expect(&h->c, '}', e);
             break;
         }
     }
-    skip_blanks(h);
+    nn_json_skip_blanks(&h->c);
     if (!nn_ok(e)) return;
-    if (!h->has_type || !h->has_order || !h->has_shape) fail_here(h, "descr, fortran_order or shape is missing", e);
-    else if (h->at != h->end) fail_here(h, "something follows the header", e);
+    if (!h->has_type || !h->has_order || !h->has_shape)
+        nn_json_fail(&h->c, "descr, fortran_order or shape is missing", e);
+    else if (h->c.at != h->c.end) nn_json_fail(&h->c, "something follows the header", e);
 }
 
 /* Leaves `at` behind it. `end` is that of the bytes; then of the header while it is read. */
 static void read_header(header *h, nn_error *e) {
     static const uint8_t magic[] = {0x93, 'N', 'U', 'M', 'P', 'Y'};
-    size_t size = (size_t)(h->end - h->start), length = 0, head = 10;
-    if (size < 10 || memcmp(h->start, magic, sizeof magic) != 0) {
-        nn_fail(e, AG_ERR_VALUE, "%.200s: not a .npy file", h->name);
+    size_t size = (size_t)(h->c.end - h->c.start), length = 0, head = 10;
+    if (size < 10 || memcmp(h->c.start, magic, sizeof magic) != 0) {
+        nn_fail(e, AG_ERR_VALUE, "%.200s: not a .npy file", h->c.name);
         return;
     }
-    if (h->start[6] < 1 || h->start[6] > 3 || h->start[7] != 0) {
-        nn_fail(e, AG_ERR_VALUE, "%.200s: .npy version %d.%d is not supported", h->name, h->start[6], h->start[7]);
+    if (h->c.start[6] < 1 || h->c.start[6] > 3 || h->c.start[7] != 0) {
+        nn_fail(e, AG_ERR_VALUE, "%.200s: .npy version %d.%d is not supported", h->c.name, h->c.start[6],
+                h->c.start[7]);
         return;
     }
-    if (h->start[6] > 1) head = 12;
-    for (size_t i = head; i-- > 8 && i < size;) length = length << 8 | h->start[i];
+    if (h->c.start[6] > 1) head = 12;
+    for (size_t i = head; i-- > 8 && i < size;) length = length << 8 | h->c.start[i];
     if (size < head || length > size - head) {
-        nn_fail(e, AG_ERR_VALUE, "%.200s: a header of %zu bytes in a file of %zu", h->name, length, size);
+        nn_fail(e, AG_ERR_VALUE, "%.200s: a header of %zu bytes in a file of %zu", h->c.name, length, size);
         return;
     }
-    const uint8_t *end = h->end;
-    h->at = h->start + head;
-    h->end = h->at + length;
+    const uint8_t *end = h->c.end;
+    h->c.at = h->c.start + head;
+    h->c.end = h->c.at + length;
     read_dictionary(h, e);
-    h->end = end;
+    h->c.end = end;
 }
 
 /* ---- the numbers ---- */
@@ -184,23 +165,17 @@ static void transpose(ag_shape shape, size_t size, const uint8_t *from, char *to
 }
 
 nn_array nn_npy_parse(const char *name, const uint8_t *bytes, size_t size, nn_error *e) {
-    header h = {.name = name, .start = bytes, .at = bytes, .end = bytes + size};
+    header h = {.c = {name, bytes, bytes, bytes + size}};
     nn_array array = {.type = NN_F32};
-    char text[NN_SHAPE_TEXT];
     if (!nn_ok(e)) return array;
     read_header(&h, e);
     if (!nn_ok(e)) return array;
-    size_t width = nn_type_size(h.type), left = (size_t)(h.end - h.at);
-    int64_t count = nn_elements(h.shape, width);
-    if (count < 0 || (uint64_t)count > left / width || (size_t)count * width != left) {
-        nn_fail(e, AG_ERR_VALUE, "%.200s: an array of shape %s, %zu bytes a number, does not have %zu bytes", name,
-                nn_shape_words(h.shape, text), width, left);
-        return array;
-    }
-    array = nn_array_new(h.type, h.shape, e);
+    size_t width = nn_type_size(h.type), left = (size_t)(h.c.end - h.c.at);
+    array = nn_array_of_bytes(name, h.type, h.shape, left, e);
     if (array.data == NULL) return array;
-    if (h.fortran && h.shape.rank > 1) transpose(h.shape, width, h.at, array.data, count);
-    else if (count > 0) memcpy(array.data, h.at, left);
+    int64_t count = nn_array_count(&array);
+    if (h.fortran && h.shape.rank > 1) transpose(h.shape, width, h.c.at, array.data, count);
+    else if (count > 0) memcpy(array.data, h.c.at, left);
     if (h.swapped) nn_swap_bytes(array.data, count, width);
     return array;
 }
