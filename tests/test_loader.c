@@ -311,6 +311,38 @@ static void any_number_of_threads(void **unused) {
     free_data(&d);
 }
 
+#ifdef __GLIBC__
+static void *nothing(void *unused) { return unused; }
+
+/* Stacks that no address space has room for: no thread starts. */
+static void no_threads_to_be_had(void **unused) {
+    (void)unused;
+    nn_error e = {0};
+    data d = make_data(&e);
+    nn_dataset set = nn_dataset_of(d.arrays, 2, &e);
+    nn_loader_options o = options_of(3, NULL);
+    first.size = second.size = 0;
+    (void)run(&set, &o, NULL, 20, &first);
+    pthread_attr_t before, huge;
+    pthread_t thread;
+    assert_int_equal(pthread_getattr_default_np(&before), 0);
+    assert_int_equal(pthread_getattr_default_np(&huge), 0);
+    assert_int_equal(pthread_attr_setstacksize(&huge, (size_t)1 << 50), 0);
+    assert_int_equal(pthread_setattr_default_np(&huge), 0);
+    int failed = pthread_create(&thread, NULL, nothing, NULL);
+    if (failed) (void)run(&set, &o, NULL, 20, &second);
+    else (void)pthread_join(thread, NULL);
+    assert_int_equal(pthread_setattr_default_np(&before), 0);
+    (void)pthread_attr_destroy(&before), (void)pthread_attr_destroy(&huge);
+    assert_true(failed);
+    assert_int_equal(first.size, second.size);
+    assert_memory_equal(first.bytes, second.bytes, first.size);
+    free_data(&d);
+}
+#else
+static void no_threads_to_be_had(void **unused) { (void)unused; }
+#endif
+
 /* Interrupted after each batch and taken up by another loader: the same batches. */
 static void goes_on_from_anywhere(void **unused) {
     (void)unused;
@@ -540,6 +572,7 @@ int main(void) {
         cmocka_unit_test(scaling),
         cmocka_unit_test(augmentation),
         cmocka_unit_test(any_number_of_threads),
+        cmocka_unit_test(no_threads_to_be_had),
         cmocka_unit_test(goes_on_from_anywhere),
         cmocka_unit_test(epochs),
         cmocka_unit_test(parts),
