@@ -139,7 +139,7 @@ static bool derive(const nn_closed_form *form, draw *d, nn_closed_form_report *r
 /* One number: the value (argument -1) or a derivative. Returns whether it is wrong. */
 static bool compare_one(double closed, double tape, int number, int argument, int64_t output, int64_t input,
                         nn_closed_form_report *report) {
-    double error = nn_error(closed, tape);
+    double error = nn_distance(closed, tape);
     if (report->compared + report->values == 0 || error > report->worst.error) {
         report->worst.error = error;
         report->worst.draw = number;

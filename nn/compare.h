@@ -8,7 +8,7 @@
 #define NN_TOLERANCE 1e-9
 
 /* |got - right| / max(1, |right|); infinite if either is NaN, 0 for equal infinities. */
-static inline double nn_error(double got, double right) {
+static inline double nn_distance(double got, double right) {
     if (got == right) return 0;
     double error = fabs(got - right) / fmax(1, fabs(right));
     return isnan(error) ? INFINITY : error;

@@ -23,7 +23,7 @@
 #ifndef NN_DATA_H
 #define NN_DATA_H
 
-#include <nn/nn.h>
+#include <nn/api.h>
 
 #ifdef __cplusplus
 extern "C" {

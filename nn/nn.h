@@ -1,5 +1,6 @@
-/* nn: models built on autograd, and whether a gradient that somebody derived by hand is right.
+/* nn: models built on autograd, data for them, and whether a gradient that somebody derived by hand is right.
  *
+ *   nn/data.h         arrays, files of them, and batches to learn from
  *   nn/model.h        named parameters and what they start from
  *   nn/layers.h       functions with parameters of their own, and activations
  *   nn/losses.h       what a model is to make small
@@ -10,6 +11,7 @@
 #ifndef NN_H
 #define NN_H
 
+#include <nn/data.h>
 #include <nn/derivations.h>
 #include <nn/layers.h>
 #include <nn/losses.h>

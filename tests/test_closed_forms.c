@@ -137,9 +137,9 @@ static void forms_are_stable_far_out(void **state) {
             ag_var v[] = {ag_input(t, far[i]), ag_input(t, second)}, y = form->function(v);
             ag_backward(y);
             assert_int_equal(ag_tape_status(t), AG_OK);
-            if (!isfinite(value) || nn_error(value, ag_value(y)) > 1e-12)
+            if (!isfinite(value) || nn_distance(value, ag_value(y)) > 1e-12)
                 fail_msg("%s(%g): %.17g, the tape has %.17g", names[f], far[i], value, ag_value(y));
-            if (!isfinite(by_first) || nn_error(by_first, ag_grad(v[0])) > 1e-12)
+            if (!isfinite(by_first) || nn_distance(by_first, ag_grad(v[0])) > 1e-12)
                 fail_msg("%s'(%g): %.17g, the tape has %.17g", names[f], far[i], by_first, ag_grad(v[0]));
             ag_tape_free(t);
         }
@@ -316,12 +316,12 @@ static void the_worst_entry_is_reported(void **state) {
 
 static void errors_are_signed_and_relative_to_large_numbers(void **state) {
     (void)state;
-    assert_true(nn_error(-1, 1) == 2);
-    assert_true(nn_error(3e6, 2e6) == 0.5);
-    assert_true(nn_error(0.25, 0) == 0.25);
-    assert_true(isinf(nn_error(NAN, 1)) && isinf(nn_error(1, NAN)) && isinf(nn_error(NAN, NAN)));
-    assert_true(isinf(nn_error(1, INFINITY)) && isinf(nn_error(INFINITY, -INFINITY)));
-    assert_true(nn_error(INFINITY, INFINITY) == 0);
+    assert_true(nn_distance(-1, 1) == 2);
+    assert_true(nn_distance(3e6, 2e6) == 0.5);
+    assert_true(nn_distance(0.25, 0) == 0.25);
+    assert_true(isinf(nn_distance(NAN, 1)) && isinf(nn_distance(1, NAN)) && isinf(nn_distance(NAN, NAN)));
+    assert_true(isinf(nn_distance(1, INFINITY)) && isinf(nn_distance(INFINITY, -INFINITY)));
+    assert_true(nn_distance(INFINITY, INFINITY) == 0);
 }
 
 /* ---- misuse ---------------------------------------------------------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* A program outside the project that uses an installed autograd and nn. */
 #include <autograd/autograd.h>
-#include <nn/data.h>
 #include <nn/nn.h>
 
 #include <math.h>
