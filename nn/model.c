@@ -1,6 +1,7 @@
 /* Named parameters and buffers on a tape, and the state of a training step. */
 #include "nn/initial.h"
 #include "nn/memory.h"
+#include "nn/model_impl.h"
 #include "nn/random.h"
 #include "nn/shapes.h"
 
@@ -28,6 +29,13 @@ typedef struct list {
     entry **items;
 } list;
 
+/* A program that belongs to layers. */
+typedef struct kept {
+    char key[64];
+    ag_program *program;
+    struct kept *next;
+} kept;
+
 struct nn_model {
     ag_tape *tape;
     uint64_t seed;
@@ -35,6 +43,7 @@ struct nn_model {
     entry *names; /* of both, hashed */
     bool training;
     ag_var clock;
+    kept *programs;
 };
 
 nn_model *nn_model_new(ag_tape *tape, uint64_t seed) {
@@ -62,11 +71,21 @@ static void free_list(list *l) {
     nn_release(l->items);
 }
 
+static void free_programs(kept *k) {
+    while (k != NULL) {
+        kept *next = k->next;
+        ag_program_free(k->program);
+        nn_release(k);
+        k = next;
+    }
+}
+
 void nn_model_free(nn_model *model) {
     if (model == NULL) return;
     HASH_CLEAR(hh, model->names);
     free_list(&model->parameters);
     free_list(&model->buffers);
+    free_programs(model->programs);
     nn_release(model);
 }
 
@@ -323,6 +342,30 @@ void nn_model_train(nn_model *model, bool training) {
 bool nn_model_training(const nn_model *model) { return model != NULL && model->training; }
 
 ag_var nn_model_clock(const nn_model *model) { return model == NULL ? ag_num(0) : model->clock; }
+
+/* ---- programs of layers ----------------------------------------------------------------------------------------- */
+
+ag_program *nn_model_program(const nn_model *model, const char *key) {
+    for (const kept *k = model->programs; k != NULL; k = k->next)
+        if (strcmp(k->key, key) == 0) return k->program;
+    return NULL;
+}
+
+ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program) {
+    kept *k = ag_program_status(program) == AG_OK ? nn_allocate(1, sizeof *k) : NULL;
+    if (k == NULL) {
+        bool wrong = ag_program_status(program) != AG_OK;
+        ag_fail(model->tape, wrong ? ag_program_status(program) : AG_ERR_MEMORY, "%s: %s", key,
+                wrong ? ag_program_message(program) : "out of memory");
+        ag_program_free(program);
+        return NULL;
+    }
+    snprintf(k->key, sizeof k->key, "%s", key);
+    k->program = program;
+    k->next = model->programs;
+    model->programs = k;
+    return program;
+}
 
 void nn_sgd_step(nn_model *model, double rate) {
     if (model == NULL) return;

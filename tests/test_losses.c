@@ -32,16 +32,16 @@ static ag_var bce_weighted(ag_tape *t, const char *name, const ag_var *x) {
     return nn_bce_logits_weighted(x[0], reference_constant(t, name, "y"), reference_constant(t, name, "positive"));
 }
 static ag_var hinge(ag_tape *t, const char *name, const ag_var *x) {
-    return nn_hinge(x[0], reference_constant(t, name, "y"));
+    return nn_hinge(ag_mul(2, x[0]), reference_constant(t, name, "y"));
 }
 static ag_var cosine(ag_tape *t, const char *name, const ag_var *x) {
     return nn_cosine_embedding(x[0], x[1], reference_constant(t, name, "t"), -0.2);
 }
 static ag_var triplet(ag_tape *t, const char *name, const ag_var *x) {
-    return (void)t, (void)name, nn_triplet(x[0], x[1], x[2], 0.8);
+    return (void)t, (void)name, nn_triplet(x[0], x[1], x[2], 0.4);
 }
 static ag_var contrastive(ag_tape *t, const char *name, const ag_var *x) {
-    return nn_contrastive(x[0], x[1], reference_constant(t, name, "t"), 3.1);
+    return nn_contrastive(x[0], x[1], reference_constant(t, name, "t"), 1.9);
 }
 
 static const loss_case cases[] = {
@@ -133,13 +133,14 @@ static void labels_agree_with_pytorch(ag_tape *t) {
         int64_t labels[6];
         snprintf(name, sizeof name, "cross_entropy_%s", label_cases[i].name);
         nn_class_options o = options_of(t, name, i);
-        ag_var x = reference_input(t, name, "x"), at = reference_input(t, name, "labels");
+        ag_var x = reference_input(t, name, "x"), at = reference_constant(t, name, "labels");
         read_labels(name, labels);
         check_loss(name, x, nn_softmax_cross_entropy_with(x, labels, 6, o));
         check_loss(name, x, nn_softmax_cross_entropy_at(x, at, o));
         if (i == 0) check_loss(name, x, nn_softmax_cross_entropy(x, labels, 6));
         if (label_cases[i].smoothing > 0) continue;
         snprintf(name, sizeof name, "nll_%s", label_cases[i].name);
+        x = reference_input(t, name, "x");
         check_loss(name, x, nn_nll(ag_log_softmax(x, 1), labels, 6, o));
         check_loss(name, x, nn_nll_at(ag_log_softmax(x, 1), at, o));
     }

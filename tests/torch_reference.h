@@ -65,14 +65,40 @@ static UNUSED_OK const reference_array *reference(const char *of, const char *na
     return a;
 }
 
+/* The numbers that tests/torch/reference.py draws for a name. */
+static UNUSED_OK double *drawn_numbers(const char *of, const char *name, int64_t count) {
+    char full[2 * REFERENCE_NAME];
+    uint64_t state = UINT64_C(0xcbf29ce484222325);
+    snprintf(full, sizeof full, "%s/%s", of, name);
+    for (const char *c = full; *c != '\0'; c++) state = (state ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    double *numbers = new_numbers(count);
+    for (int64_t i = 0; i < count; i++) numbers[i] = random_number(&state, -1, 1);
+    return numbers;
+}
+
+static UNUSED_OK ag_var drawn_tensor(ag_tape *t, const char *of, const char *name, ag_shape shape) {
+    double *numbers = drawn_numbers(of, name, shape_count(shape));
+    ag_var x = shape.rank == 0 ? ag_input(t, numbers[0]) : ag_tensor(t, numbers, shape);
+    free(numbers);
+    return x;
+}
+
+/* An input of a case: its shape is that of its derivative. */
 static UNUSED_OK ag_var reference_input(ag_tape *t, const char *of, const char *name) {
-    const reference_array *a = reference(of, name);
-    return a->shape.rank == 0 ? ag_input(t, a->data[0]) : ag_tensor(t, a->data, a->shape);
+    char full[REFERENCE_NAME];
+    snprintf(full, sizeof full, "d/%s", name);
+    return drawn_tensor(t, of, name, reference(of, full)->shape);
 }
 
 static UNUSED_OK ag_var reference_constant(ag_tape *t, const char *of, const char *name) {
     const reference_array *a = reference(of, name);
     return a->shape.rank == 0 ? ag_constant(t, a->data[0]) : ag_constant_tensor(t, a->data, a->shape);
+}
+
+static UNUSED_OK bool same_shape(ag_shape a, ag_shape b) {
+    bool same = a.rank == b.rank;
+    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
+    return same;
 }
 
 /* 1e-10 of the greatest number of the array in double precision, 1e-5 in single. */
@@ -90,9 +116,7 @@ static UNUSED_OK void check_reference(ag_type type, const char *of, const char *
 static UNUSED_OK void check_out(const char *of, const char *name, ag_var out) {
     const reference_array *a = reference(of, name);
     if (ag_tape_status(out.tape) != AG_OK) fail_msg("%s: %s", of, ag_tape_message(out.tape));
-    ag_shape shape = ag_shape_of(out);
-    assert_int_equal(shape.rank, a->shape.rank);
-    for (int i = 0; i < shape.rank; i++) assert_int_equal(shape.dim[i], a->shape.dim[i]);
+    if (!same_shape(ag_shape_of(out), a->shape)) fail_msg("%s/%s has another shape", of, name);
     double *got = new_numbers(ag_count(out));
     ag_read(out, got);
     check_reference(ag_tape_type(out.tape), of, name, got, ag_count(out));
@@ -102,7 +126,7 @@ static UNUSED_OK void check_out(const char *of, const char *name, ag_var out) {
 /* Sweeps from the sum of out times the case's weights; gradients are checked after this. */
 static UNUSED_OK void sweep_reference(const char *of, ag_var out) {
     check_out(of, "out", out);
-    ag_backward(ag_sum(ag_mul(out, reference_constant(out.tape, of, "w"))));
+    ag_backward(ag_sum(ag_mul(out, drawn_tensor(out.tape, of, "w", ag_shape_of(out)))));
 }
 
 static UNUSED_OK void check_gradient(const char *of, const char *name, ag_var x) {
@@ -110,29 +134,33 @@ static UNUSED_OK void check_gradient(const char *of, const char *name, ag_var x)
     double *got = new_numbers(ag_count(x));
     snprintf(full, sizeof full, "d/%s", name);
     ag_read_grad(x, got);
+    if (!same_shape(ag_shape_of(x), reference(of, full)->shape)) fail_msg("%s: %s has another shape", of, name);
     check_reference(ag_tape_type(x.tape), of, full, got, ag_count(x));
     free(got);
 }
 
-/* Sets all parameters and buffers of a model: their names are PyTorch's. */
+/* Sets all parameters: their names are PyTorch's. */
 static UNUSED_OK void load_parameters(const char *of, nn_model *model) {
-    for (int i = 0; i < nn_parameter_count(model) + nn_buffer_count(model); i++) {
-        bool buffer = i >= nn_parameter_count(model);
-        int k = buffer ? i - nn_parameter_count(model) : i;
-        const char *name = buffer ? nn_buffer_name(model, k) : nn_parameter_name(model, k);
-        const reference_array *a = reference(of, name);
-        ag_var var = buffer ? nn_buffer_at(model, k) : nn_parameter_at(model, k);
-        ag_shape shape = ag_shape_of(var);
-        bool same = shape.rank == a->shape.rank;
-        for (int d = 0; same && d < shape.rank; d++) same = shape.dim[d] == a->shape.dim[d];
-        if (!same) fail_msg("%s/%s has another shape", of, name);
-        ag_set(var, a->data);
+    for (int i = 0; i < nn_parameter_count(model); i++) {
+        ag_var parameter = nn_parameter_at(model, i);
+        double *numbers = drawn_numbers(of, nn_parameter_name(model, i), ag_count(parameter));
+        ag_set(parameter, numbers);
+        free(numbers);
     }
 }
 
 static UNUSED_OK void check_parameter_gradients(const char *of, nn_model *model) {
     for (int i = 0; i < nn_parameter_count(model); i++)
         check_gradient(of, nn_parameter_name(model, i), nn_parameter_at(model, i));
+}
+
+/* After nn_model_commit. */
+static UNUSED_OK void check_buffers(const char *of, nn_model *model) {
+    for (int i = 0; i < nn_buffer_count(model); i++) {
+        char name[REFERENCE_NAME];
+        snprintf(name, sizeof name, "b/%s", nn_buffer_name(model, i));
+        check_out(of, name, nn_buffer_at(model, i));
+    }
 }
 
 #endif
