@@ -206,6 +206,35 @@ NN_API ag_var nn_activate(nn_activation activation, ag_var x);   /* AG_ERR_VALUE
 NN_API const char *nn_activation_name(nn_activation activation); /* NULL for an unknown one */
 NN_API bool nn_activation_find(const char *name, nn_activation *activation);
 
+/* ---- layers one after the other ------------------------------------------------------------------------------------ */
+
+/* A layer as data: any struct and the function that records it. */
+typedef ag_var (*nn_apply)(const void *layer, ag_var x);
+
+/* A list of layers. Its parameters are named by numbers, as in PyTorch's Sequential: "net.0.weight". It belongs to its model
+ * and is freed with it. One that could not be made is NULL, and every function takes it.
+ *
+ *     nn_sequential *net = nn_sequential_new(model, "net");
+ *     nn_sequential_dense(net, 784, 256, (nn_dense_options){0});
+ *     nn_sequential_activation(net, NN_RELU);
+ *     nn_sequential_dense(net, 256, 10, (nn_dense_options){0});
+ *     ag_var logits = nn_sequential_apply(net, x); */
+typedef struct nn_sequential nn_sequential;
+NN_API nn_sequential *nn_sequential_new(nn_model *model, const char *name);
+NN_API ag_var nn_sequential_apply(const nn_sequential *net, ag_var x);
+NN_API int nn_sequential_count(const nn_sequential *net);
+/* The next layer's name, for its parameters: "net.2". NULL, with the tape in error, where there is no memory. */
+NN_API const char *nn_sequential_next(nn_sequential *net);
+/* Appends a layer of any kind: `size` bytes of it are copied. */
+NN_API void nn_sequential_add(nn_sequential *net, nn_apply apply, const void *layer, size_t size);
+NN_API void nn_sequential_activation(nn_sequential *net, nn_activation activation);
+NN_API void nn_sequential_dense(nn_sequential *net, int64_t inputs, int64_t outputs, nn_dense_options options);
+NN_API void nn_sequential_layer_norm(nn_sequential *net, int64_t width, nn_norm_options options);
+/* x of shape (n, ...) becomes (n, all others). */
+NN_API void nn_sequential_flatten(nn_sequential *net);
+/* A residual block: x + part(x). The part is a list of its own, called nn_sequential_next(net), and must not be `net`. */
+NN_API void nn_sequential_residual(nn_sequential *net, const nn_sequential *part);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

@@ -29,10 +29,11 @@ typedef struct list {
     entry **items;
 } list;
 
-/* A program that belongs to layers. */
+/* What belongs to layers. */
 typedef struct kept {
     char key[64];
-    ag_program *program;
+    void *thing;
+    void (*release)(void *thing);
     struct kept *next;
 } kept;
 
@@ -43,7 +44,7 @@ struct nn_model {
     entry *names; /* of both, hashed */
     bool training;
     ag_var clock;
-    kept *programs;
+    kept *kept;
 };
 
 nn_model *nn_model_new(ag_tape *tape, uint64_t seed) {
@@ -71,10 +72,10 @@ static void free_list(list *l) {
     nn_release(l->items);
 }
 
-static void free_programs(kept *k) {
+static void free_kept(kept *k) {
     while (k != NULL) {
         kept *next = k->next;
-        ag_program_free(k->program);
+        k->release(k->thing);
         nn_release(k);
         k = next;
     }
@@ -85,7 +86,7 @@ void nn_model_free(nn_model *model) {
     HASH_CLEAR(hh, model->names);
     free_list(&model->parameters);
     free_list(&model->buffers);
-    free_programs(model->programs);
+    free_kept(model->kept);
     nn_release(model);
 }
 
@@ -343,28 +344,36 @@ bool nn_model_training(const nn_model *model) { return model != NULL && model->t
 
 ag_var nn_model_clock(const nn_model *model) { return model == NULL ? ag_num(0) : model->clock; }
 
-/* ---- programs of layers ----------------------------------------------------------------------------------------- */
+/* ---- what belongs to layers ------------------------------------------------------------------------------------- */
 
-ag_program *nn_model_program(const nn_model *model, const char *key) {
-    for (const kept *k = model->programs; k != NULL; k = k->next)
-        if (strcmp(k->key, key) == 0) return k->program;
+void *nn_model_kept(const nn_model *model, const char *key) {
+    for (const kept *k = model->kept; k != NULL; k = k->next)
+        if (strcmp(k->key, key) == 0) return k->thing;
     return NULL;
 }
 
-ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program) {
-    kept *k = ag_program_status(program) == AG_OK ? nn_allocate(1, sizeof *k) : NULL;
+void *nn_model_keep(nn_model *model, const char *key, void *thing, void (*release)(void *thing)) {
+    kept *k = nn_allocate(1, sizeof *k);
     if (k == NULL) {
-        bool wrong = ag_program_status(program) != AG_OK;
-        ag_fail(model->tape, wrong ? ag_program_status(program) : AG_ERR_MEMORY, "%s: %s", key,
-                wrong ? ag_program_message(program) : "out of memory");
-        ag_program_free(program);
+        ag_fail(model->tape, AG_ERR_MEMORY, "%s: out of memory", key != NULL ? key : "model");
+        release(thing);
         return NULL;
     }
-    snprintf(k->key, sizeof k->key, "%s", key);
-    k->program = program;
-    k->next = model->programs;
-    model->programs = k;
-    return program;
+    if (key != NULL) snprintf(k->key, sizeof k->key, "%s", key);
+    k->thing = thing;
+    k->release = release;
+    k->next = model->kept;
+    model->kept = k;
+    return thing;
+}
+
+static void release_program(void *program) { ag_program_free(program); }
+
+ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program) {
+    if (ag_program_status(program) == AG_OK) return nn_model_keep(model, key, program, release_program);
+    ag_fail(model->tape, ag_program_status(program), "%s: %s", key, ag_program_message(program));
+    ag_program_free(program);
+    return NULL;
 }
 
 void nn_sgd_step(nn_model *model, double rate) {

@@ -148,7 +148,7 @@ static ag_program *step_program(const nn_recurrent *layer, int64_t batch) {
     char key[64];
     int64_t rows = gates_of(layer->cell) * layer->hidden;
     snprintf(key, sizeof key, "cell %d, %" PRId64 " x %" PRId64, (int)layer->cell, batch, layer->hidden);
-    ag_program *program = nn_model_program(layer->model, key);
+    ag_program *program = nn_model_kept(layer->model, key);
     if (program != NULL) return program;
     const ag_shape state = AG_SHAPE(batch, layer->hidden);
     const ag_port h = ag_in("h", state), c = ag_in("c", state), gates = ag_in("gates", AG_SHAPE(batch, rows)),
