@@ -121,7 +121,12 @@ static void the_usual_forms_are_there(void **state) {
                                         "smooth_l1",
                                         "cosine",
                                         "triplet",
-                                        "contrastive"};
+                                        "contrastive",
+                                        "group_norm",
+                                        "rotary",
+                                        "lstm_cell",
+                                        "gru_cell",
+                                        "convolution"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_non_null(nn_closed_form_find(names[i]));
 }
