@@ -3,9 +3,8 @@
 import runpy
 import sys
 
-import numpy as np
-
 try:
+    import numpy as np
     import reference
 except ImportError as error:
     print("skipped:", error)
