@@ -509,6 +509,28 @@ AG_API ag_var ag_inverse(ag_var a);
 AG_API ag_var ag_logdet(ag_var a);
 AG_API ag_var ag_det(ag_var a);
 
+/* ---- images ----------------------------------------------------------------------------------------------------- */
+
+/* Convolution as in PyTorch: images x of shape (n, channels, height, width), weights (filters, channels / groups, rows,
+ * columns); each side has (side + 2 padding - dilation (kernel - 1) - 1) / stride + 1 results. What lies in the padding
+ * is a zero that is multiplied like any other number. Of `stride` and the others the first is vertical, the second
+ * horizontal; in one dimension, x (n, channels, length), the first counts. Options that are 0 have their defaults. */
+typedef struct ag_conv_options {
+    int64_t stride[2];         /* 1 */
+    int64_t padding[2];        /* zeros on both sides */
+    int64_t dilation[2];       /* 1 */
+    int64_t groups;            /* 1: channels and filters that have to do with each other */
+    int64_t output_padding[2]; /* transposed: more results, fewer than the stride */
+    ag_var bias;               /* (filters), transposed (channels of the result): added to each channel; fused */
+} ag_conv_options;
+AG_API ag_var ag_conv2d(ag_var x, ag_var weight, ag_conv_options options);
+AG_API ag_var ag_conv1d(ag_var x, ag_var weight, ag_conv_options options);
+/* The adjoint of convolution as an operation: x has as many channels as there are filters, weights (channels of x,
+ * channels of the result / groups, rows, columns); sides of (side - 1) stride - 2 padding + dilation (kernel - 1) +
+ * output_padding + 1. */
+AG_API ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options);
+AG_API ag_var ag_conv_transpose1d(ag_var x, ag_var weight, ag_conv_options options);
+
 /* ---- own operations -------------------------------------------------------------------------------------------- */
 
 /* Values or adjoints of one operand, in the tape's type: data points at index 0, 0, ...; see `strided` below. */
