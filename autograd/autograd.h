@@ -531,6 +531,26 @@ AG_API ag_var ag_conv1d(ag_var x, ag_var weight, ag_conv_options options);
 AG_API ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options);
 AG_API ag_var ag_conv_transpose1d(ag_var x, ag_var weight, ag_conv_options options);
 
+/* Pooling of the last two axes (1d: the last one), as in PyTorch: the greatest or the mean of windows. Of equals the first
+ * has the derivative; a NaN is greater than all. Of two numbers the first is vertical; in one dimension it is the one.
+ * Adaptive: rows x columns windows (1d: n) that cover everything. */
+typedef struct ag_pool_options {
+    int64_t kernel[2];    /* to be given */
+    int64_t stride[2];    /* 0: the kernel's size */
+    int64_t padding[2];   /* at most half of the kernel; what lies there is less than all, 0 in a mean */
+    int64_t dilation[2];  /* 1; of maxima only */
+    bool ceil_mode;       /* windows may end outside */
+    bool exclude_padding; /* a mean is over what lies inside */
+} ag_pool_options;
+AG_API ag_var ag_max_pool2d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_max_pool1d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_avg_pool2d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_avg_pool1d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_adaptive_max_pool2d(ag_var x, int64_t rows, int64_t columns);
+AG_API ag_var ag_adaptive_max_pool1d(ag_var x, int64_t n);
+AG_API ag_var ag_adaptive_avg_pool2d(ag_var x, int64_t rows, int64_t columns);
+AG_API ag_var ag_adaptive_avg_pool1d(ag_var x, int64_t n);
+
 /* ---- own operations -------------------------------------------------------------------------------------------- */
 
 /* Values or adjoints of one operand, in the tape's type: data points at index 0, 0, ...; see `strided` below. */

@@ -5,6 +5,7 @@
 #define AG_OPS_IMPL_H
 
 #include "convolve_impl.h"
+#include "pool_impl.h"
 #include <autograd/autograd.h>
 
 /* ---- the table of elementwise operations ---- */
@@ -107,6 +108,11 @@ typedef struct ag_kernels {
     void (*panel)(int64_t vectors, int64_t k, const void *a, const void *b, const ag_panel_tile *tile);
     /* row r of c += the sum of (what tap r meets) * (row of b) over results */
     void (*add_taps)(const ag_tap_block *p, void *c, const void *b);
+    /* pooling of a plane; those that spread add */
+    void (*max_pool)(const ag_pool_plane *p, void *result, const void *plane, const void *values);
+    void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
+    void (*mean_pool)(const ag_pool_plane *p, void *result, const void *plane);
+    void (*mean_spread)(const ag_pool_plane *p, void *to, const void *adjoints);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */
