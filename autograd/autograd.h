@@ -483,6 +483,8 @@ AG_API ag_var ag_softmax(ag_var x, int axis);
 AG_API ag_var ag_log_softmax(ag_var x, int axis);
 /* -log softmax(logits)[label] over the last axis, for each of the leading axes: fused, stable. labels: one for each row. */
 AG_API ag_var ag_cross_entropy(ag_var logits, const int64_t *labels);
+/* The same with labels in a tensor of the losses' shape. A label below 0 is ignored: loss and derivative are 0. */
+AG_API ag_var ag_cross_entropy_at(ag_var logits, ag_var labels);
 /* -sum(p log softmax(logits)) over the last axis, for target probabilities p of the same shape. */
 AG_API ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities);
 
@@ -490,6 +492,11 @@ AG_API ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities);
 AG_API ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n);
 /* The reverse of gather: zeros with `length` along the axis, where slice i of x is added at indices[i]. */
 AG_API ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length);
+/* The same with indices in a tensor of any shape, which takes the place of the axis: rows of x (n, width) by tokens (b, t)
+ * are (b, t, width). So programs take indices as data. An index that is no integer or outside is an error, of the run in
+ * a program. Scattering adds over the axes of x from `axis` on that are those of the indices. */
+AG_API ag_var ag_gather_at(ag_var x, int axis, ag_var indices);
+AG_API ag_var ag_scatter_add_at(ag_var x, int axis, ag_var indices, int64_t length);
 AG_API ag_var ag_concat(const ag_var *xs, int n, int axis);
 AG_API ag_var ag_stack(const ag_var *xs, int n, int axis);               /* along a new axis */
 AG_API ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after); /* with zeros */
