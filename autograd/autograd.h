@@ -484,6 +484,8 @@ AG_API ag_var ag_softmax(ag_var x, int axis);
 AG_API ag_var ag_log_softmax(ag_var x, int axis);
 /* -log softmax(logits)[label] over the last axis, for each of the leading axes: fused, stable. labels: one for each row. */
 AG_API ag_var ag_cross_entropy(ag_var logits, const int64_t *labels);
+/* The same with labels in a tensor of the losses' shape. A label below 0 is ignored: loss and derivative are 0. */
+AG_API ag_var ag_cross_entropy_at(ag_var logits, ag_var labels);
 /* -sum(p log softmax(logits)) over the last axis, for target probabilities p of the same shape. */
 AG_API ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities);
 
@@ -491,6 +493,11 @@ AG_API ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities);
 AG_API ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n);
 /* The reverse of gather: zeros with `length` along the axis, where slice i of x is added at indices[i]. */
 AG_API ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length);
+/* The same with indices in a tensor of any shape, which takes the place of the axis: rows of x (n, width) by tokens (b, t)
+ * are (b, t, width). So programs take indices as data. An index that is no integer or outside is an error, of the run in
+ * a program. Scattering adds over the axes of x from `axis` on that are those of the indices. */
+AG_API ag_var ag_gather_at(ag_var x, int axis, ag_var indices);
+AG_API ag_var ag_scatter_add_at(ag_var x, int axis, ag_var indices, int64_t length);
 AG_API ag_var ag_concat(const ag_var *xs, int n, int axis);
 AG_API ag_var ag_stack(const ag_var *xs, int n, int axis);               /* along a new axis */
 AG_API ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after); /* with zeros */
@@ -509,6 +516,48 @@ AG_API ag_var ag_cholesky(ag_var a);
 AG_API ag_var ag_inverse(ag_var a);
 AG_API ag_var ag_logdet(ag_var a);
 AG_API ag_var ag_det(ag_var a);
+
+/* ---- images ----------------------------------------------------------------------------------------------------- */
+
+/* Convolution as in PyTorch: images x of shape (n, channels, height, width), weights (filters, channels / groups, rows,
+ * columns); each side has (side + 2 padding - dilation (kernel - 1) - 1) / stride + 1 results. What lies in the padding
+ * is a zero that is multiplied like any other number. Of `stride` and the others the first is vertical, the second
+ * horizontal; in one dimension, x (n, channels, length), the first counts. Options that are 0 have their defaults. */
+typedef struct ag_conv_options {
+    int64_t stride[2];         /* 1 */
+    int64_t padding[2];        /* zeros on both sides */
+    int64_t dilation[2];       /* 1 */
+    int64_t groups;            /* 1: channels and filters that have to do with each other */
+    int64_t output_padding[2]; /* transposed: more results, fewer than the stride */
+    ag_var bias;               /* (filters), transposed (channels of the result): added to each channel; fused */
+} ag_conv_options;
+AG_API ag_var ag_conv2d(ag_var x, ag_var weight, ag_conv_options options);
+AG_API ag_var ag_conv1d(ag_var x, ag_var weight, ag_conv_options options);
+/* The adjoint of convolution as an operation: x has as many channels as there are filters, weights (channels of x,
+ * channels of the result / groups, rows, columns); sides of (side - 1) stride - 2 padding + dilation (kernel - 1) +
+ * output_padding + 1. */
+AG_API ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options);
+AG_API ag_var ag_conv_transpose1d(ag_var x, ag_var weight, ag_conv_options options);
+
+/* Pooling of the last two axes (1d: the last one), as in PyTorch: the greatest or the mean of windows. Of equals the first
+ * has the derivative; a NaN is greater than all. Of two numbers the first is vertical; in one dimension it is the one.
+ * Adaptive: rows x columns windows (1d: n) that cover everything. */
+typedef struct ag_pool_options {
+    int64_t kernel[2];    /* to be given */
+    int64_t stride[2];    /* 0: the kernel's size */
+    int64_t padding[2];   /* at most half of the kernel; what lies there is less than all, 0 in a mean */
+    int64_t dilation[2];  /* 1; of maxima only */
+    bool ceil_mode;       /* windows may end outside */
+    bool exclude_padding; /* a mean is over what lies inside */
+} ag_pool_options;
+AG_API ag_var ag_max_pool2d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_max_pool1d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_avg_pool2d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_avg_pool1d(ag_var x, ag_pool_options options);
+AG_API ag_var ag_adaptive_max_pool2d(ag_var x, int64_t rows, int64_t columns);
+AG_API ag_var ag_adaptive_max_pool1d(ag_var x, int64_t n);
+AG_API ag_var ag_adaptive_avg_pool2d(ag_var x, int64_t rows, int64_t columns);
+AG_API ag_var ag_adaptive_avg_pool1d(ag_var x, int64_t n);
 
 /* ---- own operations -------------------------------------------------------------------------------------------- */
 

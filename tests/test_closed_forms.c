@@ -114,7 +114,19 @@ static void the_usual_forms_are_there(void **state) {
                                         "batch_norm",
                                         "attention",
                                         "quadratic",
-                                        "bilinear"};
+                                        "bilinear",
+                                        "cross_entropy_smoothed",
+                                        "cross_entropy_weighted",
+                                        "bce_weighted",
+                                        "smooth_l1",
+                                        "cosine",
+                                        "triplet",
+                                        "contrastive",
+                                        "group_norm",
+                                        "rotary",
+                                        "lstm_cell",
+                                        "gru_cell",
+                                        "convolution"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_non_null(nn_closed_form_find(names[i]));
 }

@@ -56,17 +56,23 @@ static bool labels_shape(ag_call *call) {
     return set_saved_size(call, what, rows, classes);
 }
 
+/* The label of a row, from the parameters or the second operand; below 0: ignored. */
+static int64_t label_of(const ag_call *call, int64_t row) {
+    if (call->n == 1) return ((const int64_t *)call->params)[row];
+    return (int64_t)ag_load(call->type, call->in[1].data, row);
+}
+
 static bool labels_forward(const ag_call *call) {
-    const int64_t *labels = call->params;
     int64_t rows = call->out.view->count, classes = class_count(call);
     double *heads = call->saved;
     void *exps = heads + 2 * rows;
     ag_softmax_exps(call, heads, exps);
     for (int64_t i = 0; i < rows; i++) {
-        int64_t at = i * classes + labels[i];
-        double shift = heads[2 * i], sum = heads[2 * i + 1];
-        double loss = isfinite(shift) ? log(sum) - (ag_load(call->type, call->in[0].data, at) - shift)
-                                      : log(1 / ag_load(call->type, exps, at));
+        int64_t label = label_of(call, i), at = i * classes + label;
+        double shift = heads[2 * i], sum = heads[2 * i + 1], loss = 0;
+        if (label >= 0)
+            loss = isfinite(shift) ? log(sum) - (ag_load(call->type, call->in[0].data, at) - shift)
+                                   : log(1 / ag_load(call->type, exps, at));
         ag_store(call->type, call->out.data, i, loss);
     }
     return true;
@@ -79,7 +85,7 @@ static void labels_adjoint_row(const ag_call *call, const ag_kernels *kernels, i
     void *exps = ag_element(call->type, (double *)call->saved + 2 * rows, row * classes);
     void *to = ag_element(call->type, call->in_adjoint[0].data, row * classes);
     bool fresh = call->fresh & 1;
-    if (w == 0 || ag_load(call->type, call->out.data, row) == HUGE_VAL) {
+    if (w == 0 || label < 0 || ag_load(call->type, call->out.data, row) == HUGE_VAL) {
         if (fresh) memset(to, 0, (size_t)classes * ag_type_size(call->type));
         return;
     }
@@ -98,19 +104,23 @@ static void labels_adjoint_row(const ag_call *call, const ag_kernels *kernels, i
 
 static bool labels_adjoint(const ag_call *call) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
-    const int64_t *labels = call->params;
     for (int64_t i = 0; i < call->out.view->count; i++) {
-        labels_adjoint_row(call, kernels, i, labels[i], ag_load_adjoint(call, i));
+        labels_adjoint_row(call, kernels, i, label_of(call, i), ag_load_adjoint(call, i));
     }
     return true;
 }
 
-/* The partials by the logits, p - 1 at the label; a factor of 0 for losses of +inf. */
+/* The partials by the logits, p - 1 at the label; a factor of 0 for losses of +inf and labels that are ignored. */
 static ag_var label_partials(const ag_rule *rule, ag_var *factor) {
     ag_shape shape = ag_shape_of(rule->in[0]);
     int64_t classes = shape.dim[shape.rank - 1];
-    ag_var hot = ag_one_hot(rule->tape, rule->params, ag_count_dims(shape.dim, 0, shape.rank - 1), classes);
     *factor = ag_ne(rule->out, HUGE_VAL);
+    if (rule->n == 2) {
+        *factor = ag_mul(*factor, ag_ge(rule->in[1], 0.0));
+        return ag_sub(ag_softmax(rule->in[0], -1),
+                      ag_eq(ag_unsqueeze(rule->in[1], -1), ag_arange(rule->tape, 0, 1, classes)));
+    }
+    ag_var hot = ag_one_hot(rule->tape, rule->params, ag_count_dims(shape.dim, 0, shape.rank - 1), classes);
     return ag_sub(ag_softmax(rule->in[0], -1), ag_reshape(hot, shape));
 }
 
@@ -159,17 +169,23 @@ static bool labels_c_form(const ag_c_form *f) {
     ag_c_form rows = over_last(f, &over);
     int64_t count = f->views[0]->count / f->views[0]->dim[f->views[0]->rank - 1];
     const char *cast = f->type == AG_F32 ? "(float)" : "", *i = ag_c_loop(f->views[0]->rank - 1);
-    bool choice = f->views[0]->dim[f->views[0]->rank - 1] > 1;
-    if (choice) ag_c_table(f, f->params, count);
+    bool given = f->n == 2, choice = given || f->views[0]->dim[f->views[0]->rank - 1] > 1;
+    if (choice && !given) ag_c_table(f, f->params, count);
     int kept = ag_c_kept(&rows);
     ag_c_text r = ag_c_result_index(&rows);
     ag_c_softmax_sum(&rows);
-    if (choice) ag_c_line(f, "const long %s = at[%s];", i, r.text);
-    ag_c_line(f, "const %s best = %s[%s];", f->number, f->in[0], ag_c_index_of(f->views[0]).text);
+    if (choice) ag_c_line(f, "const long %s = (long)%s[%s];", i, given ? f->in[1] : "at", r.text);
+    char refused[128] = "", known[64] = ""; /* nothing can be refused in C */
+    long long classes = f->views[0]->dim[f->views[0]->rank - 1];
+    if (given) {
+        snprintf(known, sizeof known, "%s < 0 || %s >= %lld ? 0 : ", i, i, classes);
+        snprintf(refused, sizeof refused, "%s < 0 ? 0 : %s >= %lld ? NAN : ", i, i, classes);
+    }
+    ag_c_line(f, "const %s best = %s%s[%s];", f->number, known, f->in[0], ag_c_index_of(f->views[0]).text);
     ag_c_line(f,
-              "%s[%s] = isnan(most) ? most : isfinite(most) ? %slog(sum) - (best - most) : best == INFINITY ? "
+              "%s[%s] = %sisnan(most) ? most : isfinite(most) ? %slog(sum) - (best - most) : best == INFINITY ? "
               "%slog(sum) : INFINITY;",
-              f->out, r.text, cast, cast);
+              f->out, r.text, refused, cast, cast);
     ag_c_close(f, kept);
     return true;
 }
@@ -199,6 +215,69 @@ ag_var ag_cross_entropy(ag_var logits, const int64_t *labels) {
     ag_shape shape = ag_shape_of(logits);
     int64_t rows = shape.rank > 0 ? ag_count_dims(shape.dim, 0, shape.rank - 1) : 0;
     return ag_apply(&labels_operation, &logits, 1, labels, labels != NULL ? (size_t)rows * sizeof *labels : 0);
+}
+
+/* ---- labels in a tensor ---- */
+
+static bool at_shape(ag_call *call) {
+    static const char what[] = "cross_entropy_at";
+    int64_t rows = losses(call, what);
+    if (rows < 0) return false;
+    const ag_view *labels = call->in[1].view;
+    if (labels->rank == call->shape.rank &&
+        memcmp(labels->dim, call->shape.dim, (size_t)labels->rank * sizeof *labels->dim) == 0)
+        return set_saved_size(call, what, rows, class_count(call));
+    ag_fail(call->tape, AG_ERR_SHAPE, "%s: labels of shape %s for losses of shape %s", what, ag_show_view(labels).text,
+            ag_show_shape(call->shape).text);
+    return false;
+}
+
+static bool at_check(const ag_call *call) {
+    int64_t classes = class_count(call);
+    for (int64_t i = 0; i < call->out.view->count; i++) {
+        double label = ag_load(call->type, call->in[1].data, i);
+        if (label == rint(label) && label < (double)classes && label > -0x1p62) continue;
+        ag_fail(call->tape, AG_ERR_VALUE,
+                "cross_entropy_at: label %.9g of row %lld is not one of %lld classes (0..%lld), nor an integer below 0",
+                label, (long long)i, (long long)classes, (long long)classes - 1);
+        return false;
+    }
+    return true;
+}
+
+static bool at_forward(const ag_call *call) { return at_check(call) && labels_forward(call); }
+
+static bool at_adjoint(const ag_call *call) {
+    if (call->fresh & 2 && call->in_adjoint[1].data)
+        memset(call->in_adjoint[1].data, 0, (size_t)call->in[1].view->count * ag_type_size(call->type));
+    return !call->in_adjoint[0].data || (at_check(call) && labels_adjoint(call));
+}
+
+static ag_var at_tangent(const ag_rule *rule, const ag_var *tangents) {
+    return ag_is_zero(tangents[0]) ? ag_num(0) : labels_tangent(rule, tangents);
+}
+
+static void at_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[1] = ag_num(0);
+    if (rule->wanted[0]) labels_record(rule, w, contributions);
+}
+
+static const ag_operation at_operation = {
+    .name = "cross_entropy_at",
+    .shape = at_shape,
+    .forward = at_forward,
+    .adjoint = at_adjoint,
+    .tangent = at_tangent,
+    .record = at_record,
+    .stores = true,
+    .c_form = labels_c_form,
+};
+const ag_operation *const ag_builtin_cross_entropy_at = &at_operation;
+
+ag_var ag_cross_entropy_at(ag_var logits, ag_var labels) {
+    if (!ag_usable(logits, "cross_entropy_at")) return ag_inert(logits.tape);
+    if (!ag_usable(labels, "cross_entropy_at")) return ag_inert(logits.tape ? logits.tape : labels.tape);
+    return ag_apply(&at_operation, (ag_var[]){logits, labels}, 2, NULL, 0);
 }
 
 /* ---- target probabilities ---- */

@@ -1,7 +1,9 @@
-/* Picking and adding slices by index. Gather and scatter are each other's adjoint and have the same parameters. */
+/* Picking and adding slices by index. Gather and scatter are each other's adjoint and have the same parameters; so are
+ * those whose indices are a tensor, which has no derivative. */
 #include "builtin_impl.h"
 #include "c_form_impl.h"
 #include "structural_impl.h"
+#include <math.h>
 
 /* Parameters: this, then n indices. */
 typedef struct picking {
@@ -266,6 +268,230 @@ ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length
     axis = ag_check_axis(x.tape, "scatter_add", axis, shape);
     if (axis < 0) return ag_inert(x.tape);
     return apply(&scatter_operation, x, (picking){axis, length, shape.dim[axis]}, indices);
+}
+
+/* ---- indices in a tensor ---- */
+
+/* Parameters of both: the axis and the length that indices point into. What is picked has the indices' axes there. */
+typedef struct place {
+    int64_t axis, length;
+} place;
+
+/* The shape of what is picked from `whole`, or the other way round. False if there are too many axes. */
+static bool replace_axes(const ag_view *v, int axis, int out_of, const ag_view *by, int64_t length, ag_shape *shape) {
+    int into = by ? by->rank : 1;
+    if (v->rank - out_of + into > AG_MAX_RANK) return false;
+    *shape = (ag_shape){.rank = v->rank - out_of + into};
+    for (int i = 0; i < shape->rank; i++)
+        shape->dim[i] = i < axis           ? v->dim[i]
+                        : i >= axis + into ? v->dim[i - into + out_of]
+                        : by               ? by->dim[i - axis]
+                                           : length;
+    return true;
+}
+
+static bool gather_at_shape(ag_call *call) {
+    const place *p = call->params;
+    int64_t count;
+    if (replace_axes(call->in[0].view, (int)p->axis, 1, call->in[1].view, 0, &call->shape))
+        return ag_checked_count(call->tape, "gather_at", call->shape, &count);
+    ag_fail(call->tape, AG_ERR_SHAPE, "gather_at: indices of shape %s for an axis of shape %s make more than %d axes",
+            ag_show_view(call->in[1].view).text, ag_show_view(call->in[0].view).text, AG_MAX_RANK);
+    return false;
+}
+
+static bool has_axes_of(const ag_view *v, int64_t axis, const ag_view *indices) {
+    if (axis > v->rank || v->rank - axis < indices->rank) return false;
+    return memcmp(v->dim + axis, indices->dim, (size_t)indices->rank * sizeof *v->dim) == 0;
+}
+
+static bool scatter_at_shape(ag_call *call) {
+    const place *p = call->params;
+    const ag_view *v = call->in[0].view, *indices = call->in[1].view;
+    int64_t count;
+    if (p->length < 0) {
+        ag_fail(call->tape, AG_ERR_VALUE, "scatter_add_at: indices into length %lld", (long long)p->length);
+        return false;
+    }
+    if (!has_axes_of(v, p->axis, indices)) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "scatter_add_at: indices of shape %s are not the axes of shape %s from %d on",
+                ag_show_view(indices).text, ag_show_view(v).text, (int)p->axis);
+        return false;
+    }
+    if (replace_axes(v, (int)p->axis, indices->rank, NULL, p->length, &call->shape))
+        return ag_checked_count(call->tape, "scatter_add_at", call->shape, &count);
+    ag_fail(call->tape, AG_ERR_SHAPE, "scatter_add_at: shape %s has no room for one more axis", ag_show_view(v).text);
+    return false;
+}
+
+/* The indices as numbers, in scratch memory; NULL after an error. */
+static picking *read_indices(const ag_call *call, const char *what) {
+    const place *p = call->params;
+    int64_t n = call->in[1].view->count;
+    picking *r = ag_scratch(call->tape, sizeof *r + (size_t)n * sizeof(int64_t));
+    if (!r) return NULL;
+    *r = (picking){p->axis, p->length, n};
+    int64_t *index = (int64_t *)(void *)(r + 1);
+    for (int64_t i = 0; i < n; i++) {
+        double x = ag_load(call->type, call->in[1].data, i);
+        if (x >= 0 && x < (double)p->length && x == rint(x)) {
+            index[i] = (int64_t)x;
+            continue;
+        }
+        ag_fail(call->tape, AG_ERR_VALUE, "%s: index %.9g at position %lld is no integer in 0..%lld, axis %d", what, x,
+                (long long)i, (long long)p->length - 1, (int)p->axis);
+        ag_scratch_free(call->tape, r);
+        return NULL;
+    }
+    return r;
+}
+
+/* to = (or, with `add`, +=) what is picked from `from`, or that put back where it was. */
+static bool move_slices(const ag_call *call, const char *what, const ag_view *whole, bool back, bool add, void *to,
+                        void *from) {
+    const place *p = call->params;
+    picking *r = read_indices(call, what);
+    if (!r) return false;
+    slices s = {r, call->type, ag_count_dims(whole->dim, 0, (int)p->axis),
+                ag_count_dims(whole->dim, (int)p->axis + 1, whole->rank)};
+    if (back && !add) memset(to, 0, (size_t)whole->count * ag_type_size(call->type));
+    if (back) scatter(&s, to, from);
+    else pick(&s, add, to, from);
+    ag_scratch_free(call->tape, r);
+    return true;
+}
+
+/* Indices have no derivative; their adjoint is still to be set. */
+static void clear_index_adjoint(const ag_call *call) {
+    if (call->fresh & 2 && call->in_adjoint[1].data)
+        memset(call->in_adjoint[1].data, 0, (size_t)call->in[1].view->count * ag_type_size(call->type));
+}
+
+static bool gather_at_forward(const ag_call *call) {
+    return move_slices(call, "gather_at", call->in[0].view, false, false, call->out.data, call->in[0].data);
+}
+static bool scatter_at_forward(const ag_call *call) {
+    return move_slices(call, "scatter_add_at", call->out.view, true, false, call->out.data, call->in[0].data);
+}
+static bool gather_at_adjoint(const ag_call *call) {
+    clear_index_adjoint(call);
+    if (!call->in_adjoint[0].data) return true;
+    return move_slices(call, "gather_at", call->in[0].view, true, !(call->fresh & 1), call->in_adjoint[0].data,
+                       call->out_adjoint.data);
+}
+static bool scatter_at_adjoint(const ag_call *call) {
+    clear_index_adjoint(call);
+    if (!call->in_adjoint[0].data) return true;
+    return move_slices(call, "scatter_add_at", call->out.view, false, !(call->fresh & 1), call->in_adjoint[0].data,
+                       call->out_adjoint.data);
+}
+
+static const ag_operation gather_at_operation, scatter_at_operation;
+
+static ag_var apply_at(const ag_operation *operation, ag_var x, ag_var indices, place p) {
+    return ag_apply(operation, (const ag_var[]){x, indices}, 2, &p, sizeof p);
+}
+static ag_var gather_at_tangent(const ag_rule *rule, const ag_var *v) {
+    if (ag_is_zero(v[0])) return ag_num(0);
+    return apply_at(&gather_at_operation, v[0], rule->in[1], *(const place *)rule->params);
+}
+static ag_var scatter_at_tangent(const ag_rule *rule, const ag_var *v) {
+    if (ag_is_zero(v[0])) return ag_num(0);
+    return apply_at(&scatter_at_operation, v[0], rule->in[1], *(const place *)rule->params);
+}
+static void gather_at_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[1] = ag_num(0);
+    if (rule->wanted[0])
+        contributions[0] = apply_at(&scatter_at_operation, w, rule->in[1], *(const place *)rule->params);
+}
+static void scatter_at_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    contributions[1] = ag_num(0);
+    if (rule->wanted[0])
+        contributions[0] = apply_at(&gather_at_operation, w, rule->in[1], *(const place *)rule->params);
+}
+
+/* Printed code cannot refuse an index: what is picked by a wrong one is NaN, and nothing is added there. */
+static bool move_c_form(const ag_c_form *f, bool back) {
+    const place *p = f->params;
+    const ag_view *v = f->views[0];
+    const int64_t *whole = back ? f->shape.dim : v->dim;
+    int rank = back ? f->shape.rank : v->rank;
+    long long outer = ag_count_dims(whole, 0, (int)p->axis), inner = ag_count_dims(whole, (int)p->axis + 1, rank);
+    long long n = f->views[1]->count, length = p->length;
+    if (back)
+        ag_c_line(f, "for (long i = 0; i < %lld; i++) %s[i] = 0;", (long long)ag_count_dims(f->shape.dim, 0, rank),
+                  f->out);
+    ag_c_open_all(f, (const int64_t[]){outer, n, inner}, 3);
+    char good[160], picked[160], at[160];
+    snprintf(good, sizeof good, "%s[i1] >= 0 && %s[i1] < %lld", f->in[1], f->in[1], length);
+    snprintf(picked, sizeof picked, "(i * %lld + i1) * %lld + i2", n, inner);
+    snprintf(at, sizeof at, "(i * %lld + (long)%s[i1]) * %lld + i2", length, f->in[1], inner);
+    if (back) ag_c_line(f, "if (%s) %s[%s] += %s[%s];", good, f->out, at, f->in[0], picked);
+    else ag_c_line(f, "%s[%s] = %s ? %s[%s] : NAN;", f->out, picked, good, f->in[0], at);
+    ag_c_close(f, 3);
+    return true;
+}
+static bool gather_at_c_form(const ag_c_form *f) { return move_c_form(f, false); }
+static bool scatter_at_c_form(const ag_c_form *f) { return move_c_form(f, true); }
+
+static bool gather_at_valid(const ag_call *call) {
+    const place *p = call->params;
+    const ag_view *v = call->in[0].view;
+    return call->params_size == sizeof *p && p->axis >= 0 && p->axis < v->rank && p->length == v->dim[p->axis];
+}
+static bool scatter_at_valid(const ag_call *call) {
+    const place *p = call->params;
+    return call->params_size == sizeof *p && p->axis >= 0 && p->length >= 0 &&
+           has_axes_of(call->in[0].view, p->axis, call->in[1].view);
+}
+
+static const ag_operation gather_at_operation = {
+    .name = "gather_at",
+    .shape = gather_at_shape,
+    .forward = gather_at_forward,
+    .adjoint = gather_at_adjoint,
+    .tangent = gather_at_tangent,
+    .record = gather_at_record,
+    .stores = true,
+    .c_form = gather_at_c_form,
+    .valid = gather_at_valid,
+};
+const ag_operation *const ag_builtin_gather_at = &gather_at_operation;
+static const ag_operation scatter_at_operation = {
+    .name = "scatter_add_at",
+    .shape = scatter_at_shape,
+    .forward = scatter_at_forward,
+    .adjoint = scatter_at_adjoint,
+    .tangent = scatter_at_tangent,
+    .record = scatter_at_record,
+    .stores = true,
+    .c_form = scatter_at_c_form,
+    .valid = scatter_at_valid,
+};
+const ag_operation *const ag_builtin_scatter_add_at = &scatter_at_operation;
+
+ag_var ag_gather_at(ag_var x, int axis, ag_var indices) {
+    if (x.tape == NULL) return ag_inert(indices.tape);
+    if (!ag_usable(x, "gather_at") || !ag_usable_on(x.tape, indices, "gather_at")) return ag_inert(x.tape);
+    ag_shape shape = ag_shape_of(x);
+    axis = ag_check_axis(x.tape, "gather_at", axis, shape);
+    if (axis < 0) return ag_inert(x.tape);
+    return apply_at(&gather_at_operation, x, indices, (place){axis, shape.dim[axis]});
+}
+
+ag_var ag_scatter_add_at(ag_var x, int axis, ag_var indices, int64_t length) {
+    ag_tape *tape = x.tape ? x.tape : indices.tape;
+    if (tape == NULL) return ag_inert(NULL);
+    if (!ag_usable_on(tape, x, "scatter_add_at") || !ag_usable_on(tape, indices, "scatter_add_at"))
+        return ag_inert(tape);
+    ag_shape shape = ag_shape_of(x);
+    if (axis < 0) axis += shape.rank;
+    if (axis < 0) {
+        ag_fail(tape, AG_ERR_SHAPE, "scatter_add_at: axis %d of shape %s", axis - shape.rank,
+                ag_show_shape(shape).text);
+        return ag_inert(tape);
+    }
+    return apply_at(&scatter_at_operation, x, indices, (place){axis, length});
 }
 
 ag_var ag_one_hot(ag_tape *tape, const int64_t *labels, int64_t n, int64_t classes) {

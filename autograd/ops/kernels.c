@@ -63,6 +63,10 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_MIN_F64_(v, w) (PACK) AG_INTRINSIC_(min_pd)(v, w)
 #define AG_MAX_F32_(v, w) (PACK) AG_INTRINSIC_(max_ps)(v, w)
 #define AG_MIN_F32_(v, w) (PACK) AG_INTRINSIC_(min_ps)(v, w)
+#if defined(__FMA__)
+#define AG_FMA_F64_(f, v, w) (PACK) AG_INTRINSIC_(fmadd_pd)(f, v, w)
+#define AG_FMA_F32_(f, v, w) (PACK) AG_INTRINSIC_(fmadd_ps)(f, v, w)
+#endif
 #if defined(__AVX512F__)
 #define AG_LOAD_FIRST_F64_(n, p) (PACK) _mm512_mask_loadu_pd(_mm512_set1_pd(*(p)), (__mmask8)((1u << (n)) - 1), p)
 #define AG_LOAD_FIRST_F32_(n, p) (PACK) _mm512_mask_loadu_ps(_mm512_set1_ps(*(p)), (__mmask16)((1u << (n)) - 1), p)
@@ -77,6 +81,11 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_MIN_F64_(v, w) AG_PICK_((PACK_MASK)((v) < (w)), v, w)
 #define AG_MAX_F32_ AG_MAX_F64_
 #define AG_MIN_F32_ AG_MIN_F64_
+#endif
+
+#if !defined(AG_FMA_F64_)
+#define AG_FMA_F64_(f, v, w) ((f) * (v) + (w))
+#define AG_FMA_F32_ AG_FMA_F64_
 #endif
 
 /* calls_NAME and calls0_NAME, ...: whether a value or a partial calls vector maths, found by the type of its
@@ -151,6 +160,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define M(function) function
 #define AG_MAX_ AG_MAX_F64_
 #define AG_MIN_ AG_MIN_F64_
+#define AG_FMA_ AG_FMA_F64_
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F64_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F64_
 #define AG_PERMUTE_ AG_PERMUTE_F64_
@@ -162,6 +172,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef M
 #undef AG_MAX_
 #undef AG_MIN_
+#undef AG_FMA_
 #undef AG_LOAD_FIRST_
 #undef AG_LOAD_ZEROS_
 #undef AG_PERMUTE_
@@ -173,6 +184,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define M(function) function##f
 #define AG_MAX_ AG_MAX_F32_
 #define AG_MIN_ AG_MIN_F32_
+#define AG_FMA_ AG_FMA_F32_
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F32_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F32_
 #define AG_PERMUTE_ AG_PERMUTE_F32_

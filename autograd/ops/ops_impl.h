@@ -4,6 +4,8 @@
 #ifndef AG_OPS_IMPL_H
 #define AG_OPS_IMPL_H
 
+#include "convolve_impl.h"
+#include "pool_impl.h"
 #include <autograd/autograd.h>
 
 /* ---- the table of elementwise operations ---- */
@@ -98,6 +100,19 @@ typedef struct ag_kernels {
     /* c = alpha a b or c += alpha a b, of sizes m x k and k x n with m n k up to about AG_SMALL_PRODUCT */
     void (*product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
                     const ag_matrix *c, bool store);
+    /* convolutions: a panel's rows are packed `panel_rows` of the result at a time, its columns in vectors of `lanes` */
+    int panel_rows, lanes;
+    void (*lay_out)(const ag_layout *l, void *planes, const void *image);
+    void (*pack_panel)(const ag_panel *p, void *to, const void *planes);
+    /* tile (+)= a b, a of k rows of panel_rows numbers, b of k rows of `vectors` vectors */
+    void (*panel)(int64_t vectors, int64_t k, const void *a, const void *b, const ag_panel_tile *tile);
+    /* row r of c += the sum of (what tap r meets) * (row of b) over results */
+    void (*add_taps)(const ag_tap_block *p, void *c, const void *b);
+    /* pooling of a plane; those that spread add */
+    void (*max_pool)(const ag_pool_plane *p, void *result, const void *plane, const void *values);
+    void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
+    void (*mean_pool)(const ag_pool_plane *p, void *result, const void *plane);
+    void (*mean_spread)(const ag_pool_plane *p, void *to, const void *adjoints);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */

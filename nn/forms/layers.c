@@ -131,6 +131,26 @@ NN_DERIVATIVE(batch_norm) {
     }
 }
 
+/* G, X (one group of m channels, n positions), gamma, beta */
+NN_RECORD(group_norm) {
+    ag_var column = ag_reshape(record_standardised(ag_reshape(x[1], AG_SHAPE(-1)), 0), ag_shape_of(x[1]));
+    return ag_vdot(x[0], ag_add(ag_mul(ag_unsqueeze(x[2], 1), column), ag_unsqueeze(x[3], 1)));
+}
+NN_VALUE(group_norm) {
+    double h[NN_MAX_SIZE * NN_MAX_SIZE] = {0};
+    standardise(x[1], s.m * s.n, 1, h);
+    for (int64_t i = 0; i < s.m * s.n; i++) *y += x[0][i] * (x[2][i / s.n] * h[i] + x[3][i / s.n]);
+}
+NN_DERIVATIVE(group_norm) {
+    double h[NN_MAX_SIZE * NN_MAX_SIZE] = {0}, a[NN_MAX_SIZE * NN_MAX_SIZE] = {0};
+    for (int64_t i = 0; i < s.m * s.n; i++) a[i] = x[2][i / s.n] * x[0][i];
+    standardise_backward(x[1], s.m * s.n, 1, h, a, d[1]);
+    for (int64_t i = 0; i < s.m * s.n; i++) {
+        d[2][i / s.n] += x[0][i] * h[i];
+        d[3][i / s.n] += x[0][i];
+    }
+}
+
 /* ---- attention of one query, and forms ------------------------------------------------------------------------- */
 
 /* softmax(K q / sqrt(m)), K of shape (n, m) */

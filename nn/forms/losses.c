@@ -57,6 +57,33 @@ NN_DERIVATIVE(cross_entropy_labels) {
     for (int64_t i = 0; i < s.n; i++) softmax_minus(x[0] + i * s.k, x[1] + i * s.k, s.k, d[0] + (i * s.n + i) * s.k);
 }
 
+/* z, y, e: targets q = (1 - e) y + e / k */
+NN_RECORD(cross_entropy_smoothed) {
+    double k = (double)ag_count(x[0]);
+    return ag_cross_entropy_soft(x[0], ag_add(ag_mul(ag_sub(1, x[2]), x[1]), ag_div(x[2], k)));
+}
+NN_VALUE(cross_entropy_smoothed) {
+    double q[NN_MAX_SIZE] = {0};
+    for (int64_t i = 0; i < s.k; i++) q[i] = (1 - *x[2]) * x[1][i] + *x[2] / (double)s.k;
+    *y = cross_entropy(x[0], q, s.k);
+}
+NN_DERIVATIVE(cross_entropy_smoothed) {
+    softmax(x[0], s.k, d[0]);
+    for (int64_t i = 0; i < s.k; i++) d[0][i] -= (1 - *x[2]) * x[1][i] + *x[2] / (double)s.k;
+}
+
+/* z, w, y */
+NN_RECORD(cross_entropy_weighted) { return ag_cross_entropy_soft(x[0], ag_mul(x[1], x[2])); }
+NN_VALUE(cross_entropy_weighted) { *y = dot(x[1], x[2], s.k) * cross_entropy(x[0], x[2], s.k); }
+NN_DERIVATIVE(cross_entropy_weighted) {
+    double weight = dot(x[1], x[2], s.k), loss = cross_entropy(x[0], x[2], s.k);
+    softmax_minus(x[0], x[2], s.k, d[0]);
+    for (int64_t i = 0; i < s.k; i++) {
+        d[0][i] *= weight;
+        d[1][i] = x[2][i] * loss;
+    }
+}
+
 /* p, y */
 NN_RECORD(cross_entropy_probabilities) { return ag_neg(ag_vdot(x[1], ag_log(x[0]))); }
 NN_VALUE(cross_entropy_probabilities) {
@@ -171,6 +198,21 @@ NN_DERIVATIVE(bce_probability) {
     *d[0] = (*x[0] - *x[1]) / (*x[0] * (1 - *x[0]));
 }
 
+/* z, y, p */
+NN_RECORD(bce_weighted) {
+    ag_var yes = ag_mul(ag_mul(x[2], x[1]), ag_softplus(ag_neg(x[0]))), no = ag_mul(ag_sub(1, x[1]), ag_softplus(x[0]));
+    return ag_add(yes, no);
+}
+NN_VALUE(bce_weighted) {
+    (void)s;
+    *y = *x[2] * *x[1] * softplus(-*x[0]) + (1 - *x[1]) * softplus(*x[0]);
+}
+NN_DERIVATIVE(bce_weighted) {
+    (void)s;
+    *d[0] = (1 - *x[1]) * sigmoid(*x[0]) - *x[2] * *x[1] * sigmoid(-*x[0]);
+    *d[2] = *x[1] * softplus(-*x[0]);
+}
+
 /* w, x, b, y */
 NN_RECORD(bce_linear) { return ag_bce_logits(ag_add(ag_vdot(x[0], x[1]), x[2]), x[3]); }
 NN_VALUE(bce_linear) { *y = bce_logits(dot(x[0], x[1], s.m) + *x[2], *x[3]); }
@@ -248,6 +290,23 @@ NN_DERIVATIVE(huber) {
     *d[0] = clip(r, -delta, delta);
     *d[1] = -*d[0];
     *d[2] = fmax(fabs(r) - delta, 0);
+}
+
+NN_RECORD(smooth_l1) {
+    ag_var r = ag_sub(x[0], x[1]), c = ag_clip(r, ag_neg(x[2]), x[2]);
+    return ag_div(ag_mul(c, ag_sub(r, ag_mul(0.5, c))), x[2]);
+}
+NN_VALUE(smooth_l1) {
+    double r = *x[0] - *x[1], delta = *x[2];
+    (void)s;
+    *y = fabs(r) < delta ? r * r / (2 * delta) : fabs(r) - delta / 2;
+}
+NN_DERIVATIVE(smooth_l1) {
+    double r = *x[0] - *x[1], delta = *x[2];
+    (void)s;
+    *d[0] = clip(r / delta, -1, 1);
+    *d[1] = -*d[0];
+    *d[2] = -*d[0] * *d[0] / 2;
 }
 
 /* log cosh r = |r| + log(1 + e^-2|r|) - log 2 */

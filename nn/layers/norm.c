@@ -1,0 +1,41 @@
+/* Layers that normalise the last axis. */
+#include "nn/layers/parts.h"
+
+#include <inttypes.h>
+
+static double epsilon_of(nn_norm_options options) { return options.epsilon != 0 ? options.epsilon : 1e-5; }
+
+/* Whether the last axis of x is as long as the weight. */
+static bool fits(const char *what, ag_var weight, ag_var x) {
+    if (x.tape == NULL || ag_is_inert(x) || ag_is_inert(weight)) return false;
+    ag_shape shape = ag_shape_of(x);
+    if (shape.rank > 0 && shape.dim[shape.rank - 1] == ag_count(weight)) return true;
+    ag_fail(x.tape, AG_ERR_SHAPE, "%s: x has shape %s, its last dimension is not %" PRId64, what,
+            nn_show_shape(shape).text, ag_count(weight));
+    return false;
+}
+
+nn_layer_norm nn_layer_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options) {
+    nn_layer_norm layer = {ag_num(0), ag_num(0), epsilon_of(options)};
+    layer.weight = nn_part(model, name, ".weight", AG_SHAPE(width), NN_ONES, 1);
+    if (!options.no_bias) layer.bias = nn_part(model, name, ".bias", AG_SHAPE(width), NN_ZEROS, 1);
+    return layer;
+}
+
+ag_var nn_layer_norm_apply(nn_layer_norm layer, ag_var x) {
+    if (!fits("layer_norm", layer.weight, x)) return nn_inert(x);
+    ag_var centred = ag_sub(x, ag_mean_over(x, AG_AXES(-1), true));
+    ag_var variance = ag_mean_over(ag_square(centred), AG_AXES(-1), true);
+    ag_var scaled = ag_mul(ag_div(centred, ag_sqrt(ag_add(variance, layer.epsilon))), layer.weight);
+    return ag_is_zero(layer.bias) ? scaled : ag_add(scaled, layer.bias);
+}
+
+nn_rms_norm nn_rms_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options) {
+    return (nn_rms_norm){nn_part(model, name, ".weight", AG_SHAPE(width), NN_ONES, 1), epsilon_of(options)};
+}
+
+ag_var nn_rms_norm_apply(nn_rms_norm layer, ag_var x) {
+    if (!fits("rms_norm", layer.weight, x)) return nn_inert(x);
+    ag_var mean = ag_mean_over(ag_square(x), AG_AXES(-1), true);
+    return ag_mul(ag_div(x, ag_sqrt(ag_add(mean, layer.epsilon))), layer.weight);
+}

@@ -1,0 +1,242 @@
+/* Recurrent layers. What depends on the inputs alone is one product for all steps; the steps themselves are recorded one by
+ * one or, where they are many, as a scan. */
+#include "nn/layers/parts.h"
+#include "nn/memory.h"
+#include "nn/model_impl.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+static int gates_of(nn_cell cell) { return cell == NN_LSTM ? 4 : cell == NN_GRU ? 3 : 1; }
+static int states_of(nn_cell cell) { return cell == NN_LSTM ? 2 : 1; }
+static int directions_of(const nn_recurrent *layer) { return layer->options.bidirectional ? 2 : 1; }
+
+/* ---- parameters -------------------------------------------------------------------------------------------------- */
+
+static nn_recurrent_part part_init(nn_model *model, const nn_recurrent *layer, const char *name, int number) {
+    int directions = directions_of(layer), level = number / directions;
+    int64_t inputs = level == 0 ? layer->inputs : directions * layer->hidden,
+            rows = gates_of(layer->cell) * layer->hidden;
+    double limit = 1 / sqrt((double)layer->hidden);
+    const ag_shape shapes[] = {AG_SHAPE(rows, inputs), AG_SHAPE(rows, layer->hidden), AG_SHAPE(rows), AG_SHAPE(rows)};
+    static const char *const kinds[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"};
+    ag_var vars[4] = {{NULL, 0}};
+    for (int k = 0; k < (layer->options.no_bias ? 2 : 4); k++) {
+        char suffix[40];
+        snprintf(suffix, sizeof suffix, ".%s_l%d%s", kinds[k], level, number % directions ? "_reverse" : "");
+        vars[k] = nn_part(model, name, suffix, shapes[k], NN_UNIFORM, limit);
+    }
+    return (nn_recurrent_part){vars[0], vars[1], vars[2], vars[3]};
+}
+
+nn_recurrent nn_recurrent_init(nn_model *model, nn_cell cell, const char *name, int64_t inputs, int64_t hidden,
+                               nn_recurrent_options options) {
+    nn_recurrent layer;
+    memset(&layer, 0, sizeof layer);
+    if (options.layers == 0) options.layers = 1;
+    if (options.unroll == 0) options.unroll = 256;
+    layer.model = model;
+    layer.cell = cell;
+    layer.inputs = inputs;
+    layer.hidden = hidden;
+    layer.options = options;
+    if (model == NULL) return layer;
+    const char *known = name == NULL ? "" : name;
+    if (options.layers < 1 || options.layers > NN_MAX_RECURRENT_LAYERS)
+        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "recurrent %.80s: %d layers, not 1 to %d", known, options.layers,
+                NN_MAX_RECURRENT_LAYERS);
+    else if (hidden < 1 || hidden > INT32_MAX)
+        ag_fail(nn_model_tape(model), AG_ERR_SHAPE, "recurrent %.80s: a hidden size of %" PRId64, known, hidden);
+    else if (cell < NN_RNN || cell > NN_LSTM)
+        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "recurrent %.80s: there is no cell %d", known, (int)cell);
+    else
+        for (int i = 0; i < options.layers * directions_of(&layer); i++)
+            layer.parts[i] = part_init(model, &layer, name, i);
+    return layer;
+}
+
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
+
+/* What a step takes: the state, what the inputs contribute to the gates, and the weights of the state. */
+typedef struct step_inputs {
+    ag_var h, c, gates, weight, bias;
+} step_inputs;
+
+static ag_var gate(ag_var gates, int64_t hidden, int i) { return ag_slice(gates, 1, i * hidden, (i + 1) * hidden, 1); }
+
+static void lstm_step(step_inputs x, int64_t hidden, ag_var *h, ag_var *c) {
+    ag_var gates = ag_add(x.gates, ag_matmul(x.h, ag_transpose(x.weight)));
+    ag_var input = ag_sigmoid(gate(gates, hidden, 0)), forget = ag_sigmoid(gate(gates, hidden, 1));
+    ag_var cell = ag_tanh(gate(gates, hidden, 2)), output = ag_sigmoid(gate(gates, hidden, 3));
+    *c = ag_fma(input, cell, ag_mul(forget, x.c));
+    *h = ag_mul(output, ag_tanh(*c));
+}
+
+static void gru_step(step_inputs x, int64_t hidden, ag_var *h) {
+    ag_var state = ag_matmul(x.h, ag_transpose(x.weight));
+    if (!ag_is_zero(x.bias)) state = ag_add(state, x.bias);
+    ag_var reset = ag_sigmoid(ag_add(gate(x.gates, hidden, 0), gate(state, hidden, 0)));
+    ag_var update = ag_sigmoid(ag_add(gate(x.gates, hidden, 1), gate(state, hidden, 1)));
+    ag_var next = ag_tanh(ag_fma(reset, gate(state, hidden, 2), gate(x.gates, hidden, 2)));
+    *h = ag_fma(update, ag_sub(x.h, next), next);
+}
+
+static void rnn_step(nn_cell cell, step_inputs x, ag_var *h) {
+    ag_var sum = ag_add(x.gates, ag_matmul(x.h, ag_transpose(x.weight)));
+    *h = cell == NN_RNN ? ag_tanh(sum) : ag_relu(sum);
+}
+
+static void step(nn_cell cell, step_inputs x, ag_var *h, ag_var *c) {
+    int64_t hidden = ag_shape_of(x.h).dim[1];
+    *c = x.c;
+    if (cell == NN_LSTM) lstm_step(x, hidden, h, c);
+    else if (cell == NN_GRU) gru_step(x, hidden, h);
+    else rnn_step(cell, x, h);
+}
+
+/* ---- a sequence in one direction --------------------------------------------------------------------------------- */
+
+/* Bias of the state that cannot be added to what the inputs contribute: the GRU multiplies it. */
+static bool keeps_bias(const nn_recurrent *layer, const nn_recurrent_part *part) {
+    return layer->cell == NN_GRU && !ag_is_zero(part->bias_hh);
+}
+
+/* What the inputs contribute to the gates, for all steps: (steps, batch, gates hidden). */
+static ag_var input_gates(const nn_recurrent *layer, const nn_recurrent_part *part, ag_var x) {
+    ag_var gates = ag_matmul(x, ag_transpose(part->weight_ih)), bias = part->bias_ih;
+    if (ag_is_zero(bias)) return gates;
+    if (!keeps_bias(layer, part)) bias = ag_add(bias, part->bias_hh);
+    return ag_add(gates, bias);
+}
+
+static ag_var unrolled(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h, ag_var *c) {
+    int64_t steps = ag_shape_of(x.gates).dim[0];
+    ag_var *results = nn_allocate((size_t)steps, sizeof *results), all = x.gates;
+    if (results == NULL) {
+        ag_fail(x.gates.tape, AG_ERR_MEMORY, "recurrent: out of memory for %" PRId64 " steps", steps);
+        return nn_inert(x.gates);
+    }
+    for (int64_t i = 0; i < steps; i++) {
+        int64_t at = backward ? steps - 1 - i : i;
+        step_inputs now = x;
+        now.gates = ag_index(all, 0, at);
+        step(layer->cell, now, &x.h, &x.c);
+        results[at] = x.h;
+    }
+    ag_var y = ag_stack(results, (int)steps, 0);
+    nn_release(results);
+    *h = x.h;
+    *c = x.c;
+    return y;
+}
+
+static void traced_step(ag_tape *tape, const ag_var *x, ag_var *y, void *context) {
+    const nn_cell *cell = context;
+    int states = states_of(*cell);
+    ag_var zero = ag_num(0), c = zero;
+    (void)tape;
+    /* where there is a bias, it is the last input, and only the GRU has one */
+    step_inputs in = {x[0], states == 2 ? x[1] : zero, x[states], x[states + 1],
+                      *cell == NN_GRU ? x[states + 2] : zero};
+    step(*cell, in, &y[0], &c);
+    if (states == 2) y[1] = c;
+    y[states] = y[0];
+}
+
+/* The program of a step, made once for each size. */
+static ag_program *step_program(const nn_recurrent *layer, int64_t batch) {
+    char key[64];
+    int64_t rows = gates_of(layer->cell) * layer->hidden;
+    snprintf(key, sizeof key, "cell %d, %" PRId64 " x %" PRId64, (int)layer->cell, batch, layer->hidden);
+    ag_program *program = nn_model_kept(layer->model, key);
+    if (program != NULL) return program;
+    const ag_shape state = AG_SHAPE(batch, layer->hidden);
+    const ag_port h = ag_in("h", state), c = ag_in("c", state), gates = ag_in("gates", AG_SHAPE(batch, rows)),
+                  weight = ag_in("weight", AG_SHAPE(rows, layer->hidden)), bias = ag_in("bias", AG_SHAPE(rows));
+    const ag_port lstm[] = {h, c, gates, weight}, other[] = {h, gates, weight, bias};
+    bool two = layer->cell == NN_LSTM;
+    nn_cell cell = layer->cell;
+    program = ag_program_trace(ag_tape_type(nn_model_tape(layer->model)), traced_step, &cell, two ? lstm : other,
+                               two || cell == NN_GRU ? 4 : 3, NULL, two ? 3 : 2);
+    return nn_model_keep_program(layer->model, key, program);
+}
+
+static ag_var scanned(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h, ag_var *c) {
+    int states = states_of(layer->cell), n = states;
+    ag_shape shape = ag_shape_of(x.gates);
+    ag_program *program = step_program(layer, shape.dim[1]);
+    if (program == NULL) return nn_inert(x.gates);
+    ag_var xs[5] = {x.h, x.c}, ys[3] = {{NULL, 0}};
+    const ag_along along[2][5] = {{AG_EACH, AG_EACH, AG_SHARED, AG_SHARED}, {AG_EACH, AG_EACH, AG_EACH, AG_SHARED}};
+    xs[n++] = x.gates;
+    xs[n++] = x.weight;
+    if (layer->cell == NN_GRU) xs[n++] = ag_is_zero(x.bias) ? ag_zeros(x.gates.tape, AG_SHAPE(shape.dim[2])) : x.bias;
+    ag_scan(x.gates.tape, program, shape.dim[0], states, xs, along[states - 1],
+            &(ag_scan_options){.backward = backward}, ys);
+    *h = ys[0];
+    *c = states == 2 ? ys[1] : ag_num(0);
+    return ys[states];
+}
+
+/* ---- the layer --------------------------------------------------------------------------------------------------- */
+
+/* State `number` of a given one, or zeros. */
+static ag_var first_state(ag_var given, int number, ag_tape *tape, int64_t batch, int64_t hidden) {
+    return ag_is_zero(given) ? ag_zeros(tape, AG_SHAPE(batch, hidden)) : ag_index(given, 0, number);
+}
+
+static bool fits_state(const nn_recurrent *layer, const char *name, ag_var state, ag_var x) {
+    if (ag_is_zero(state)) return true;
+    ag_shape want = AG_SHAPE(layer->options.layers * directions_of(layer), ag_shape_of(x).dim[1], layer->hidden);
+    if (state.tape == x.tape && nn_same_shape(ag_shape_of(state), want)) return true;
+    ag_fail(x.tape, AG_ERR_SHAPE, "recurrent: the state's %s has shape %s, not %s", name,
+            nn_show_shape(ag_shape_of(state)).text, nn_show_shape(want).text);
+    return false;
+}
+
+/* x is (steps, batch, inputs) here. */
+static bool fits(const nn_recurrent *layer, ag_var x, const nn_recurrent_state *start) {
+    ag_shape s = ag_shape_of(x);
+    bool first = layer->options.batch_first;
+    if (s.rank != 3 || s.dim[0] < 1 || s.dim[0] > INT32_MAX || s.dim[1] < 1 || s.dim[2] != layer->inputs) {
+        ag_fail(x.tape, AG_ERR_SHAPE, "recurrent: x has shape %s, not (%s, %" PRId64 ")", nn_show_shape(s).text,
+                first ? "batch, steps" : "steps, batch", layer->inputs);
+        return false;
+    }
+    return fits_state(layer, "h", start->h, x) && (layer->cell != NN_LSTM || fits_state(layer, "c", start->c, x));
+}
+
+/* All directions of one level, joined; the states after it go to h and c. */
+static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const nn_recurrent_state *start, ag_var *h,
+                          ag_var *c) {
+    int directions = directions_of(layer);
+    ag_shape s = ag_shape_of(x);
+    ag_var y[2] = {{NULL, 0}};
+    for (int d = 0; d < directions; d++) {
+        int number = level * directions + d;
+        const nn_recurrent_part *part = &layer->parts[number];
+        step_inputs in = {first_state(start->h, number, x.tape, s.dim[1], layer->hidden), ag_num(0),
+                          input_gates(layer, part, x), part->weight_hh, ag_num(0)};
+        if (layer->cell == NN_LSTM) in.c = first_state(start->c, number, x.tape, s.dim[1], layer->hidden);
+        if (keeps_bias(layer, part)) in.bias = part->bias_hh;
+        bool unroll = s.dim[0] <= layer->options.unroll;
+        y[d] = (unroll ? unrolled : scanned)(layer, in, d == 1, &h[number], &c[number]);
+    }
+    return directions == 1 ? y[0] : ag_concat(y, 2, 2);
+}
+
+ag_var nn_recurrent_apply(const nn_recurrent *layer, ag_var x, nn_recurrent_state start, nn_recurrent_state *end) {
+    ag_var h[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}}, c[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}};
+    bool batch_first = layer->options.batch_first;
+    if (end != NULL) end->h = end->c = nn_inert(x);
+    if (layer->model == NULL || x.tape == NULL || ag_is_inert(x) || ag_tape_status(x.tape) != AG_OK) return nn_inert(x);
+    if (batch_first && ag_shape_of(x).rank == 3) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
+    if (!fits(layer, x, &start)) return nn_inert(x);
+    int count = layer->options.layers * directions_of(layer);
+    for (int level = 0; level < layer->options.layers; level++) x = apply_level(layer, level, x, &start, h, c);
+    if (end != NULL) {
+        end->h = ag_stack(h, count, 0);
+        end->c = layer->cell == NN_LSTM ? ag_stack(c, count, 0) : ag_num(0);
+    }
+    return batch_first ? ag_permute(x, AG_AXES(1, 0, 2)) : x;
+}

@@ -1,0 +1,129 @@
+/* Layers one after the other, and residual blocks. */
+#include "nn/layers/parts.h"
+#include "nn/memory.h"
+#include "nn/model_impl.h"
+
+typedef struct item {
+    nn_apply apply;
+    void *layer;
+    struct item *next;
+} item;
+
+struct nn_sequential {
+    nn_model *model;
+    char *name, *next; /* next: what nn_sequential_next returned */
+    int count;
+    item *first, *last;
+};
+
+static void release(void *thing) {
+    nn_sequential *net = thing;
+    for (item *i = net->first; i != NULL;) {
+        item *next = i->next;
+        nn_release(i->layer);
+        nn_release(i);
+        i = next;
+    }
+    nn_release(net->name);
+    nn_release(net->next);
+    nn_release(net);
+}
+
+static void fail(nn_model *model, const char *name) {
+    ag_fail(nn_model_tape(model), AG_ERR_MEMORY, "sequential %.80s: out of memory", name);
+}
+
+nn_sequential *nn_sequential_new(nn_model *model, const char *name) {
+    char *copy = nn_join_names(model, name, "");
+    if (copy == NULL) return NULL;
+    nn_sequential *net = nn_allocate(1, sizeof *net);
+    if (net == NULL) {
+        fail(model, name);
+        nn_release(copy);
+        return NULL;
+    }
+    net->model = model;
+    net->name = copy;
+    return nn_model_keep(model, NULL, net, release);
+}
+
+int nn_sequential_count(const nn_sequential *net) { return net == NULL ? 0 : net->count; }
+
+const char *nn_sequential_next(nn_sequential *net) {
+    if (net == NULL) return NULL;
+    char number[16];
+    snprintf(number, sizeof number, ".%d", net->count);
+    nn_release(net->next);
+    net->next = nn_join_names(net->model, net->name, number);
+    return net->next;
+}
+
+void nn_sequential_add(nn_sequential *net, nn_apply apply, const void *layer, size_t size) {
+    if (net == NULL || ag_tape_status(nn_model_tape(net->model)) != AG_OK) return;
+    if (apply == NULL) {
+        ag_fail(nn_model_tape(net->model), AG_ERR_VALUE, "sequential %.80s: layer %d has no function", net->name,
+                net->count);
+        return;
+    }
+    item *i = nn_allocate(1, sizeof *i);
+    void *copy = nn_allocate(1, size);
+    if (i == NULL || copy == NULL) {
+        fail(net->model, net->name);
+        nn_release(i);
+        nn_release(copy);
+        return;
+    }
+    if (size > 0) memcpy(copy, layer, size);
+    *i = (item){apply, copy, NULL};
+    *(net->first == NULL ? &net->first : &net->last->next) = i;
+    net->last = i;
+    net->count++;
+}
+
+ag_var nn_sequential_apply(const nn_sequential *net, ag_var x) {
+    if (net == NULL) return nn_inert(x);
+    for (const item *i = net->first; i != NULL; i = i->next) x = i->apply(i->layer, x);
+    return x;
+}
+
+/* ---- layers ------------------------------------------------------------------------------------------------------ */
+
+static ag_var apply_activation(const void *layer, ag_var x) { return nn_activate(*(const nn_activation *)layer, x); }
+static ag_var apply_dense(const void *layer, ag_var x) { return nn_dense_apply(*(const nn_dense *)layer, x); }
+static ag_var apply_layer_norm(const void *layer, ag_var x) {
+    return nn_layer_norm_apply(*(const nn_layer_norm *)layer, x);
+}
+static ag_var apply_flatten(const void *layer, ag_var x) {
+    (void)layer;
+    return ag_reshape(x, AG_SHAPE(ag_shape_of(x).dim[0], -1));
+}
+static ag_var apply_residual(const void *layer, ag_var x) {
+    return ag_add(x, nn_sequential_apply(*(const nn_sequential *const *)layer, x));
+}
+
+void nn_sequential_activation(nn_sequential *net, nn_activation activation) {
+    nn_sequential_add(net, apply_activation, &activation, sizeof activation);
+}
+
+void nn_sequential_dense(nn_sequential *net, int64_t inputs, int64_t outputs, nn_dense_options options) {
+    if (net == NULL) return;
+    nn_dense layer = nn_dense_init(net->model, nn_sequential_next(net), inputs, outputs, options);
+    nn_sequential_add(net, apply_dense, &layer, sizeof layer);
+}
+
+void nn_sequential_layer_norm(nn_sequential *net, int64_t width, nn_norm_options options) {
+    if (net == NULL) return;
+    nn_layer_norm layer = nn_layer_norm_init(net->model, nn_sequential_next(net), width, options);
+    nn_sequential_add(net, apply_layer_norm, &layer, sizeof layer);
+}
+
+void nn_sequential_flatten(nn_sequential *net) { nn_sequential_add(net, apply_flatten, NULL, 0); }
+
+void nn_sequential_residual(nn_sequential *net, const nn_sequential *part) {
+    if (net == NULL || part == NULL) return;
+    if (part == net) {
+        ag_fail(nn_model_tape(net->model), AG_ERR_VALUE, "sequential %.80s: a residual block of itself", net->name);
+        return;
+    }
+    nn_sequential_add(net, apply_residual, &part, sizeof part);
+}

@@ -1,0 +1,15 @@
+/* What layers keep in a model. */
+#ifndef NN_MODEL_IMPL_H
+#define NN_MODEL_IMPL_H
+
+#include <nn/model.h>
+
+/* What was kept by this key, or NULL. It lives as long as the model. */
+void *nn_model_kept(const nn_model *model, const char *key);
+/* Takes a thing over and returns it; NULL, with the tape in error and the thing freed, where there is no memory. A key has
+ * at most 63 characters; NULL: none. */
+void *nn_model_keep(nn_model *model, const char *key, void *thing, void (*release)(void *thing));
+/* The same for a program; NULL, with the tape in error, for one that is in error, too. */
+ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program);
+
+#endif

@@ -1,0 +1,304 @@
+/* Losses: values and derivatives by PyTorch, derivatives of any order, labels as data, wrong shapes. */
+#include "torch_reference.h"
+
+/* ---- against PyTorch --------------------------------------------------------------------------------------------- */
+
+enum { MOST = 3 };
+
+typedef struct loss_case {
+    const char *name;
+    const char *inputs; /* names of one letter */
+    ag_var (*loss)(ag_tape *t, const char *name, const ag_var *x);
+} loss_case;
+
+static ag_var mse(ag_tape *t, const char *name, const ag_var *x) { return (void)t, (void)name, nn_mse(x[0], x[1]); }
+static ag_var mae(ag_tape *t, const char *name, const ag_var *x) { return (void)t, (void)name, nn_mae(x[0], x[1]); }
+static ag_var huber(ag_tape *t, const char *name, const ag_var *x) {
+    return (void)t, (void)name, nn_huber(x[0], x[1], 0.7);
+}
+static ag_var smooth_l1(ag_tape *t, const char *name, const ag_var *x) {
+    return (void)t, (void)name, nn_smooth_l1(x[0], x[1], 0.7);
+}
+static ag_var kl(ag_tape *t, const char *name, const ag_var *x) {
+    return (void)t, (void)name, nn_kl(ag_log_softmax(x[0], 1), ag_softmax(x[1], 1));
+}
+static ag_var soft(ag_tape *t, const char *name, const ag_var *x) {
+    return (void)t, (void)name, nn_softmax_cross_entropy_soft(x[0], ag_softmax(x[1], 1));
+}
+static ag_var bce(ag_tape *t, const char *name, const ag_var *x) {
+    return nn_bce_logits(x[0], reference_constant(t, name, "y"));
+}
+static ag_var bce_weighted(ag_tape *t, const char *name, const ag_var *x) {
+    return nn_bce_logits_weighted(x[0], reference_constant(t, name, "y"), reference_constant(t, name, "positive"));
+}
+static ag_var hinge(ag_tape *t, const char *name, const ag_var *x) {
+    return nn_hinge(ag_mul(2, x[0]), reference_constant(t, name, "y"));
+}
+static ag_var cosine(ag_tape *t, const char *name, const ag_var *x) {
+    return nn_cosine_embedding(x[0], x[1], reference_constant(t, name, "t"), -0.2);
+}
+static ag_var triplet(ag_tape *t, const char *name, const ag_var *x) {
+    return (void)t, (void)name, nn_triplet(x[0], x[1], x[2], 0.4);
+}
+static ag_var contrastive(ag_tape *t, const char *name, const ag_var *x) {
+    return nn_contrastive(x[0], x[1], reference_constant(t, name, "t"), 1.9);
+}
+
+static const loss_case cases[] = {
+    {"mse", "xy", mse},
+    {"mae", "xy", mae},
+    {"huber", "xy", huber},
+    {"smooth_l1", "xy", smooth_l1},
+    {"kl", "xy", kl},
+    {"soft", "xy", soft},
+    {"bce", "x", bce},
+    {"bce_weighted", "x", bce_weighted},
+    {"hinge", "x", hinge},
+    {"cosine_embedding", "xy", cosine},
+    {"triplet", "xyz", triplet},
+    {"contrastive", "xy", contrastive},
+};
+enum { CASES = (int)(sizeof cases / sizeof cases[0]) };
+
+static int inputs_of(ag_tape *t, const loss_case *c, ag_var *x) {
+    int n = (int)strlen(c->inputs);
+    for (int k = 0; k < n; k++) x[k] = reference_input(t, c->name, (const char[]){c->inputs[k], 0});
+    return n;
+}
+
+static void agree_with_pytorch(ag_tape *t) {
+    for (int i = 0; i < CASES; i++) {
+        ag_var x[MOST];
+        int n = inputs_of(t, &cases[i], x);
+        sweep_reference(cases[i].name, cases[i].loss(t, cases[i].name, x));
+        for (int k = 0; k < n; k++) check_gradient(cases[i].name, (const char[]){cases[i].inputs[k], 0}, x[k]);
+    }
+}
+
+static void losses_agree_with_pytorch(void **state) {
+    (void)state;
+    on_each_tape(agree_with_pytorch);
+}
+
+static ag_var recorded(ag_tape *t, const ag_var *x, int n, void *context) {
+    const loss_case *c = context;
+    (void)n;
+    return c->loss(t, c->name, x);
+}
+
+static void losses_have_derivatives_of_any_order(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        loss_case c = cases[i];
+        ag_tape *t = ag_tape_new(AG_F64);
+        ag_var x[MOST];
+        int n = inputs_of(t, &c, x);
+        check_derivatives(c.name, recorded, &c, x, n);
+        ag_tape_free(t);
+    }
+}
+
+/* ---- labels ------------------------------------------------------------------------------------------------------ */
+
+static const struct {
+    const char *name;
+    bool weights, ignore;
+    int64_t ignored;
+    double smoothing;
+} label_cases[] = {{"plain", false, false, 0, 0},       {"weights", true, false, 0, 0},
+                   {"smoothing", false, false, 0, 0.2}, {"ignored", false, true, -100, 0},
+                   {"ignored_0", false, true, 0, 0},    {"all", true, true, -100, 0.3}};
+enum { LABEL_CASES = (int)(sizeof label_cases / sizeof label_cases[0]) };
+
+static void read_labels(const char *name, int64_t *labels) {
+    const reference_array *a = reference(name, "labels");
+    for (int64_t i = 0; i < a->count; i++) labels[i] = (int64_t)a->data[i];
+}
+
+static nn_class_options options_of(ag_tape *t, const char *name, int i) {
+    nn_class_options o = {
+        .smoothing = label_cases[i].smoothing, .ignore = label_cases[i].ignore, .ignored = label_cases[i].ignored};
+    if (label_cases[i].weights) o.weights = reference_constant(t, name, "weights");
+    return o;
+}
+
+static void check_loss(const char *name, ag_var x, ag_var loss) {
+    sweep_reference(name, loss);
+    check_gradient(name, "x", x);
+}
+
+static void labels_agree_with_pytorch(ag_tape *t) {
+    for (int i = 0; i < LABEL_CASES; i++) {
+        char name[REFERENCE_NAME];
+        int64_t labels[6];
+        snprintf(name, sizeof name, "cross_entropy_%s", label_cases[i].name);
+        nn_class_options o = options_of(t, name, i);
+        ag_var x = reference_input(t, name, "x"), at = reference_constant(t, name, "labels");
+        read_labels(name, labels);
+        check_loss(name, x, nn_softmax_cross_entropy_with(x, labels, 6, o));
+        check_loss(name, x, nn_softmax_cross_entropy_at(x, at, o));
+        if (i == 0) check_loss(name, x, nn_softmax_cross_entropy(x, labels, 6));
+        if (label_cases[i].smoothing > 0) continue;
+        snprintf(name, sizeof name, "nll_%s", label_cases[i].name);
+        x = reference_input(t, name, "x");
+        check_loss(name, x, nn_nll(ag_log_softmax(x, 1), labels, 6, o));
+        check_loss(name, x, nn_nll_at(ag_log_softmax(x, 1), at, o));
+    }
+    int64_t labels[6];
+    ag_var x = reference_input(t, "cross_entropy_rows", "x"),
+           at = reference_constant(t, "cross_entropy_rows", "labels");
+    read_labels("cross_entropy_rows", labels);
+    check_loss("cross_entropy_rows", x, nn_softmax_cross_entropy(x, labels, 6));
+    check_loss("cross_entropy_rows", x, nn_softmax_cross_entropy_with(x, labels, 6, (nn_class_options){0}));
+    check_loss("cross_entropy_rows", x, nn_softmax_cross_entropy_at(x, at, (nn_class_options){0}));
+}
+
+static void labels_on_each_tape(void **state) {
+    (void)state;
+    on_each_tape(labels_agree_with_pytorch);
+}
+
+/* Labels are an input of the program, and other ones give another loss. */
+static void labels_are_data_of_a_program(void **state) {
+    ag_tape *t = ag_tape_new(AG_F64);
+    const int64_t other[] = {0, 2, 2};
+    const double first[] = {1, 1, 0}, second[] = {0, 2, 2};
+    (void)state;
+    ag_var x = random_tensor(t, AG_SHAPE(3, 3), -2, 2), labels = ag_tensor(t, first, AG_SHAPE(3));
+    const ag_var in[] = {x, labels};
+    ag_var loss = nn_softmax_cross_entropy_at(x, labels, (nn_class_options){.smoothing = 0.1});
+    ag_var want = nn_softmax_cross_entropy_with(x, other, 3, (nn_class_options){.smoothing = 0.1});
+    ag_program *p = ag_program_freeze(in, NULL, 2, &loss, NULL, 1);
+    ag_runner *r = ag_runner_new(p);
+    double values[9], got = 0;
+    ag_read(x, values);
+    assert_int_equal(ag_run(r, (const double *const[]){values, second}, (double *const[]){&got}), AG_OK);
+    check_number("loss", got, ag_value(want));
+    assert_true(fabs(got - ag_value(loss)) > 1e-3);
+    ag_runner_free(r);
+    ag_program_free(p);
+    ag_tape_free(t);
+}
+
+/* A probability of 0 that the target does not ask for costs nothing. */
+static void impossible_classes_are_no_nan(void **state) {
+    ag_tape *t = ag_tape_new(AG_F64);
+    (void)state;
+    ag_var x = ag_tensor(t, (const double[]){0, -INFINITY}, AG_SHAPE(1, 2));
+    ag_var nll = nn_nll(x, (const int64_t[]){0}, 1, (nn_class_options){0});
+    assert_true(ag_value(nll) == 0);
+    ag_backward(nll);
+    check_grads("nll", x, (const double[]){-1, 0});
+    ag_var kl_loss = nn_kl(x, ag_constant_tensor(t, (const double[]){1, 0}, AG_SHAPE(1, 2)));
+    assert_true(ag_value(kl_loss) == 0);
+    ag_backward(kl_loss);
+    check_grads("kl", x, (const double[]){-1, 0});
+    check_fine("losses", t);
+    ag_tape_free(t);
+}
+
+/* ---- misuse ------------------------------------------------------------------------------------------------------ */
+
+static ag_var misuse(ag_tape *t, int i) {
+    static const int64_t labels[] = {0, 5, 1};
+    ag_var column = ag_zeros(t, AG_SHAPE(4, 1)), four = ag_zeros(t, AG_SHAPE(4)), z = ag_zeros(t, AG_SHAPE(3, 2));
+    nn_class_options weights = {.weights = four}, smoothing = {.smoothing = 1.5}, none = {0};
+    switch (i) {
+    case 0: return nn_mse(column, four);
+    case 1: return nn_mae(column, four);
+    case 2: return nn_huber(column, four, 1);
+    case 3: return nn_huber(four, four, 0);
+    case 4: return nn_smooth_l1(four, four, NAN);
+    case 5: return nn_bce_logits_weighted(four, column, ag_num(2));
+    case 6: return nn_bce_logits_weighted(four, four, column);
+    case 7: return nn_hinge(column, four);
+    case 8: return nn_kl(column, four);
+    case 9: return nn_softmax_cross_entropy_with(z, labels, 3, none);
+    case 10: return nn_softmax_cross_entropy_with(z, labels, 2, none);
+    case 11: return nn_softmax_cross_entropy_with(z, NULL, 3, none);
+    case 12: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3)), weights);
+    case 13: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3)), smoothing);
+    case 14: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3, 1)), none);
+    case 15: return nn_nll(z, labels, 3, none);
+    case 16: return nn_cosine_embedding(z, column, four, 0);
+    case 17: return nn_cosine_embedding(z, z, column, 0);
+    case 18: return nn_triplet(z, z, column, 1);
+    case 19: return nn_contrastive(z, z, four, 1);
+    default: return nn_contrastive(ag_input(t, 1), ag_input(t, 2), ag_num(1), 1);
+    }
+}
+
+static void misuse_is_an_error(void **state) {
+    static const char *const parts[] = {
+        "mse: predictions have shape (4, 1), targets (4)",
+        "mae: predictions have shape (4, 1), targets (4)",
+        "huber: predictions have shape (4, 1), targets (4)",
+        "huber: delta is 0, not above 0",
+        "smooth_l1: delta is nan, not above 0",
+        "bce_logits: predictions have shape (4), targets (4, 1)",
+        "bce_logits: logits have shape (4), weights of positives (4, 1)",
+        "hinge: predictions have shape (4, 1), targets (4)",
+        "kl: predictions have shape (4, 1), targets (4)",
+        "softmax_cross_entropy: label 1 is 5, not 0 to 1",
+        "softmax_cross_entropy: logits have shape (3, 2); for 2 labels it is (2, classes)",
+        "softmax_cross_entropy: no labels",
+        "softmax_cross_entropy: logits have shape (3, 2), weights of classes (4)",
+        "softmax_cross_entropy: smoothing is 1.5, not 0 to 1",
+        "softmax_cross_entropy: labels of shape (3, 1) do not go with shape (3, 2)",
+        "nll: label 1 is 5, not 0 to 1",
+        "cosine_embedding: predictions have shape (3, 2), targets (4, 1)",
+        "cosine_embedding: targets of shape (4, 1) do not go with shape (3, 2)",
+        "triplet: predictions have shape (3, 2), targets (4, 1)",
+        "contrastive: targets of shape (4) do not go with shape (3, 2)",
+        "contrastive: targets of shape () do not go with shape ()",
+    };
+    (void)state;
+    for (int i = 0; i < (int)(sizeof parts / sizeof parts[0]); i++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        assert_true(ag_is_inert(misuse(t, i)));
+        if (strstr(ag_tape_message(t), parts[i]) == NULL)
+            fail_msg("\"%s\", should be \"%s\"", ag_tape_message(t), parts[i]);
+        ag_tape_free(t);
+    }
+}
+
+static bool permit(void *context, size_t bytes) {
+    int *left = context;
+    (void)bytes;
+    return --*left >= 0;
+}
+
+static void every_request_of_the_tape_may_be_refused(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        bool done = false;
+        for (int n = 0; !done; n++) {
+            int left = n;
+            ag_var x[MOST];
+            ag_tape *t = ag_tape_new_with(&(ag_options){.permit = permit, .context = &left, .no_reserve = true});
+            inputs_of(t, &cases[i], x);
+            ag_backward(cases[i].loss(t, cases[i].name, x));
+            done = left >= 0;
+            if (done) check_fine("loss", t);
+            else if (ag_tape_status(t) != AG_OK) assert_int_equal(ag_tape_status(t), AG_ERR_MEMORY);
+            assert_true(n < 500);
+            ag_tape_free(t);
+        }
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(losses_agree_with_pytorch),
+        cmocka_unit_test(losses_have_derivatives_of_any_order),
+        cmocka_unit_test(labels_on_each_tape),
+        cmocka_unit_test(labels_are_data_of_a_program),
+        cmocka_unit_test(impossible_classes_are_no_nan),
+        cmocka_unit_test(misuse_is_an_error),
+        cmocka_unit_test(every_request_of_the_tape_may_be_refused),
+    };
+    read_references(TORCH_FOLDER "/losses.ref");
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    free_references();
+    return failed;
+}
