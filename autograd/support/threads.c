@@ -1,4 +1,5 @@
-#include "threads_impl.h"
+/* Threads: by OpenMP, where the build found it; else everything is done by the caller's. */
+#include <autograd/autograd.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define AG_TSAN 1

@@ -187,6 +187,12 @@ void *ag_grad_data(ag_var x) {
     return ag_adjoint_of(x.tape, o, false, &fresh);
 }
 
+bool ag_has_grad(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    return x.tape && v && has_adjoint(x.tape, o, v);
+}
+
 /* ---- changing inputs ---- */
 
 /* A contiguous var whose slots no instruction computes; NULL after an error. */
