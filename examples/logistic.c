@@ -33,7 +33,7 @@ int main(void) {
     ag_var x = ag_constant_tensor(t, points, AG_SHAPE(POINTS, FEATURES));
     ag_var y = ag_constant_tensor(t, labels, AG_SHAPE(POINTS, 1));
     nn_model *model = nn_model_new(t, 0);
-    nn_dense line = nn_dense_init(model, "line", FEATURES, 1, NN_ZEROS);
+    nn_dense line = nn_dense_init(model, "line", FEATURES, 1, (nn_dense_options){.initial = NN_ZEROS});
 
     ag_mark mark = ag_tape_mark(t); /* data and parameters stay, each step's computation goes */
     for (int step = 0; step <= STEPS && ag_tape_status(t) == AG_OK; step++) {

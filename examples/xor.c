@@ -16,8 +16,8 @@ int main(void) {
     ag_var x = ag_constant_tensor(t, &inputs[0][0], AG_SHAPE(CASES, 2));
     ag_var y = ag_constant_tensor(t, targets, AG_SHAPE(CASES, 1));
     nn_model *model = nn_model_new(t, SEED);
-    nn_dense hidden = nn_dense_init(model, "hidden", 2, HIDDEN, NN_GLOROT_UNIFORM);
-    nn_dense output = nn_dense_init(model, "output", HIDDEN, 1, NN_GLOROT_UNIFORM);
+    nn_dense hidden = nn_dense_init(model, "hidden", 2, HIDDEN, (nn_dense_options){.initial = NN_GLOROT_UNIFORM});
+    nn_dense output = nn_dense_init(model, "output", HIDDEN, 1, (nn_dense_options){.initial = NN_GLOROT_UNIFORM});
 
     ag_mark mark = ag_tape_mark(t); /* data and parameters stay, each step's computation goes */
     for (int i = 0; i < STEPS && ag_tape_status(t) == AG_OK; i++) {

@@ -8,13 +8,22 @@
 extern "C" {
 #endif
 
-/* x W + b, for each row of x. */
+/* Zeros are the defaults, which are PyTorch's. */
+typedef struct nn_dense_options {
+    bool no_bias;
+    nn_initial
+        initial; /* of the weight; the bias is 0 with any but NN_DEFAULT, by which it is within +-1 / sqrt(inputs) */
+    double gain;
+} nn_dense_options;
+
+/* x W' + b, for each row of x. Without bias, b is the number 0. */
 typedef struct nn_dense {
-    ag_var weight; /* (inputs, outputs); its name ends in ".weight" */
-    ag_var bias;   /* (outputs), 0 at first; ".bias" */
+    ag_var weight; /* (outputs, inputs); its name ends in ".weight" */
+    ag_var bias;   /* (outputs); ".bias" */
 } nn_dense;
-/* Errors: as nn_parameter. */
-NN_API nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_t outputs, nn_initial initial);
+/* Errors: as nn_parameter_with. */
+NN_API nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_t outputs,
+                              nn_dense_options options);
 /* x of shape (..., inputs) gives (..., outputs). */
 NN_API ag_var nn_dense_apply(nn_dense layer, ag_var x);
 

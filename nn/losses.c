@@ -1,35 +1,15 @@
 /* Losses: scalars, the mean over all examples. */
-#include "nn/nn.h"
+#include "nn/shapes.h"
 
 #include <inttypes.h>
-
-typedef struct shape_text {
-    char text[AG_MAX_RANK * 21 + 4]; /* 19 digits and ", " a dimension */
-} shape_text;
-
-static shape_text show(ag_shape shape) {
-    shape_text s = {"("};
-    for (int i = 0; i < shape.rank; i++) {
-        size_t length = strlen(s.text);
-        snprintf(s.text + length, sizeof s.text - length, "%s%" PRId64, i > 0 ? ", " : "", shape.dim[i]);
-    }
-    strcat(s.text, ")");
-    return s;
-}
-
-static bool same_shape(ag_shape a, ag_shape b) {
-    bool same = a.rank == b.rank;
-    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
-    return same;
-}
 
 /* Fails unless the targets have the predictions' shape, or are one plain number. */
 static void compare_shapes(const char *what, ag_var predictions, ag_var targets) {
     if (targets.tape == NULL || predictions.tape == NULL || ag_is_inert(predictions) || ag_is_inert(targets)) return;
     ag_shape a = ag_shape_of(predictions), b = ag_shape_of(targets);
-    if (same_shape(a, b)) return;
+    if (nn_same_shape(a, b)) return;
     ag_fail(predictions.tape, AG_ERR_SHAPE, "%s: predictions have shape %s, targets %s; they must be equal", what,
-            show(a).text, show(b).text);
+            nn_show_shape(a).text, nn_show_shape(b).text);
 }
 
 ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n) {
@@ -38,7 +18,7 @@ ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n)
         if (shape.rank != 2 || shape.dim[0] != n)
             ag_fail(logits.tape, AG_ERR_SHAPE,
                     "softmax_cross_entropy: logits have shape %s; for %" PRId64 " labels it is (%" PRId64 ", classes)",
-                    show(shape).text, n, n);
+                    nn_show_shape(shape).text, n, n);
     }
     return ag_mean(ag_cross_entropy(logits, labels));
 }

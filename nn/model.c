@@ -1,22 +1,40 @@
-/* Named parameters on a tape, what they start from, and a step of gradient descent. */
+/* Named parameters and buffers on a tape, and the state of a training step. */
+#include "nn/initial.h"
 #include "nn/memory.h"
-#include "nn/nn.h"
 #include "nn/random.h"
+#include "nn/shapes.h"
 
 #include <inttypes.h>
 #include <math.h>
 
-typedef struct parameter {
+#define uthash_malloc(size) nn_allocate(1, size)
+#define uthash_free(memory, size) nn_release(memory)
+#define HASH_NONFATAL_OOM 1
+#include <uthash.h>
+
+/* A parameter or a buffer. */
+typedef struct entry {
     char *name;
     ag_var var;
+    ag_shape shape;
     int64_t count; /* numbers in it */
-} parameter;
+    bool is_buffer;
+    ag_var next; /* a buffer's next value; the number 0: none */
+    UT_hash_handle hh;
+} entry;
+
+typedef struct list {
+    int count, capacity;
+    entry **items;
+} list;
 
 struct nn_model {
     ag_tape *tape;
     uint64_t seed;
-    int count, capacity;
-    parameter *parameters;
+    list parameters, buffers;
+    entry *names; /* of both, hashed */
+    bool training;
+    ag_var clock;
 };
 
 nn_model *nn_model_new(ag_tape *tape, uint64_t seed) {
@@ -28,67 +46,72 @@ nn_model *nn_model_new(ag_tape *tape, uint64_t seed) {
     }
     model->tape = tape;
     model->seed = seed;
+    model->training = true;
+    model->clock = ag_input(tape, 0);
     return model;
+}
+
+static void free_entry(entry *e) {
+    if (e == NULL) return;
+    nn_release(e->name);
+    nn_release(e);
+}
+
+static void free_list(list *l) {
+    for (int i = 0; i < l->count; i++) free_entry(l->items[i]);
+    nn_release(l->items);
 }
 
 void nn_model_free(nn_model *model) {
     if (model == NULL) return;
-    for (int i = 0; i < model->count; i++) nn_release(model->parameters[i].name);
-    nn_release(model->parameters);
+    HASH_CLEAR(hh, model->names);
+    free_list(&model->parameters);
+    free_list(&model->buffers);
     nn_release(model);
 }
 
 ag_tape *nn_model_tape(const nn_model *model) { return model == NULL ? NULL : model->tape; }
 
-/* ---- initial values -------------------------------------------------------------------------------------------- */
+static bool is_fine(const nn_model *model) { return model != NULL && ag_tape_status(model->tape) == AG_OK; }
 
-/* FNV-1a (Fowler, Noll, Vo), so that a parameter's numbers depend on its name and not on the others. */
-static nn_random random_for(const nn_model *model, const char *name) {
+static ag_var inert(const nn_model *model) { return model == NULL ? ag_num(0) : ag_constant(model->tape, 0); }
+
+/* ---- making them ------------------------------------------------------------------------------------------------ */
+
+static entry *find(const nn_model *model, const char *name) {
+    entry *e = NULL;
+    if (model != NULL && name != NULL) HASH_FIND(hh, model->names, name, strlen(name), e);
+    return e;
+}
+
+/* FNV-1a (Fowler, Noll, Vo), so that a name's numbers depend on it and not on the others. */
+uint64_t nn_model_key(const nn_model *model, const char *name) {
+    if (model == NULL || name == NULL) return 0;
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (; *name != '\0'; name++) hash = (hash ^ (unsigned char)*name) * UINT64_C(0x100000001b3);
     nn_random random = {model->seed};
-    random.state = nn_random_bits(&random) ^ hash;
-    return random;
+    return nn_random_bits(&random) ^ hash;
 }
 
-static void fill(nn_random *random, ag_shape shape, nn_initial initial, double *x, int64_t count) {
-    double window = 1, in, out;
-    for (int i = 0; i < shape.rank - 2; i++) window *= (double)shape.dim[i];
-    in = shape.rank < 2 ? (double)count : window * (double)shape.dim[shape.rank - 2];
-    out = shape.rank < 2 ? (double)count : window * (double)shape.dim[shape.rank - 1];
-    bool glorot = initial == NN_GLOROT_UNIFORM || initial == NN_GLOROT_NORMAL;
-    double deviation = sqrt(2 / (glorot ? in + out : in)), limit = sqrt(3) * deviation;
-    for (int64_t i = 0; i < count; i++) switch (initial) {
-        case NN_ZEROS: break; /* allocated as zeros */
-        case NN_ONES: x[i] = 1; break;
-        case NN_GLOROT_UNIFORM:
-        case NN_HE_UNIFORM: x[i] = nn_random_uniform(random, -limit, limit); break;
-        case NN_GLOROT_NORMAL:
-        case NN_HE_NORMAL: x[i] = deviation * nn_random_normal(random); break;
-        }
-}
-
-/* ---- parameters ------------------------------------------------------------------------------------------------ */
-
-static int find(const nn_model *model, const char *name) {
-    for (int i = 0; i < model->count; i++)
-        if (strcmp(model->parameters[i].name, name) == 0) return i;
-    return -1;
+static bool check_initial(const nn_model *model, const char *what, const char *name, nn_initial initial, double gain) {
+    if (initial < NN_DEFAULT || initial >= NN_INITIALS)
+        ag_fail(model->tape, AG_ERR_VALUE, "%s %.80s: no initial values of kind %d", what, name, (int)initial);
+    else if (!isfinite(gain)) ag_fail(model->tape, AG_ERR_VALUE, "%s %.80s: the gain is %g", what, name, gain);
+    return ag_tape_status(model->tape) == AG_OK;
 }
 
 /* The number of elements, or 0 after an error. */
-static int64_t checked_count(nn_model *model, const char *name, ag_shape shape, nn_initial initial) {
+static int64_t checked_count(const nn_model *model, const char *what, const char *name, ag_shape shape) {
     int64_t count = 1;
-    if (name == NULL || *name == '\0') ag_fail(model->tape, AG_ERR_VALUE, "parameter: no name");
-    else if (find(model, name) >= 0) ag_fail(model->tape, AG_ERR_VALUE, "parameter: the name \"%.80s\" is taken", name);
-    else if (initial < NN_ZEROS || initial > NN_HE_NORMAL)
-        ag_fail(model->tape, AG_ERR_VALUE, "parameter %.80s: no initial values of kind %d", name, (int)initial);
+    if (name == NULL || *name == '\0') ag_fail(model->tape, AG_ERR_VALUE, "%s: no name", what);
+    else if (find(model, name) != NULL)
+        ag_fail(model->tape, AG_ERR_VALUE, "%s: the name \"%.80s\" is taken", what, name);
     else if (shape.rank < 0 || shape.rank > AG_MAX_RANK)
-        ag_fail(model->tape, AG_ERR_SHAPE, "parameter %.80s: rank %d, not 0 to %d", name, shape.rank, AG_MAX_RANK);
+        ag_fail(model->tape, AG_ERR_SHAPE, "%s %.80s: rank %d, not 0 to %d", what, name, shape.rank, AG_MAX_RANK);
     else
         for (int i = 0; i < shape.rank && count > 0; i++) {
             if (shape.dim[i] < 1 || count > INT64_MAX / 8 / shape.dim[i]) {
-                ag_fail(model->tape, AG_ERR_SHAPE, "parameter %.80s: dimension %d is %" PRId64, name, i + 1,
+                ag_fail(model->tape, AG_ERR_SHAPE, "%s %.80s: dimension %d is %" PRId64, what, name, i + 1,
                         shape.dim[i]);
                 return 0;
             }
@@ -97,83 +120,214 @@ static int64_t checked_count(nn_model *model, const char *name, ag_shape shape, 
     return ag_tape_status(model->tape) == AG_OK ? count : 0;
 }
 
-static bool make_room(nn_model *model) {
-    if (model->count < model->capacity) return true;
-    int capacity = model->capacity > 0 ? 2 * model->capacity : 8;
-    parameter *more = nn_allocate((size_t)capacity, sizeof *more);
+static bool make_room(list *l) {
+    if (l->count < l->capacity) return true;
+    int capacity = l->capacity > 0 ? 2 * l->capacity : 8;
+    entry **more = nn_allocate((size_t)capacity, sizeof *more);
     if (more == NULL) return false;
-    if (model->count > 0) memcpy(more, model->parameters, (size_t)model->count * sizeof *more);
-    nn_release(model->parameters);
-    model->parameters = more;
-    model->capacity = capacity;
+    if (l->count > 0) memcpy(more, l->items, (size_t)l->count * sizeof *more);
+    nn_release(l->items);
+    l->items = more;
+    l->capacity = capacity;
     return true;
 }
 
-static char *copy_text(const char *text) {
-    char *copy = nn_allocate(strlen(text) + 1, 1);
-    if (copy != NULL) memcpy(copy, text, strlen(text) + 1);
-    return copy;
+/* Puts an entry into its list and the table of names; false for lack of memory. */
+static bool add(nn_model *model, list *l, entry *e) {
+    if (!make_room(l)) return false;
+    HASH_ADD_KEYPTR(hh, model->names, e->name, strlen(e->name), e);
+    if (find(model, e->name) != e) return false;
+    l->items[l->count++] = e;
+    return true;
 }
 
-static void add(nn_model *model, const char *name, ag_shape shape, nn_initial initial, int64_t count) {
+static double *initial_values(const nn_model *model, const char *name, ag_shape shape, nn_initial initial, double gain,
+                              int64_t count) {
     double *values = nn_allocate((size_t)count, sizeof *values);
-    char *copy = copy_text(name);
-    if (values == NULL || copy == NULL || !make_room(model)) {
-        ag_fail(model->tape, AG_ERR_MEMORY, "parameter %.80s: out of memory for %" PRId64 " numbers", name, count);
-    } else {
-        nn_random random = random_for(model, name);
-        fill(&random, shape, initial, values, count);
-        ag_var var = shape.rank == 0 ? ag_input(model->tape, *values) : ag_tensor(model->tape, values, shape);
-        ag_name(var, name);
-        if (ag_tape_status(model->tape) == AG_OK) {
-            model->parameters[model->count++] = (parameter){copy, var, count};
-            copy = NULL;
-        }
-    }
-    nn_release(copy);
+    if (values != NULL &&
+        nn_fill_initial(nn_model_key(model, name), shape, initial, gain != 0 ? gain : 1, values, count))
+        return values;
+    ag_fail(model->tape, AG_ERR_MEMORY, "%.80s: out of memory for %" PRId64 " numbers", name, count);
     nn_release(values);
+    return NULL;
+}
+
+static entry *new_entry(const char *name, ag_shape shape, int64_t count, bool is_buffer) {
+    entry *e = nn_allocate(1, sizeof *e);
+    char *copy = nn_allocate(strlen(name) + 1, 1);
+    if (e == NULL || copy == NULL) {
+        nn_release(e);
+        nn_release(copy);
+        return NULL;
+    }
+    memcpy(copy, name, strlen(name) + 1);
+    e->name = copy;
+    e->shape = shape;
+    e->count = count;
+    e->is_buffer = is_buffer;
+    e->next = ag_num(0);
+    return e;
+}
+
+static ag_var new_var(nn_model *model, const char *name, ag_shape shape, nn_initial initial, double gain,
+                      bool is_buffer) {
+    const char *what = is_buffer ? "buffer" : "parameter";
+    if (!is_fine(model)) return inert(model);
+    int64_t count = checked_count(model, what, name, shape);
+    if (count == 0 || !check_initial(model, what, name, initial, gain)) return inert(model);
+    double *values = initial_values(model, name, shape, initial, gain, count);
+    if (values == NULL) return inert(model);
+    ag_var var = shape.rank == 0 ? ag_input(model->tape, *values) : ag_tensor(model->tape, values, shape);
+    nn_release(values);
+    ag_name(var, name);
+    if (!is_fine(model)) return inert(model);
+    entry *e = new_entry(name, shape, count, is_buffer);
+    if (e == NULL || !add(model, is_buffer ? &model->buffers : &model->parameters, e)) {
+        ag_fail(model->tape, AG_ERR_MEMORY, "%s %.80s: out of memory", what, name);
+        free_entry(e);
+        return inert(model);
+    }
+    e->var = var;
+    return var;
 }
 
 ag_var nn_parameter(nn_model *model, const char *name, ag_shape shape, nn_initial initial) {
-    if (model == NULL) return ag_num(0);
-    if (ag_tape_status(model->tape) == AG_OK) {
-        int64_t count = checked_count(model, name, shape, initial);
-        if (count > 0) add(model, name, shape, initial, count);
-    }
-    if (ag_tape_status(model->tape) != AG_OK) return ag_constant(model->tape, 0); /* inert */
-    return model->parameters[model->count - 1].var;
+    return new_var(model, name, shape, initial, 1, false);
 }
 
-int nn_parameter_count(const nn_model *model) { return model == NULL ? 0 : model->count; }
+ag_var nn_parameter_with(nn_model *model, const char *name, ag_shape shape, nn_initial initial, double gain) {
+    return new_var(model, name, shape, initial, gain, false);
+}
+
+ag_var nn_buffer(nn_model *model, const char *name, ag_shape shape, nn_initial initial) {
+    return new_var(model, name, shape, initial, 1, true);
+}
+
+void nn_initialise(nn_model *model, const char *name, nn_initial initial, double gain) {
+    if (!is_fine(model)) return;
+    const entry *e = find(model, name);
+    if (e == NULL) {
+        ag_fail(model->tape, AG_ERR_VALUE, "initialise: there is no \"%.80s\"", name == NULL ? "" : name);
+        return;
+    }
+    if (!check_initial(model, "initialise", name, initial, gain)) return;
+    double *values = initial_values(model, name, e->shape, initial, gain, e->count);
+    if (values != NULL) ag_set(e->var, values);
+    nn_release(values);
+}
+
+/* ---- finding them ----------------------------------------------------------------------------------------------- */
+
+static ag_var at(const nn_model *model, const list *l, const char *what, int i) {
+    if (i >= 0 && i < l->count) return l->items[i]->var;
+    ag_fail(model->tape, AG_ERR_VALUE, "%s: there is no number %d of %d", what, i, l->count);
+    return inert(model);
+}
+
+static ag_var find_kind(const nn_model *model, bool is_buffer, const char *name) {
+    if (model == NULL) return ag_num(0);
+    const entry *e = find(model, name);
+    if (e != NULL && e->is_buffer == is_buffer) return e->var;
+    ag_fail(model->tape, AG_ERR_VALUE, "%s: there is none with the name \"%.80s\"", is_buffer ? "buffer" : "parameter",
+            name == NULL ? "" : name);
+    return inert(model);
+}
+
+int nn_parameter_count(const nn_model *model) { return model == NULL ? 0 : model->parameters.count; }
+int nn_buffer_count(const nn_model *model) { return model == NULL ? 0 : model->buffers.count; }
 
 const char *nn_parameter_name(const nn_model *model, int i) {
-    return i >= 0 && i < nn_parameter_count(model) ? model->parameters[i].name : NULL;
+    return i >= 0 && i < nn_parameter_count(model) ? model->parameters.items[i]->name : NULL;
+}
+const char *nn_buffer_name(const nn_model *model, int i) {
+    return i >= 0 && i < nn_buffer_count(model) ? model->buffers.items[i]->name : NULL;
 }
 
 ag_var nn_parameter_at(const nn_model *model, int i) {
-    if (model == NULL) return ag_num(0);
-    if (i >= 0 && i < model->count) return model->parameters[i].var;
-    ag_fail(model->tape, AG_ERR_VALUE, "parameter: there is no number %d of %d", i, model->count);
-    return ag_constant(model->tape, 0); /* inert */
+    return model == NULL ? ag_num(0) : at(model, &model->parameters, "parameter", i);
+}
+ag_var nn_buffer_at(const nn_model *model, int i) {
+    return model == NULL ? ag_num(0) : at(model, &model->buffers, "buffer", i);
 }
 
-ag_var nn_parameter_find(const nn_model *model, const char *name) {
-    if (model == NULL) return ag_num(0);
-    int i = name == NULL ? -1 : find(model, name);
-    if (i >= 0) return model->parameters[i].var;
-    ag_fail(model->tape, AG_ERR_VALUE, "parameter: there is none with the name \"%.80s\"", name == NULL ? "" : name);
-    return ag_constant(model->tape, 0); /* inert */
-}
+ag_var nn_parameter_find(const nn_model *model, const char *name) { return find_kind(model, false, name); }
+ag_var nn_buffer_find(const nn_model *model, const char *name) { return find_kind(model, true, name); }
+
+bool nn_model_has(const nn_model *model, const char *name) { return find(model, name) != NULL; }
 
 int64_t nn_model_size(const nn_model *model) {
     int64_t size = 0;
-    for (int i = 0; i < nn_parameter_count(model); i++) size += model->parameters[i].count;
+    for (int i = 0; i < nn_parameter_count(model); i++) size += model->parameters.items[i]->count;
     return size;
 }
+
+/* ---- the state of a step ---------------------------------------------------------------------------------------- */
+
+static entry *find_buffer(const nn_model *model, ag_var buffer) {
+    for (int i = 0; i < nn_buffer_count(model); i++) {
+        entry *e = model->buffers.items[i];
+        if (e->var.tape == buffer.tape && e->var.place == buffer.place) return e;
+    }
+    return NULL;
+}
+
+void nn_model_update(nn_model *model, ag_var buffer, ag_var value) {
+    if (!is_fine(model) || ag_is_inert(value)) return;
+    entry *e = find_buffer(model, buffer);
+    if (e == NULL) ag_fail(model->tape, AG_ERR_VALUE, "update: the var is no buffer of the model");
+    else if (value.tape == NULL) ag_fail(model->tape, AG_ERR_VALUE, "update of %.80s: a plain number", e->name);
+    else if (value.tape != model->tape) ag_fail(model->tape, AG_ERR_TAPE, "update of %.80s: another tape", e->name);
+    else if (!nn_same_shape(ag_shape_of(value), e->shape))
+        ag_fail(model->tape, AG_ERR_SHAPE, "update of %.80s: its value has shape %s, the buffer %s", e->name,
+                nn_show_shape(ag_shape_of(value)).text, nn_show_shape(e->shape).text);
+    else e->next = ag_contiguous(value);
+}
+
+ag_var nn_buffer_latest(const nn_model *model, ag_var buffer) {
+    const entry *e = find_buffer(model, buffer);
+    return e == NULL || ag_is_zero(e->next) ? buffer : e->next;
+}
+
+ag_var nn_buffer_update_at(const nn_model *model, int i) {
+    return i >= 0 && i < nn_buffer_count(model) ? model->buffers.items[i]->next : ag_num(0);
+}
+
+void nn_model_discard(nn_model *model) {
+    for (int i = 0; i < nn_buffer_count(model); i++) model->buffers.items[i]->next = ag_num(0);
+}
+
+/* Values are taken from where they lie, so that nothing is allocated. */
+static void commit(const nn_model *model, const entry *e) {
+    const void *from = ag_data(e->next);
+    void *to = ag_data(e->var);
+    if (from != NULL && to != NULL)
+        memcpy(to, from, (size_t)e->count * (ag_tape_type(model->tape) == AG_F64 ? sizeof(double) : sizeof(float)));
+    else
+        ag_fail(model->tape, AG_ERR_STALE, "commit of %.80s: the tape was rewound before its next value was committed",
+                e->name);
+}
+
+void nn_model_commit(nn_model *model) {
+    if (!is_fine(model)) return;
+    for (int i = 0; i < model->buffers.count; i++)
+        if (!ag_is_zero(model->buffers.items[i]->next)) commit(model, model->buffers.items[i]);
+    nn_model_discard(model);
+    double now = ag_value(model->clock) + 1;
+    ag_set(model->clock, &now);
+}
+
+void nn_model_train(nn_model *model, bool training) {
+    if (model != NULL) model->training = training;
+}
+
+bool nn_model_training(const nn_model *model) { return model != NULL && model->training; }
+
+ag_var nn_model_clock(const nn_model *model) { return model == NULL ? ag_num(0) : model->clock; }
 
 void nn_sgd_step(nn_model *model, double rate) {
     if (model == NULL) return;
     if (!isfinite(rate)) ag_fail(model->tape, AG_ERR_VALUE, "sgd_step: the rate is %g", rate);
     if (ag_tape_status(model->tape) != AG_OK) return;
-    for (int i = 0; i < model->count; i++) ag_step(model->parameters[i].var, -rate);
+    for (int i = 0; i < model->parameters.count; i++) ag_step(model->parameters.items[i]->var, -rate);
+    nn_model_commit(model);
 }

@@ -54,7 +54,9 @@ static void tensors() {
 static void models() {
     ag_tape *t = ag_tape_new(AG_F64);
     nn_model *model = nn_model_new(t, 1);
-    nn_dense line = nn_dense_init(model, "line", 1, 1, NN_ONES);
+    nn_dense_options options = nn_dense_options();
+    options.initial = NN_ONES;
+    nn_dense line = nn_dense_init(model, "line", 1, 1, options);
     const double x[] = {1, 2}, y[] = {3, 5};
     ag_backward(nn_mse(nn_dense_apply(line, ag_constant_tensor(t, x, AG_SHAPE(2, 1))),
                        ag_constant_tensor(t, y, AG_SHAPE(2, 1))));

@@ -1,0 +1,28 @@
+/* The dense layer. */
+#include "nn/layers/parts.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_t outputs, nn_dense_options options) {
+    nn_dense layer = {ag_num(0), ag_num(0)};
+    layer.weight = nn_part(model, name, ".weight", AG_SHAPE(outputs, inputs), options.initial, options.gain);
+    if (options.no_bias) return layer;
+    bool zeros = options.initial != NN_DEFAULT;
+    double limit = inputs > 0 ? 1 / sqrt((double)inputs) : 1;
+    layer.bias = nn_part(model, name, ".bias", AG_SHAPE(outputs), zeros ? NN_ZEROS : NN_UNIFORM, limit);
+    return layer;
+}
+
+ag_var nn_dense_apply(nn_dense layer, ag_var x) {
+    ag_shape shape = ag_shape_of(x), weight = ag_shape_of(layer.weight);
+    if (x.tape != NULL && !ag_is_inert(x) && !ag_is_inert(layer.weight) &&
+        (shape.rank == 0 || shape.dim[shape.rank - 1] != weight.dim[weight.rank - 1])) {
+        ag_fail(x.tape, AG_ERR_SHAPE,
+                "dense: x has shape %s, its last dimension is not %" PRId64 " as in the weight, %s",
+                nn_show_shape(shape).text, weight.dim[weight.rank - 1], nn_show_shape(weight).text);
+        return nn_inert(x);
+    }
+    ag_var product = ag_matmul(x, ag_transpose(layer.weight));
+    return ag_is_zero(layer.bias) ? product : ag_add(product, layer.bias);
+}

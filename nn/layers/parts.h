@@ -1,0 +1,15 @@
+/* What layers share: names of their parameters. */
+#ifndef NN_LAYERS_PARTS_H
+#define NN_LAYERS_PARTS_H
+
+#include "nn/shapes.h"
+
+/* A name of two parts, such as "fc" and ".weight"; released by nn_release. NULL, with the tape in error, where there is no
+ * first part or no memory. */
+char *nn_join_names(nn_model *model, const char *name, const char *suffix);
+
+/* A parameter or a buffer whose name is that of its layer and a suffix. */
+ag_var nn_part(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial, double gain);
+ag_var nn_part_buffer(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial);
+
+#endif
