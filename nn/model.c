@@ -323,11 +323,3 @@ void nn_model_train(nn_model *model, bool training) {
 bool nn_model_training(const nn_model *model) { return model != NULL && model->training; }
 
 ag_var nn_model_clock(const nn_model *model) { return model == NULL ? ag_num(0) : model->clock; }
-
-void nn_sgd_step(nn_model *model, double rate) {
-    if (model == NULL) return;
-    if (!isfinite(rate)) ag_fail(model->tape, AG_ERR_VALUE, "sgd_step: the rate is %g", rate);
-    if (ag_tape_status(model->tape) != AG_OK) return;
-    for (int i = 0; i < model->parameters.count; i++) ag_step(model->parameters.items[i]->var, -rate);
-    nn_model_commit(model);
-}

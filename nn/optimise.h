@@ -25,8 +25,8 @@ extern "C" {
 
 #define NN_ZERO (-0.0)
 
-/* One step of gradient descent: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep. Parameters that
- * the swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
+/* One step of gradient descent without any state: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep,
+ * then nn_model_commit. Parameters that the swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
 NN_API void nn_sgd_step(nn_model *model, double rate);
 
 /* ---- state ----------------------------------------------------------------------------------------------------- */
@@ -218,12 +218,15 @@ typedef struct nn_lbfgs_options {
 } nn_lbfgs_options;
 typedef struct nn_lbfgs nn_lbfgs;
 
-/* Computes a loss of the model's parameters and sweeps from it, and returns its value. */
+/* Records a loss of the model's parameters, sweeps from it and returns its value; what it recorded is rewound. */
 typedef double (*nn_loss_function)(void *context);
 
 NN_API nn_lbfgs *nn_lbfgs_new(nn_model *model, nn_lbfgs_options options);
 NN_API void nn_lbfgs_free(nn_lbfgs *lbfgs);
-/* Up to `iterations` iterations; returns the loss before them. It may be called again, and goes on. */
+/* Up to `iterations` iterations, then nn_model_commit; returns the loss before them. Called again it goes on. At points
+ * where the loss or a gradient is not finite a line search turns back; at the start that is an error (AG_ERR_VALUE). After
+ * an error the parameters are those of the last whole iteration, and the result is NaN. Holds 2 * history + 7 numbers for
+ * each of the model's. */
 NN_API double nn_lbfgs_step(nn_lbfgs *lbfgs, nn_loss_function loss, void *context);
 NN_API bool nn_lbfgs_state(nn_lbfgs *lbfgs, int i, nn_state *state);
 

@@ -212,4 +212,14 @@ void nn_optimiser_step(nn_optimiser *o) {
     prepare(o, rows, scale);
     nn_rows_parallel(o->rows, rows, update_part, o);
     o->now[0]++;
+    nn_model_commit(o->model);
+}
+
+void nn_sgd_step(nn_model *model, double rate) {
+    if (model == NULL) return;
+    ag_tape *tape = nn_model_tape(model);
+    if (!isfinite(rate)) ag_fail(tape, AG_ERR_VALUE, "sgd_step: the rate is %g", rate);
+    if (ag_tape_status(tape) != AG_OK) return;
+    for (int i = 0, n = nn_parameter_count(model); i < n; i++) ag_step(nn_parameter_at(model, i), -rate);
+    nn_model_commit(model);
 }
