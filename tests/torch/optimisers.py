@@ -205,6 +205,7 @@ def main():
                 schedule.step(sign * measure)
                 rates.append(optimiser.param_groups[0]["lr"])
             print(f"schedule {name} f64 0", text(rates, torch.float64), file=out)
+    print("PyTorch", torch.__version__)
 
 
 main()

@@ -2,7 +2,7 @@
 # What PyTorch computes here and now, in place of what is kept: optimisers.sh <folder of the tests' programs>.
 set -euo pipefail
 for python in python3 /usr/bin/python3 none; do
-    "$python" -c 'import torch' 2>/dev/null && break
+    "$python" -c 'import importlib.util, sys; sys.exit(importlib.util.find_spec("torch") is None)' 2>/dev/null && break
 done
 if [ "$python" = none ]; then
     echo "No PyTorch (python3-torch): not compared with it."
@@ -14,4 +14,3 @@ trap 'rm -rf "$folder"' EXIT
 for program in test_optimisers test_schedules test_lbfgs; do
     TORCH_NUMBERS=$folder "$1/$program" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }
 done
-echo "As $("$python" -c 'import torch; print("PyTorch", torch.__version__)')"
