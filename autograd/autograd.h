@@ -214,8 +214,13 @@ AG_API double ag_grad(ag_var x);  /* adjoint of the same; 0 before any sweep, an
 AG_API void *ag_data(ag_var x);
 /* The adjoints, likewise, after a sweep. */
 AG_API void *ag_grad_data(ag_var x);
-/* Whether the last sweep reached x: its adjoints were set, not left at 0. */
-AG_API bool ag_has_grad(ag_var x);
+/* Both at once, and how many numbers there are. `grad` is NULL where the last sweep did not reach x, so that its adjoints
+ * are all 0; all is 0 for other vars. */
+typedef struct ag_numbers {
+    void *data, *grad;
+    int64_t count;
+} ag_numbers;
+AG_API ag_numbers ag_numbers_of(ag_var x);
 /* x += rate * adjoint of x, in place, for an input: one step of gradient ascent (descent: rate < 0). */
 AG_API void ag_step(ag_var x, double rate);
 

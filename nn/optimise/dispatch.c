@@ -1,6 +1,8 @@
 /* The kernels of the instruction set that autograd chose. */
 #include "kernels_impl.h"
 
+#include <stdatomic.h>
+
 const nn_kernels *nn_kernels_for(ag_type type) {
     static const struct {
         const char *isa;
@@ -14,8 +16,12 @@ const nn_kernels *nn_kernels_for(ag_type type) {
 #endif
         {"base", {[AG_F64] = &nn_kernels_f64_base, [AG_F32] = &nn_kernels_f32_base}},
     };
-    const char *isa = ag_isa();
-    size_t i = 0;
-    while (i + 1 < sizeof levels / sizeof *levels && strcmp(levels[i].isa, isa) != 0) i++;
+    static atomic_int found; /* a level + 1; threads that get here first at the same time find the same */
+    int i = atomic_load_explicit(&found, memory_order_relaxed) - 1;
+    if (i < 0) {
+        i = 0;
+        while (i + 1 < (int)(sizeof levels / sizeof *levels) && strcmp(levels[i].isa, ag_isa()) != 0) i++;
+        atomic_store_explicit(&found, i + 1, memory_order_relaxed);
+    }
     return levels[i].kernels[type];
 }

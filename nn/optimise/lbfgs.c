@@ -108,29 +108,29 @@ static void *pair(const nn_lbfgs *l, void *rows, int i) { return nn_at(l->type, 
 
 static void read_parameters(const nn_lbfgs *l, void *row) {
     for (int i = 0; i < l->parameters; i++) {
-        ag_var x = nn_parameter_at(l->model, i);
-        memcpy(row, ag_data(x), (size_t)ag_count(x) * nn_size_of(l->type));
-        row = nn_at(l->type, row, ag_count(x));
+        ag_numbers x = ag_numbers_of(nn_parameter_at(l->model, i));
+        memcpy(row, x.data, (size_t)x.count * nn_size_of(l->type));
+        row = nn_at(l->type, row, x.count);
     }
 }
 /* The parameters become start + t * direction; one that the loss function rewound is gone. */
 static void move_to(const nn_lbfgs *l, double t) {
     int64_t at = 0;
     for (int i = 0; i < l->parameters; i++) {
-        ag_var x = nn_parameter_at(l->model, i);
-        int64_t n = ag_count(x);
-        if (n > 0) memcpy(ag_data(x), nn_at(l->type, l->start, at), (size_t)n * nn_size_of(l->type));
-        if (n > 0 && t != 0) l->kernels->add_scaled((size_t)n, ag_data(x), t, nn_at(l->type, l->direction, at));
-        at += n;
+        ag_numbers x = ag_numbers_of(nn_parameter_at(l->model, i));
+        size_t n = (size_t)x.count;
+        if (n > 0) memcpy(x.data, nn_at(l->type, l->start, at), n * nn_size_of(l->type));
+        if (n > 0 && t != 0) l->kernels->add_scaled(n, x.data, t, nn_at(l->type, l->direction, at));
+        at += x.count;
     }
 }
 static void read_gradient(const nn_lbfgs *l, void *row) {
     for (int i = 0; i < l->parameters; i++) {
-        ag_var x = nn_parameter_at(l->model, i);
-        size_t bytes = (size_t)ag_count(x) * nn_size_of(l->type);
-        if (ag_has_grad(x)) memcpy(row, ag_grad_data(x), bytes);
+        ag_numbers x = ag_numbers_of(nn_parameter_at(l->model, i));
+        size_t bytes = (size_t)x.count * nn_size_of(l->type);
+        if (x.grad != NULL) memcpy(row, x.grad, bytes);
         else memset(row, 0, bytes);
-        row = nn_at(l->type, row, ag_count(x));
+        row = nn_at(l->type, row, x.count);
     }
 }
 

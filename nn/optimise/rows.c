@@ -17,9 +17,9 @@ bool nn_parameter_is_there(nn_model *model, const char *what, int i) {
 int nn_rows_find(nn_model *model, const char *what, nn_row *rows) {
     int count = 0;
     for (int i = 0, n = nn_parameter_count(model); i < n; i++) {
-        if (!nn_parameter_is_there(model, what, i)) return -1;
-        ag_var var = nn_parameter_at(model, i);
-        if (ag_has_grad(var)) rows[count++] = (nn_row){i, ag_count(var), ag_data(var), ag_grad_data(var)};
+        ag_numbers x = ag_numbers_of(nn_parameter_at(model, i));
+        if (x.data == NULL && !nn_parameter_is_there(model, what, i)) return -1;
+        if (x.grad != NULL) rows[count++] = (nn_row){i, x.count, x.data, x.grad};
     }
     return count;
 }
@@ -65,7 +65,9 @@ void nn_rows_parallel(const nn_row *rows, int count, nn_row_work *work, void *co
         int64_t workers = numbers / NN_BLOCK / LEAST_BLOCKS;
         c.workers = workers < ag_threads() ? (int)workers : ag_threads();
     }
-    ag_parallel(c.workers, work_share, &c);
+    if (c.workers > 1) ag_parallel(c.workers, work_share, &c);
+    else
+        for (int i = 0; i < count; i++) work(context, &rows[i], 0, rows[i].count);
 }
 
 /* ---- norms ---- */
