@@ -214,8 +214,8 @@ AG_API double ag_grad(ag_var x);  /* adjoint of the same; 0 before any sweep, an
 AG_API void *ag_data(ag_var x);
 /* The adjoints, likewise, after a sweep. */
 AG_API void *ag_grad_data(ag_var x);
-/* Both at once, and how many numbers there are. `grad` is NULL where the last sweep did not reach x, so that its adjoints
- * are all 0; all is 0 for other vars. */
+/* Both at once, and how many numbers there are. `grad` is NULL where the last sweep, and those that it added to, did not
+ * reach x, so that its adjoints are all 0. All is NULL and 0 for a var that is not contiguous, or a number. */
 typedef struct ag_numbers {
     void *data, *grad;
     int64_t count;

@@ -110,6 +110,9 @@ NN_API void nn_optimiser_free(nn_optimiser *optimiser);
  * not reach stay as they are, and so does their state. If a gradient is not finite nothing changes, and the error
  * (AG_ERR_VALUE) names the parameter. Large models are updated by ag_threads() threads, with the same result. */
 NN_API void nn_optimiser_step(nn_optimiser *optimiser);
+/* The same from gradients that lie elsewhere, where a program wrote them: gradients[i] has as many numbers as parameter i, of
+ * the tape's type, or is NULL, and the parameter stays. */
+NN_API void nn_optimiser_step_from(nn_optimiser *optimiser, void *const *gradients);
 NN_API int64_t nn_optimiser_steps(const nn_optimiser *optimiser); /* taken so far */
 
 /* The rate of the next step. */

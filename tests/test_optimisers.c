@@ -413,6 +413,40 @@ static void accumulated_gradients_are_those_of_the_large_batch(void **state) {
     }
 }
 
+/* Gradients that lie elsewhere; one is missing. */
+static void gradients_may_lie_elsewhere(void **state) {
+    (void)state;
+    for (int type = AG_F64; type <= AG_F32; type++) {
+        double got[2][NUMBERS], g[NUMBERS];
+        float g32[NUMBERS];
+        for (int way = 0; way < 2; way++) {
+            net n = net_new((ag_type)type);
+            nn_optimiser *o = adam_l2(n.model);
+            for (int step = 1; step <= UNREACHED_STEP; step++) {
+                net_sweep(n, step);
+                ag_read_grad(nn_parameter_at(n.model, 0), g);
+                ag_read_grad(nn_parameter_at(n.model, 1), g + 9);
+                for (int i = 0; i < NUMBERS; i++) g32[i] = (float)g[i];
+                void *elsewhere[2] = {type == AG_F64 ? (void *)g : g32, type == AG_F64 ? (void *)(g + 9) : g32 + 9};
+                if (step == UNREACHED_STEP) elsewhere[1] = NULL;
+                if (way == 1) ag_backward(ag_sum(nn_parameter_at(n.model, 0))); /* others are on the tape */
+                if (way == 1) nn_optimiser_step_from(o, elsewhere);
+                else nn_optimiser_step(o);
+                ag_tape_rewind(n.tape, n.mark);
+            }
+            assert_true(ag_value(nn_model_clock(n.model)) == UNREACHED_STEP); /* every step commits */
+            check_fine("elsewhere", n.tape);
+            net_read(n, got[way]);
+            nn_optimiser_step_from(o, NULL);
+            expect_error(n.tape, AG_ERR_VALUE, "adam: no gradients");
+            nn_optimiser_step_from(NULL, NULL);
+            nn_optimiser_free(o);
+            net_free(n);
+        }
+        assert_memory_equal(got[0], got[1], sizeof got[0]);
+    }
+}
+
 /* ---- bad input ------------------------------------------------------------------------------------------------- */
 
 static void bad_options_are_errors(void **state) {
@@ -701,6 +735,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(clipping_is_by_the_common_norm),
         cmocka_unit_test(an_optimiser_clips_by_the_scaled_norm),
         cmocka_unit_test(accumulated_gradients_are_those_of_the_large_batch),
+        cmocka_unit_test(gradients_may_lie_elsewhere),
         cmocka_unit_test(bad_options_are_errors),
         cmocka_unit_test(gradients_that_are_not_finite_are_errors),
         cmocka_unit_test(a_model_must_stay_as_it_was),

@@ -14,8 +14,8 @@ typedef struct nn_row {
 } nn_row;
 
 /* The parameters that the last sweep reached into rows, of which there is one for each parameter; their number, or -1
- * after an error, whose message begins with `what`. */
-int nn_rows_find(nn_model *model, const char *what, nn_row *rows);
+ * after an error, whose message begins with `what`. With `gradients`, those that are not NULL. */
+int nn_rows_find(nn_model *model, const char *what, void *const *gradients, nn_row *rows);
 /* Whether parameter i is still on the tape; if not, an error. */
 bool nn_parameter_is_there(nn_model *model, const char *what, int i);
 /* The Euclidean norm of all gradients; not finite if one of them is not. The same for any number of threads. */

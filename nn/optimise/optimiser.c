@@ -193,10 +193,9 @@ static void update_part(void *context, const nn_row *row, int64_t start, int64_t
                                                  nn_at(type, row->gradient, start), state, &o->updates[row->parameter]);
 }
 
-void nn_optimiser_step(nn_optimiser *o) {
-    if (o == NULL || !nn_arrays_fit(&o->arrays, o->method.name)) return;
+static void take_step(nn_optimiser *o, void *const *gradients) {
     const char *what = o->method.name;
-    int rows = nn_rows_find(o->model, what, o->rows);
+    int rows = nn_arrays_fit(&o->arrays, what) ? nn_rows_find(o->model, what, gradients, o->rows) : -1;
     if (rows < 0) return;
     double scale = o->scale;
     bool finite;
@@ -213,6 +212,16 @@ void nn_optimiser_step(nn_optimiser *o) {
     nn_rows_parallel(o->rows, rows, update_part, o);
     o->now[0]++;
     nn_model_commit(o->model);
+}
+
+void nn_optimiser_step(nn_optimiser *o) {
+    if (o != NULL) take_step(o, NULL);
+}
+
+void nn_optimiser_step_from(nn_optimiser *o, void *const *gradients) {
+    if (o == NULL) return;
+    if (gradients != NULL) take_step(o, gradients);
+    else ag_fail(nn_model_tape(o->model), AG_ERR_VALUE, "%s: no gradients", o->method.name);
 }
 
 void nn_sgd_step(nn_model *model, double rate) {

@@ -14,12 +14,13 @@ bool nn_parameter_is_there(nn_model *model, const char *what, int i) {
     return false;
 }
 
-int nn_rows_find(nn_model *model, const char *what, nn_row *rows) {
+int nn_rows_find(nn_model *model, const char *what, void *const *gradients, nn_row *rows) {
     int count = 0;
     for (int i = 0, n = nn_parameter_count(model); i < n; i++) {
         ag_numbers x = ag_numbers_of(nn_parameter_at(model, i));
         if (x.data == NULL && !nn_parameter_is_there(model, what, i)) return -1;
-        if (x.grad != NULL) rows[count++] = (nn_row){i, x.count, x.data, x.grad};
+        void *gradient = gradients == NULL ? x.grad : gradients[i];
+        if (gradient != NULL) rows[count++] = (nn_row){i, x.count, x.data, gradient};
     }
     return count;
 }
@@ -159,7 +160,7 @@ static nn_row *rows_of(nn_model *model, const char *what, double most, int *coun
     }
     nn_row *rows = nn_allocate((size_t)nn_parameter_count(model), sizeof *rows);
     if (rows == NULL) ag_fail(tape, AG_ERR_MEMORY, "%s: out of memory", what);
-    else if ((*count = nn_rows_find(model, what, rows)) >= 0) return rows;
+    else if ((*count = nn_rows_find(model, what, NULL, rows)) >= 0) return rows;
     nn_release(rows);
     return NULL;
 }
