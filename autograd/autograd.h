@@ -215,6 +215,13 @@ AG_API double ag_grad(ag_var x);  /* adjoint of the same; 0 before any sweep, an
 AG_API void *ag_data(ag_var x);
 /* The adjoints, likewise, after a sweep. */
 AG_API void *ag_grad_data(ag_var x);
+/* Both at once, and how many numbers there are. `grad` is NULL where the last sweep, and those that it added to, did not
+ * reach x, so that its adjoints are all 0. All is NULL and 0 for a var that is not contiguous, or a number. */
+typedef struct ag_numbers {
+    void *data, *grad;
+    int64_t count;
+} ag_numbers;
+AG_API ag_numbers ag_numbers_of(ag_var x);
 /* x += rate * adjoint of x, in place, for an input: one step of gradient ascent (descent: rate < 0). */
 AG_API void ag_step(ag_var x, double rate);
 
@@ -665,6 +672,16 @@ AG_API ag_var ag_apply(const ag_operation *operation, const ag_var *operands, in
                        size_t params_size);
 /* True for the number 0, which stands for "no derivative" in rules. */
 AG_API bool ag_is_zero(ag_var x);
+
+/* For kernels of one's own.
+ *   ag_isa        the instruction set that autograd's kernels use here: "base" (what every machine has), "v3" or "v4"
+ *                 (x86-64-v3: AVX2 and FMA; x86-64-v4: AVX-512). AG_ISA in the environment names a lesser one.
+ *   ag_threads    how many threads may work now: as OMP_NUM_THREADS says; 1 where several work already
+ *   ag_parallel   work(context, k) for k = 0..n-1, at the same time if there are as many threads, which nothing may
+ *                 rely on */
+AG_API const char *ag_isa(void);
+AG_API int ag_threads(void);
+AG_API void ag_parallel(int n, void (*work)(void *context, int k), void *context);
 
 /* ---- checking -------------------------------------------------------------------------------------------------- */
 

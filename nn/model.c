@@ -375,11 +375,3 @@ ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *
     ag_program_free(program);
     return NULL;
 }
-
-void nn_sgd_step(nn_model *model, double rate) {
-    if (model == NULL) return;
-    if (!isfinite(rate)) ag_fail(model->tape, AG_ERR_VALUE, "sgd_step: the rate is %g", rate);
-    if (ag_tape_status(model->tape) != AG_OK) return;
-    for (int i = 0; i < model->parameters.count; i++) ag_step(model->parameters.items[i]->var, -rate);
-    nn_model_commit(model);
-}

@@ -377,6 +377,45 @@ static void perturbations_are_not_confused(void **unused) {
     }
 }
 
+static void check_numbers_of(ag_var x, int64_t count, bool reached) {
+    ag_numbers n = ag_numbers_of(x);
+    assert_int_equal(n.count, count);
+    assert_ptr_equal(n.data, ag_data(x));
+    assert_ptr_equal(n.grad, reached ? ag_grad_data(x) : NULL);
+    assert_int_equal(n.grad != NULL, reached);
+}
+
+/* Where numbers lie, and whether a sweep reached them. */
+static void numbers_in_place(ag_tape *t) {
+    const double data[6] = {1, 2, 3, 4, 5, 6};
+    ag_var x = ag_tensor(t, data, AG_SHAPE(2, 3)), apart = ag_tensor(t, data, AG_SHAPE(4)), s = ag_input(t, 2);
+    ag_var c = ag_constant_tensor(t, data, AG_SHAPE(3)), empty = ag_tensor(t, NULL, AG_SHAPE(0));
+    ag_mark mark = ag_tape_mark(t);
+    check_numbers_of(x, 6, false);
+    ag_var y = ag_mul(ag_sum(ag_square(x)), s), one = ag_num(1), z = ag_sum(apart);
+    ag_backward(y);
+    for (int rewound = 0; rewound < 2; rewound++) {
+        check_numbers_of(x, 6, true);
+        check_numbers_of(s, 1, true);
+        check_numbers_of(apart, 4, false);
+        check_numbers_of(c, 3, false);
+        assert_int_equal(ag_numbers_of(empty).count, 0);
+        if (!rewound) check_numbers_of(ag_slice(x, 0, 1, 2, 1), 3, true);
+        if (!rewound) assert_null(ag_numbers_of(ag_transpose(x)).data);
+        if (!rewound) ag_sweep(&z, &one, 1, AG_ACCUMULATE); /* x keeps what it has */
+        if (!rewound) check_numbers_of(apart, 4, true);
+        if (!rewound) ag_backward(y);
+        ag_tape_rewind(t, mark);
+    }
+    ag_numbers stale = ag_numbers_of(y), number = ag_numbers_of(ag_num(3));
+    assert_true(stale.data == NULL && stale.grad == NULL && stale.count == 0);
+    assert_true(number.data == NULL && number.grad == NULL && number.count == 0);
+}
+static void numbers_on_each_tape(void **unused) {
+    (void)unused;
+    on_each_tape(numbers_in_place);
+}
+
 /* Derivatives of derivatives to order 8: of x^8, and of exp. */
 static void high_orders(void **unused) {
     (void)unused;
@@ -407,6 +446,7 @@ int main(void) {
         cmocka_unit_test(gradients_through_views_of_scalars),
         cmocka_unit_test(jacobians),
         cmocka_unit_test(perturbations_are_not_confused),
+        cmocka_unit_test(numbers_on_each_tape),
         cmocka_unit_test(high_orders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

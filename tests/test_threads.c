@@ -139,10 +139,25 @@ static void threads_share_a_program(void **state) {
     ag_program_free(gradient);
 }
 
+/* Each part is done once; threads that work have none to share. */
+static void count_part(void *data, int k) {
+    int *parts = data;
+    parts[k] += ag_threads() >= 1;
+}
+static void parts_are_done_once(void **state) {
+    (void)state;
+    int parts[9] = {0};
+    for (int n = 0; n <= 9; n++) ag_parallel(n, count_part, parts);
+    for (int k = 0; k < 9; k++) assert_int_equal(parts[k], 9 - k);
+    assert_true(ag_threads() >= 1);
+    assert_true(strcmp(ag_isa(), "base") == 0 || strcmp(ag_isa(), "v3") == 0 || strcmp(ag_isa(), "v4") == 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(tapes_in_threads_do_not_disturb_each_other),
         cmocka_unit_test(threads_share_a_program),
+        cmocka_unit_test(parts_are_done_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -52,3 +52,5 @@ const ag_kernels *ag_kernels_for(ag_type type) {
     }
     return level_kernels[level][type];
 }
+
+const char *ag_isa(void) { return ag_kernels_for(AG_F64)->isa; }

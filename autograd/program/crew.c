@@ -3,8 +3,6 @@
  * waits for a thread that is at work. */
 #include "crew_impl.h"
 
-#include "../support/threads_impl.h"
-
 enum { SPINS = 4000 };
 
 typedef struct ag_crew {

@@ -7,8 +7,6 @@
 #include "guard_impl.h"
 #include "rows_impl.h"
 
-#include "../support/threads_impl.h"
-
 enum { CHUNK = 64 * AG_LANES };
 
 typedef struct ag_batch {

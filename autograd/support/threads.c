@@ -1,4 +1,5 @@
-#include "threads_impl.h"
+/* Threads: by OpenMP, where the build found it; else everything is done by the caller's. */
+#include <autograd/autograd.h>
 
 #if defined(__SANITIZE_THREAD__)
 #define AG_TSAN 1
@@ -59,8 +60,8 @@ void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
 int ag_threads(void) { return omp_in_parallel() ? 1 : omp_get_max_threads(); }
 
 void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
-    if (n == 1) {
-        work(context, 0);
+    if (n <= 1) {
+        if (n == 1) work(context, 0);
         return;
     }
 #pragma omp parallel num_threads(n)

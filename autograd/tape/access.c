@@ -187,6 +187,14 @@ void *ag_grad_data(ag_var x) {
     return ag_adjoint_of(x.tape, o, false, &fresh);
 }
 
+ag_numbers ag_numbers_of(ag_var x) {
+    ag_operand o;
+    const ag_view *v = view_of(x, &o);
+    if (!v || !v->contiguous) return (ag_numbers){NULL, NULL, 0};
+    bool reached = has_adjoint(x.tape, o, v);
+    return (ag_numbers){ag_value_at(x.tape, o.slot), reached ? ag_adjoint_at(x.tape, o.slot) : NULL, v->count};
+}
+
 /* ---- changing inputs ---- */
 
 /* A contiguous var whose slots no instruction computes; NULL after an error. */
