@@ -1,7 +1,6 @@
 /* Convolution and its two derivatives, as products of panels (convolve_impl.h). By x and by y: correlations of planes
  * with weights; with a stride, those by x fall apart into phases, results that meet the same taps. By w: products of planes
  * and transposed images. Threads share images out; sums over images are made of parts that depend on sizes only. */
-#include "autograd/support/threads_impl.h"
 
 #include "convolution_impl.h"
 

@@ -1,7 +1,6 @@
 /* Pooling over windows of the last two axes: the greatest of each, or the mean. The greatest have two linear companions,
  * which are each other's adjoint and the derivatives of it: values at the places of the greatest, and adjoints put there.
  * So has the mean: its adjoint, spread over each window. Derivatives by what decides on the places are 0. */
-#include "autograd/support/threads_impl.h"
 
 #include "builtin_impl.h"
 #include "c_form_impl.h"
