@@ -138,6 +138,9 @@ AG_API void ag_tape_summary(ag_tape *tape, FILE *out);
 /* The recorded graph in Graphviz's language, with names, shapes, values and, after a sweep, adjoints.
  * Returns false if writing failed. */
 AG_API bool ag_dot(ag_tape *tape, FILE *out);
+/* Where a NaN comes from: the first that was recorded since a mark, as words in `text`, which cut off what does not fit:
+ * "log of shape (2, 3) is nan at (1, 0), of x = -1", "an input w is nan at (4)". False if there is none. */
+AG_API bool ag_find_nan(ag_tape *tape, ag_mark from, char *text, size_t size);
 
 /* ---- vars ---------------------------------------------------------------------------------------------------- */
 

@@ -22,8 +22,7 @@ void ag_name(ag_var x, const char *name) {
     t->text_top += (uint32_t)size;
 }
 
-/* The newest name of a slot; NULL if it has none. */
-static const char *name_of(const ag_tape *t, uint32_t slot) {
+const char *ag_name_of(const ag_tape *t, uint32_t slot) {
     for (uint32_t i = t->label_count; i-- > 0;)
         if (labels_of(t)[i].slot == slot) return t->texts.base + labels_of(t)[i].text;
     return NULL;
@@ -55,7 +54,7 @@ static void put_elements(ag_drawing *d, const ag_view *v, const void *data) {
 static void put_vertex(ag_drawing *d, uint32_t slot, uint32_t view, const char *what, const char *style) {
     const ag_tape *t = d->t;
     const ag_view *v = ag_view_at(t, view);
-    const char *name = name_of(t, slot);
+    const char *name = ag_name_of(t, slot);
     fprintf(d->out, "  s%u [%s label=\"", slot, style);
     if (name) put_escaped(d->out, name);
     if (name && *what) fputs(" = ", d->out);

@@ -233,6 +233,10 @@ uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot);
 /* First slot after an instruction and the constants behind it, given its first slot. */
 uint32_t ag_next_slot(const ag_tape *t, const ag_instruction_ *i, uint32_t slot);
 
+/* ---- draw.c ---- */
+/* The newest name of a slot; NULL if it has none. */
+const char *ag_name_of(const ag_tape *t, uint32_t slot);
+
 /* ---- rules.c ---- */
 /* Contribution of an adjoint or tangent w through operand k of an elementwise operation: chain(w, partial), recorded. */
 ag_var ag_elementwise_rule(ag_opcode op, int k, ag_var w, const ag_var *in, ag_var r);
