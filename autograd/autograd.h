@@ -116,6 +116,9 @@ AG_API void ag_fail(ag_tape *tape, ag_status status, const char *format, ...) AG
 /* While paused, results are constants: nothing is recorded and no derivative flows. Pauses nest. */
 AG_API void ag_pause(ag_tape *tape);
 AG_API void ag_resume(ag_tape *tape);
+/* Whether what is recorded now is to be frozen (ag_program_freeze): then ag_detach, and results while paused, stay
+ * operations, and are not the constants that they are now. Nothing is kept for sweeps of it; derivatives are recorded. */
+AG_API void ag_tape_trace(ag_tape *tape, bool on);
 
 /* A place on a tape. Rewinding to it forgets what was recorded since, in O(1), and makes those vars stale. */
 typedef struct ag_mark {

@@ -212,6 +212,12 @@ void ag_resume(ag_tape *t) {
     ag_set_limit(t);
 }
 
+void ag_tape_trace(ag_tape *t, bool on) {
+    if (is_nil(t)) return;
+    t->tracing = on;
+    ag_set_limit(t);
+}
+
 /* ---- lifecycle ---- */
 
 static bool start(ag_tape *t) {

@@ -1,0 +1,251 @@
+/* nn_fit: epochs of training and validation.
+ *
+ * What training depends on later is in `numbers`, the history, the loaders' states and the owners of arrays (model,
+ * optimiser, averages): together they are the checkpoint. */
+#include "nn/train/train_impl.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* Where training is. All numbers are doubles, so that they are one array of a checkpoint. */
+typedef struct numbers {
+    double epoch;                    /* that is under way, from 1 */
+    double steps;                    /* of the optimiser */
+    double loss_sum, count, batches; /* of this epoch: losses times samples, samples, batches */
+    double best, best_epoch, since_best;
+    double seconds; /* before this call */
+} numbers;
+
+typedef struct fit {
+    const nn_fit_options *o;
+    nn_error *e;
+    nn_model *model;
+    numbers now;
+    nn_history history;
+    nn_meter *meters[NN_MAX_METRICS];
+    nn_progress progress;
+    double begun;
+    int64_t saved_steps; /* at the last checkpoint */
+    bool ended;
+    nn_ending ending;
+} fit;
+
+static bool is_fine(fit *f) {
+    ag_tape *t = nn_model_tape(f->model);
+    if (ag_tape_status(t) != AG_OK) nn_fail(f->e, ag_tape_status(t), "%s", ag_tape_message(t));
+    return nn_ok(f->e);
+}
+
+static void end(fit *f, nn_ending ending) {
+    if (f->ended) return;
+    f->ended = true;
+    f->ending = ending;
+}
+
+static double seconds(const fit *f) { return f->now.seconds + nn_seconds() - f->begun; }
+
+/* ---- one step ---------------------------------------------------------------------------------------------------- */
+
+/* The loss or a gradient is no number: says why. The tape's own error, if there is one, names the parameter. */
+static void fail_nan(fit *f, const nn_batch *b, const char *what) {
+    char where[300];
+    ag_tape_recover(nn_model_tape(f->model));
+    bool found = nn_step_find_nan(f->o->step, b->fields, b->field_count, where, sizeof where);
+    ag_tape_recover(nn_model_tape(f->model));
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %s%s%s", f->now.epoch, f->now.steps, what,
+            found ? ": " : "", found ? where : "");
+}
+
+static void optimise(fit *f, const nn_batch *b, int64_t batches) {
+    ag_tape *t = nn_model_tape(f->model);
+    if (f->o->accumulate > 1) nn_optimiser_scale(f->o->optimiser, 1 / (double)batches);
+    nn_optimiser_step(f->o->optimiser);
+    if (ag_tape_status(t) == AG_ERR_VALUE) {
+        char what[320];
+        snprintf(what, sizeof what, "%s", ag_tape_message(t));
+        fail_nan(f, b, what);
+        return;
+    }
+    nn_average_update(f->o->average);
+    f->now.steps++;
+}
+
+static void measure(fit *f, const nn_batch *b) {
+    for (int k = 0; k < f->o->metric_count; k++) {
+        const nn_metric *m = &f->o->metrics[k];
+        int field = m->field > 0 ? m->field : 1;
+        nn_meter_add(f->meters[k], nn_step_output(f->o->step, m->output > 0 ? m->output : 1),
+                     field < b->field_count ? &b->fields[field] : NULL, f->e);
+    }
+}
+
+static bool run_batch(fit *f, const nn_batch *b, nn_wanted wanted, double *loss) {
+    *loss = nn_step_run(f->o->step, b->fields, b->field_count, wanted);
+    if (!is_fine(f)) return false;
+    if (isfinite(*loss)) return true;
+    char what[64];
+    snprintf(what, sizeof what, "the %sloss is %g", wanted == NN_VALUES ? "validation " : "", *loss);
+    fail_nan(f, b, what);
+    return false;
+}
+
+static bool is_over(const fit *f) {
+    return (f->o->steps > 0 && f->now.steps >= (double)f->o->steps) ||
+           (f->o->seconds > 0 && seconds(f) >= f->o->seconds);
+}
+
+static void save(fit *f) { (void)f; }
+static void resume(fit *f) { (void)f; }
+#define nn_history_draw(...) (void)0
+#define nn_model_save(...) (void)0
+
+/* What may come between two steps. */
+static void look_around(fit *f) {
+    if (nn_signals_came()) end(f, NN_INTERRUPTED);
+    if (is_over(f)) end(f, NN_ENDED_EPOCHS);
+    int64_t since = (int64_t)f->now.steps - f->saved_steps;
+    if (f->o->checkpoint_steps > 0 && since >= f->o->checkpoint_steps && !f->ended) save(f);
+}
+
+/* Whether the batch that was handed out is the last one of its epoch. */
+static bool is_last(const fit *f) { return (int64_t)f->now.batches >= nn_loader_batches(f->o->train); }
+
+static void train(fit *f) {
+    const nn_fit_options *o = f->o;
+    int64_t group = o->accumulate > 1 ? o->accumulate : 1, in_group = 0;
+    nn_batch b;
+    while (!f->ended && is_fine(f) && nn_loader_next(o->train, &b, f->e)) {
+        double loss;
+        if (!run_batch(f, &b, in_group == 0 ? NN_GRADIENTS : NN_MORE_GRADIENTS, &loss)) return;
+        f->now.loss_sum += loss * (double)b.count;
+        f->now.count += (double)b.count;
+        f->now.batches++;
+        if (o->validation == NULL) measure(f, &b);
+        nn_progress_more(&f->progress, b.count, f->now.loss_sum / f->now.count);
+        if (++in_group < group && !is_last(f)) continue;
+        optimise(f, &b, in_group);
+        in_group = 0;
+        if (is_fine(f)) look_around(f);
+    }
+}
+
+/* ---- one epoch --------------------------------------------------------------------------------------------------- */
+
+/* The loss over the validation's samples, with averaged weights if there are any. */
+static double validate(fit *f) {
+    const nn_fit_options *o = f->o;
+    double sum = 0, count = 0, loss;
+    nn_batch b;
+    if (o->validation == NULL) return NAN;
+    nn_model_train(f->model, false);
+    while (is_fine(f) && nn_loader_next(o->validation, &b, f->e)) {
+        if (!run_batch(f, &b, NN_VALUES, &loss)) break;
+        sum += loss * (double)b.count;
+        count += (double)b.count;
+        measure(f, &b);
+    }
+    nn_model_train(f->model, true);
+    return count > 0 ? sum / count : NAN;
+}
+
+/* What tells which epoch is better: less of it. */
+static double measure_of(const fit *f, const nn_epoch *q) {
+    int k = f->o->measure - 1;
+    if (k >= 0) return nn_metric_is_better_greater(f->o->metrics[k].kind) ? -q->metrics[k] : q->metrics[k];
+    return f->o->validation != NULL ? q->validation_loss : q->loss;
+}
+
+static void judge(fit *f, nn_epoch *q) {
+    double now = measure_of(f, q);
+    q->best = f->now.best_epoch == 0 ? !isnan(now) : now < f->now.best - f->o->least_gain;
+    if (q->best) {
+        f->now.best = now;
+        f->now.best_epoch = f->now.epoch;
+        f->now.since_best = 0;
+    } else {
+        f->now.since_best++;
+    }
+    q->since_best = (int64_t)f->now.since_best;
+}
+
+static void keep(fit *f, const nn_epoch *q) {
+    nn_history *h = &f->history;
+    void *items = h->epochs;
+    nn_epoch *to = nn_append(&items, &h->count, &h->room, sizeof *to, "fit", f->e);
+    h->epochs = items;
+    if (to != NULL) *to = *q;
+}
+
+static void report(fit *f, const nn_epoch *q) {
+    const nn_fit_options *o = f->o;
+    nn_progress_end(&f->progress, q, o);
+    if (o->log != NULL) nn_history_write(&f->history, o, o->log, f->e);
+    if (o->curves != NULL) nn_history_draw(&f->history, o, o->curves, f->e);
+    if (o->after_epoch != NULL && nn_ok(f->e) && !o->after_epoch(o->context, q)) end(f, NN_ENDED_CALLER);
+    if (o->patience > 0 && q->since_best >= o->patience) end(f, NN_ENDED_EARLY);
+}
+
+static void run_epoch(fit *f) {
+    const nn_fit_options *o = f->o;
+    for (int k = 0; k < o->metric_count; k++) nn_meter_reset(f->meters[k]);
+    nn_progress_begin(&f->progress, (int64_t)f->now.epoch, (int64_t)f->now.batches, nn_loader_batches(o->train));
+    train(f);
+    if (!is_fine(f) || (f->ended && f->ending == NN_INTERRUPTED)) return;
+    nn_epoch q = {.epoch = (int64_t)f->now.epoch,
+                  .steps = (int64_t)f->now.steps,
+                  .loss = f->now.loss_sum / f->now.count,
+                  .rate = nn_optimiser_rate(o->optimiser)};
+    nn_average_swap(o->average);
+    q.validation_loss = validate(f);
+    for (int k = 0; k < o->metric_count; k++) q.metrics[k] = nn_meter_value(f->meters[k]);
+    judge(f, &q);
+    if (q.best && o->best != NULL && is_fine(f)) nn_model_save(f->model, o->best, f->e);
+    nn_average_swap(o->average);
+    if (o->plateau != NULL)
+        nn_optimiser_set_rate(o->optimiser,
+                              nn_plateau_rate(o->plateau, o->validation != NULL ? q.validation_loss : q.loss));
+    q.seconds = seconds(f);
+    if (is_fine(f)) keep(f, &q);
+    f->now.epoch++;
+    f->now.loss_sum = f->now.count = f->now.batches = 0;
+    if (is_fine(f)) report(f, &q);
+    if (is_fine(f)) save(f);
+}
+
+/* ---- all --------------------------------------------------------------------------------------------------------- */
+
+static void check(const nn_fit_options *o, nn_error *e) {
+    if (o->step == NULL || o->optimiser == NULL || o->train == NULL)
+        nn_fail(e, AG_ERR_VALUE, "fit: no %s", o->step == NULL ? "step" : o->train == NULL ? "loader" : "optimiser");
+    if (o->epochs < 1) nn_fail(e, AG_ERR_VALUE, "fit: %" PRId64 " epochs", o->epochs);
+    if (o->metric_count < 0 || o->metric_count > NN_MAX_METRICS)
+        nn_fail(e, AG_ERR_VALUE, "fit: %d metrics, not 0 to %d", o->metric_count, NN_MAX_METRICS);
+    else if (o->measure < 0 || o->measure > o->metric_count)
+        nn_fail(e, AG_ERR_VALUE, "fit: metric %d of %d is to tell which epoch is best", o->measure, o->metric_count);
+    if (o->steps < 0 || o->accumulate < 0 || o->patience < 0 || o->checkpoint_steps < 0 || !(o->least_gain >= 0))
+        nn_fail(e, AG_ERR_VALUE, "fit: a number of steps, batches or epochs, or the least gain, is negative");
+}
+
+nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
+    nn_fitted result = {.ending = NN_FAILED};
+    if (nn_ok(e)) check(o, e);
+    if (!nn_ok(e)) return result;
+    fit f = {.o = o, .e = e, .model = nn_step_model(o->step), .now = {.epoch = 1}, .begun = nn_seconds()};
+    f.progress = (nn_progress){.out = o->progress, .epochs = o->epochs};
+    for (int k = 0; k < o->metric_count; k++) f.meters[k] = nn_meter_new(o->metrics[k], e);
+    if (is_fine(&f)) resume(&f);
+    nn_signals_catch();
+    while (is_fine(&f) && !f.ended && f.now.epoch <= (double)o->epochs && !is_over(&f)) run_epoch(&f);
+    if (is_fine(&f) && f.ended && f.ending == NN_INTERRUPTED) save(&f);
+    nn_signals_release();
+    if (nn_ok(e)) result.ending = f.ended ? f.ending : NN_ENDED_EPOCHS;
+    for (int64_t i = 0; i < f.history.count; i++) {
+        result.last = f.history.epochs[i];
+        if (result.last.best) result.best = result.last;
+    }
+    for (int k = 0; k < o->metric_count; k++) nn_meter_free(f.meters[k]);
+    nn_release(f.history.epochs);
+    return result;
+}

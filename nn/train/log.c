@@ -1,0 +1,31 @@
+/* The course of training as a CSV file. */
+#include "nn/train/train_impl.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+/* What reads back to the same bits; nothing for NaN. */
+static void put(FILE *out, double x) {
+    fputc(',', out);
+    if (!isnan(x)) fprintf(out, "%.17g", x);
+}
+
+void nn_history_write(const nn_history *h, const nn_fit_options *o, const char *path, nn_error *e) {
+    nn_replacement r = nn_replace_begin(path, e);
+    if (r.file != NULL) {
+        fputs("epoch,steps,loss,validation_loss", r.file);
+        for (int k = 0; k < o->metric_count; k++) fprintf(r.file, ",%s", nn_metric_name(o->metrics[k].kind));
+        fputs(",rate,seconds\n", r.file);
+        for (int64_t i = 0; i < h->count; i++) {
+            const nn_epoch *p = &h->epochs[i];
+            fprintf(r.file, "%" PRId64 ",%" PRId64, p->epoch, p->steps);
+            put(r.file, p->loss);
+            put(r.file, p->validation_loss);
+            for (int k = 0; k < o->metric_count; k++) put(r.file, p->metrics[k]);
+            put(r.file, p->rate);
+            put(r.file, p->seconds);
+            fputc('\n', r.file);
+        }
+    }
+    nn_replace_end(&r, e);
+}

@@ -1,0 +1,44 @@
+/* What the parts of training share. */
+#ifndef NN_TRAIN_IMPL_H
+#define NN_TRAIN_IMPL_H
+
+#include "nn/data/data_impl.h"
+#include "nn/train.h"
+
+nn_model *nn_step_model(const nn_step *step);
+
+/* ---- signals (signals.c): SIGINT and SIGTERM become a question, where they would have ended the program */
+void nn_signals_catch(void);
+bool nn_signals_came(void);
+void nn_signals_release(void); /* as they were before */
+
+/* ---- the course of training */
+
+/* All epochs so far. */
+typedef struct nn_history {
+    nn_epoch *epochs;
+    int64_t count, room;
+} nn_history;
+
+/* A CSV file of it (log.c), in the old one's place. */
+void nn_history_write(const nn_history *history, const nn_fit_options *options, const char *path, nn_error *e);
+
+/* Curves of losses and metrics as an SVG (log.c). */
+void nn_history_draw(const nn_history *history, const nn_fit_options *options, const char *path, nn_error *e);
+
+/* What a terminal shows (progress.c). */
+typedef struct nn_progress {
+    FILE *out; /* NULL: nothing */
+    bool terminal;
+    int64_t epoch, epochs;
+    int64_t batches, of; /* of this epoch: done, in all */
+    double samples;      /* done since `begun` */
+    double begun, shown; /* seconds */
+} nn_progress;
+double nn_seconds(void); /* of a clock that only goes forward */
+void nn_progress_begin(nn_progress *p, int64_t epoch, int64_t batches, int64_t of);
+/* One more batch is done; `loss` is the mean so far. */
+void nn_progress_more(nn_progress *p, int64_t samples, double loss);
+void nn_progress_end(nn_progress *p, const nn_epoch *epoch, const nn_fit_options *options);
+
+#endif

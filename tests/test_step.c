@@ -1,0 +1,319 @@
+/* Steps: traced as eagerly, in both precisions; added gradients; buffers and the clock; what goes wrong. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <string.h>
+
+#include "nn/nn.h"
+
+static bool has_grad(ag_var x) { return ag_numbers_of(x).grad != NULL; }
+
+enum { SAMPLES = 5, INPUTS = 3, HIDDEN = 4, CLASSES = 2 };
+
+/* A net with a buffer: the running mean of the hidden layer. */
+typedef struct net {
+    ag_tape *tape;
+    nn_model *model;
+    nn_dense hidden, output, unused;
+    ag_var mean;
+    int recorded;
+} net;
+
+static void open_net(net *n, ag_type type) {
+    n->tape = ag_tape_new(type);
+    n->model = nn_model_new(n->tape, 1);
+    n->hidden = nn_dense_init(n->model, "hidden", INPUTS, HIDDEN, (nn_dense_options){0});
+    n->output = nn_dense_init(n->model, "output", HIDDEN, CLASSES, (nn_dense_options){0});
+    n->unused = nn_dense_init(n->model, "unused", 2, 2, (nn_dense_options){0});
+    n->mean = nn_buffer(n->model, "mean", AG_SHAPE(HIDDEN), NN_ZEROS);
+    n->recorded = 0;
+}
+
+static void close_net(net *n) {
+    nn_model_free(n->model);
+    ag_tape_free(n->tape);
+}
+
+static void forward(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    ag_var h = ag_tanh(nn_dense_apply(n->hidden, batch[0]));
+    if (nn_model_training(n->model)) {
+        ag_var mean = ag_mean_over(h, AG_AXES(0), false);
+        nn_model_update(n->model, n->mean, ag_add(ag_mul(0.9, n->mean), ag_mul(0.1, ag_detach(mean))));
+        h = ag_mul(h, ag_add(1, ag_mul(0.1, nn_model_clock(n->model))));
+    } else {
+        h = ag_sub(h, n->mean);
+    }
+    out[1] = nn_dense_apply(n->output, h);
+    out[0] = ag_mean(ag_square(ag_sub(out[1], batch[1])));
+    n->recorded++;
+}
+
+static nn_array numbers(nn_type type, ag_shape shape, int seed) {
+    nn_error e = {0};
+    nn_array a = nn_array_new(type, shape, &e);
+    for (int64_t i = 0; i < nn_array_count(&a); i++) {
+        double x = sin(1.7 * (double)(i + 1) + seed);
+        if (type == NN_F64) ((double *)a.data)[i] = x;
+        else if (type == NN_F32) ((float *)a.data)[i] = (float)x;
+        else ((int32_t *)a.data)[i] = (int32_t)(i % 3);
+    }
+    assert_int_equal(e.status, AG_OK);
+    return a;
+}
+
+typedef struct samples {
+    nn_array fields[2];
+} samples;
+
+static samples batch_of(int64_t count, int seed) {
+    return (samples){{numbers(NN_F32, AG_SHAPE(count, INPUTS), seed), numbers(NN_I32, AG_SHAPE(count, CLASSES), seed)}};
+}
+static void free_batch(samples *b) {
+    nn_array_free(&b->fields[0]);
+    nn_array_free(&b->fields[1]);
+}
+
+static void expect_ok(const net *n) {
+    if (ag_tape_status(n->tape) != AG_OK) fail_msg("%s", ag_tape_message(n->tape));
+}
+
+static void expect_near(const char *what, double got, double want, ag_type type) {
+    if (!(fabs(got - want) <= (type == AG_F64 ? 1e-13 : 1e-6) * fmax(1, fabs(want))))
+        fail_msg("%s is %.17g, should be %.17g", what, got, want);
+}
+
+static void expect_same(net *a, net *b, ag_type type, bool gradients) {
+    expect_ok(a);
+    expect_ok(b);
+    for (int i = 0; i < nn_parameter_count(a->model); i++) {
+        ag_var p = nn_parameter_at(a->model, i), q = nn_parameter_at(b->model, i);
+        double x[64], y[64];
+        assert_int_equal(has_grad(p), has_grad(q));
+        assert_int_equal(has_grad(p), strncmp(nn_parameter_name(a->model, i), "unused", 6) != 0);
+        ag_read_grad(p, x);
+        ag_read_grad(q, y);
+        for (int64_t k = 0; gradients && k < ag_count(p); k++)
+            expect_near(nn_parameter_name(a->model, i), x[k], y[k], type);
+    }
+    double x[HIDDEN], y[HIDDEN];
+    ag_read(a->mean, x);
+    ag_read(b->mean, y);
+    for (int k = 0; k < HIDDEN; k++) expect_near("the mean", x[k], y[k], type);
+}
+
+static void traced_as_eager(void **state) {
+    (void)state;
+    for (int k = 0; k < 2; k++) {
+        ag_type type = k == 0 ? AG_F64 : AG_F32;
+        net a, b;
+        open_net(&a, type);
+        open_net(&b, type);
+        nn_step *eager = nn_step_new(a.model, forward, &a, (nn_step_options){.outputs = 2});
+        nn_step *traced = nn_step_new(b.model, forward, &b, (nn_step_options){.outputs = 2, .traced = true});
+        for (int i = 0; i < 12; i++) {
+            samples x = batch_of(i % 4 == 3 ? 2 : SAMPLES, i);
+            nn_wanted wanted = i % 3 == 2 ? NN_MORE_GRADIENTS : NN_GRADIENTS;
+            double u = nn_step_run(eager, x.fields, 2, wanted), v = nn_step_run(traced, x.fields, 2, wanted);
+            expect_near("the loss", v, u, type);
+            expect_same(&b, &a, type, true);
+            const nn_array *p = nn_step_output(eager, 1), *q = nn_step_output(traced, 1);
+            assert_int_equal(nn_array_count(p), x.fields[0].shape.dim[0] * CLASSES);
+            assert_int_equal(nn_array_count(q), nn_array_count(p));
+            for (int64_t j = 0; j < nn_array_count(p); j++)
+                expect_near("an output", nn_array_at(q, j), nn_array_at(p, j), type);
+            nn_sgd_step(a.model, 0.1);
+            nn_sgd_step(b.model, 0.1);
+            nn_model_commit(a.model);
+            nn_model_commit(b.model);
+            nn_model_train(a.model, false);
+            nn_model_train(b.model, false);
+            u = nn_step_run(eager, x.fields, 2, NN_VALUES);
+            v = nn_step_run(traced, x.fields, 2, NN_VALUES);
+            expect_near("the loss of validation", v, u, type);
+            expect_same(&b, &a, type, false);
+            nn_model_train(a.model, true);
+            nn_model_train(b.model, true);
+            free_batch(&x);
+        }
+        assert_int_equal(a.recorded, 24);
+        assert_int_equal(b.recorded, 4); /* two shapes, training or not */
+        assert_true(ag_value(nn_model_clock(b.model)) >= 12);
+        nn_step_free(eager);
+        nn_step_free(traced);
+        close_net(&a);
+        close_net(&b);
+    }
+}
+
+/* Gradients of two batches added are those of both together. */
+static void gradients_add_up(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        net a;
+        open_net(&a, AG_F64);
+        nn_model_train(a.model, false); /* no clock in the loss */
+        nn_step *step = nn_step_new(a.model, forward, &a, (nn_step_options){.traced = traced});
+        samples both = batch_of(4, 0), part[2];
+        double want[HIDDEN * INPUTS], got[HIDDEN * INPUTS];
+        for (int k = 0; k < 2; k++) {
+            part[k] = batch_of(2, 0);
+            memcpy(part[k].fields[0].data, (float *)both.fields[0].data + k * 2 * INPUTS, 2 * INPUTS * sizeof(float));
+            memcpy(part[k].fields[1].data, (int32_t *)both.fields[1].data + k * 2 * CLASSES,
+                   2 * CLASSES * sizeof(int32_t));
+        }
+        double whole = nn_step_run(step, both.fields, 2, NN_GRADIENTS), sum;
+        ag_read_grad(a.hidden.weight, want);
+        sum = nn_step_run(step, part[0].fields, 2, NN_GRADIENTS);
+        sum += nn_step_run(step, part[1].fields, 2, NN_MORE_GRADIENTS);
+        ag_read_grad(a.hidden.weight, got);
+        expect_ok(&a);
+        expect_near("the loss", sum / 2, whole, AG_F64);
+        for (int i = 0; i < HIDDEN * INPUTS; i++) expect_near("a gradient", got[i] / 2, want[i], AG_F64);
+        free_batch(&both);
+        free_batch(&part[0]);
+        free_batch(&part[1]);
+        nn_step_free(step);
+        close_net(&a);
+    }
+}
+
+/* Two models on a tape take turns. */
+static void two_models(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        net a, b;
+        open_net(&a, AG_F64);
+        b.tape = a.tape;
+        b.model = nn_model_new(b.tape, 2);
+        b.hidden = nn_dense_init(b.model, "hidden", INPUTS, HIDDEN, (nn_dense_options){0});
+        b.output = nn_dense_init(b.model, "output", HIDDEN, CLASSES, (nn_dense_options){0});
+        b.mean = nn_buffer(b.model, "mean", AG_SHAPE(HIDDEN), NN_ZEROS);
+        nn_step *first = nn_step_new(a.model, forward, &a, (nn_step_options){.traced = traced});
+        nn_step *second = nn_step_new(b.model, forward, &b, (nn_step_options){.traced = traced});
+        samples x = batch_of(SAMPLES, 0);
+        double before[2] = {0}, after[2] = {0};
+        for (int i = 0; i < 30; i++) {
+            after[0] = nn_step_run(first, x.fields, 2, NN_GRADIENTS);
+            assert_true(has_grad(a.hidden.weight) && !has_grad(b.hidden.weight));
+            nn_sgd_step(a.model, 0.1);
+            after[1] = nn_step_run(second, x.fields, 2, NN_GRADIENTS);
+            assert_true(has_grad(b.hidden.weight) && !has_grad(a.hidden.weight));
+            nn_sgd_step(b.model, 0.1);
+            if (i == 0) memcpy(before, after, sizeof before);
+        }
+        expect_ok(&a);
+        assert_true(after[0] < 0.8 * before[0] && after[1] < 0.8 * before[1]);
+        nn_step_free(first);
+        nn_step_free(second);
+        nn_model_free(b.model);
+        free_batch(&x);
+        close_net(&a);
+    }
+}
+
+/* ---- what goes wrong ------------------------------------------------------------------------------------------- */
+
+static void expect_error(net *n, ag_status status, const char *message) {
+    assert_int_equal(ag_tape_status(n->tape), status);
+    if (strstr(ag_tape_message(n->tape), message) == NULL) fail_msg("%s", ag_tape_message(n->tape));
+    ag_tape_recover(n->tape);
+}
+
+static void no_scalar(void *context, const ag_var *batch, ag_var *out) {
+    (void)context;
+    out[0] = batch[0];
+}
+
+static void a_number(void *context, const ag_var *batch, ag_var *out) {
+    (void)context;
+    (void)batch;
+    out[0] = ag_num(3);
+}
+
+static void errors(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        net a;
+        open_net(&a, AG_F32);
+        nn_step_options options = {.traced = traced};
+        assert_null(nn_step_new(NULL, forward, &a, options));
+        assert_null(nn_step_new(a.model, NULL, &a, options));
+        expect_error(&a, AG_ERR_VALUE, "step: no function");
+        assert_null(nn_step_new(a.model, forward, &a, (nn_step_options){.outputs = 9}));
+        expect_error(&a, AG_ERR_VALUE, "step: 9 outputs, not 1 to 8");
+        nn_step *step = nn_step_new(a.model, no_scalar, &a, options);
+        samples x = batch_of(SAMPLES, 0);
+        assert_true(isnan(nn_step_run(step, x.fields, 2, NN_GRADIENTS)));
+        expect_error(&a, AG_ERR_SHAPE, "step: the loss has 15 elements, rank 2; it must be a scalar");
+        assert_true(isnan(nn_step_run(step, x.fields, 9, NN_GRADIENTS)));
+        expect_error(&a, AG_ERR_VALUE, "step: 9 fields, not 0 to 8");
+        assert_true(isnan(nn_step_run(step, &(nn_array){0}, 1, NN_VALUES)));
+        expect_error(&a, AG_ERR_VALUE, "step: field 0 has no data");
+        nn_step_free(step);
+        step = nn_step_new(a.model, a_number, &a, options);
+        expect_near("a number", nn_step_run(step, NULL, 0, NN_GRADIENTS), 3, AG_F32);
+        expect_ok(&a);
+        nn_step_free(step);
+        step = nn_step_new(a.model, forward, &a, (nn_step_options){.traced = traced, .outputs = 2});
+        ((int32_t *)x.fields[1].data)[3] = (1 << 24) + 1;
+        assert_true(isnan(nn_step_run(step, x.fields, 2, NN_GRADIENTS)));
+        expect_error(&a, AG_ERR_VALUE, "step: element 3 of field 1, 16777217, does not fit the tape's type");
+        samples narrow = {{numbers(NN_F32, AG_SHAPE(SAMPLES, 2), 0), numbers(NN_F32, AG_SHAPE(SAMPLES, 2), 0)}};
+        assert_true(isnan(nn_step_run(step, narrow.fields, 2, NN_GRADIENTS)));
+        expect_error(&a, AG_ERR_SHAPE, "dense: x has shape (5, 2)");
+        ((int32_t *)x.fields[1].data)[3] = 0; /* and on as if nothing had been */
+        assert_true(isfinite(nn_step_run(step, x.fields, 2, NN_GRADIENTS)));
+        expect_ok(&a);
+        assert_null(nn_step_output(step, 2)->data);
+        free_batch(&narrow);
+        free_batch(&x);
+        nn_step_free(step);
+        close_net(&a);
+    }
+}
+
+static void root(void *context, const ag_var *batch, ag_var *out) {
+    (void)context;
+    out[0] = ag_sum(ag_sqrt(batch[0]));
+}
+
+static void root_of_parameter(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    (void)batch;
+    out[0] = ag_add(ag_sum(ag_mul(ag_sub(n->output.bias, n->output.bias), 1e300)),
+                    ag_square(ag_log(ag_sum(ag_square(n->output.bias)))));
+}
+
+static void nan_has_a_name(void **state) {
+    (void)state;
+    char text[200];
+    net a;
+    open_net(&a, AG_F64);
+    samples x = batch_of(2, 0);
+    nn_step *step = nn_step_new(a.model, root, &a, (nn_step_options){.traced = true});
+    assert_true(isnan(nn_step_run(step, x.fields, 1, NN_VALUES)));
+    assert_true(nn_step_find_nan(step, x.fields, 1, text, sizeof text));
+    if (strncmp(text, "sqrt of shape (2, 3) is nan at (", 32) != 0) fail_msg("%s", text);
+    nn_step_free(step);
+    step = nn_step_new(a.model, root_of_parameter, &a, (nn_step_options){0});
+    assert_false(nn_step_find_nan(step, NULL, 0, text, sizeof text));
+    ag_set(a.output.bias, (double[]){0, 0}); /* the loss is infinite, and its gradient 0 times infinity */
+    (void)nn_step_run(step, NULL, 0, NN_GRADIENTS);
+    if (nn_step_find_nan(step, NULL, 0, text, sizeof text)) assert_non_null(strstr(text, " is nan"));
+    expect_ok(&a);
+    nn_step_free(step);
+    free_batch(&x);
+    close_net(&a);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(traced_as_eager), cmocka_unit_test(gradients_add_up), cmocka_unit_test(two_models),
+        cmocka_unit_test(errors),          cmocka_unit_test(nan_has_a_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
