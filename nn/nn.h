@@ -7,6 +7,7 @@
  *   nn/losses.h       what a model is to make small
  *   nn/optimise.h     steps that make it smaller
  *   nn/train.h        steps and epochs of training
+ *   nn/keep.h         weights and checkpoints on disk, tables, pictures of graphs, inference as C
  *   nn/derivations.h  derivatives derived by hand: your own C and a catalogue of closed forms, checked
  *
  * No call aborts, exits or prints, except to a file that it is given. */
@@ -15,6 +16,7 @@
 
 #include <nn/data.h>
 #include <nn/derivations.h>
+#include <nn/keep.h>
 #include <nn/layers.h>
 #include <nn/losses.h>
 #include <nn/metrics.h>

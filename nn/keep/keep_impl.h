@@ -1,0 +1,56 @@
+/* Arrays in memory and what a file calls them. */
+#ifndef NN_KEEP_IMPL_H
+#define NN_KEEP_IMPL_H
+
+#include "nn/data/data_impl.h"
+#include "nn/keep.h"
+
+typedef struct nn_place {
+    char *name;           /* owned */
+    nn_type type, stored; /* of the data, and of the tensor in the file */
+    ag_shape shape;
+    void *data;
+    const nn_tensor *tensor; /* that goes there */
+} nn_place;
+
+typedef struct nn_places {
+    int64_t count, room;
+    nn_place *items;
+} nn_places;
+
+/* An empty place with that name, or NULL. */
+nn_place *nn_places_add(nn_places *places, const char *name, nn_error *e);
+void nn_places_free(nn_places *places);
+/* The parameters and buffers of a model. */
+void nn_places_of_model(nn_places *places, const nn_model *model, nn_error *e);
+
+/* ---- writing ---- */
+
+/* Writes all; the texts are the metadata, to which "format" is added. */
+void nn_places_write(const nn_places *places, const char *path, const nn_text_pair *texts, int64_t text_count,
+                     nn_error *e);
+
+/* ---- reading: first nn_places_match, then, if that went well, nn_places_take, which cannot fail ---- */
+
+typedef struct nn_matching {
+    const char *path;   /* for messages */
+    const char *what;   /* what the places are of: "the model" */
+    bool exact;         /* types are equal, numbers are not converted */
+    const char *ignore; /* tensors whose names begin so are not looked at; or NULL */
+    nn_load_options options;
+} nn_matching;
+
+/* Puts the places in the order of their names, and finds the tensor of each. */
+void nn_places_match(nn_places *places, const nn_safetensors *file, const nn_matching *m, nn_error *e);
+/* Returns the number of tensors. */
+int64_t nn_places_take(const nn_places *places);
+
+/* nn_model_load of a file that is open. */
+int64_t nn_model_load_from(nn_model *model, const nn_safetensors *file, const char *path, nn_load_options options,
+                           nn_error *e);
+
+/* What the names of a checkpoint begin with that are not those of the weights, and the metadata that says it is one. */
+#define NN_CHECKPOINT_PREFIX "checkpoint/"
+#define NN_CHECKPOINT_KEY "checkpoint"
+
+#endif

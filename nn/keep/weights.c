@@ -1,0 +1,30 @@
+/* A model's weights and buffers, written and read. */
+#include "nn/keep/keep_impl.h"
+
+#include <string.h>
+
+void nn_model_save(const nn_model *model, const char *path, nn_error *e) {
+    nn_places places = {.count = 0};
+    nn_places_of_model(&places, model, e);
+    if (nn_ok(e)) nn_places_write(&places, path, NULL, 0, e);
+    nn_places_free(&places);
+}
+
+int64_t nn_model_load_from(nn_model *model, const nn_safetensors *file, const char *path, nn_load_options options,
+                           nn_error *e) {
+    nn_places places = {.count = 0};
+    bool checkpoint = nn_ok(e) && nn_safetensors_metadata(file, NN_CHECKPOINT_KEY) != NULL;
+    nn_matching m = {path, "the model", .ignore = checkpoint ? NN_CHECKPOINT_PREFIX : NULL, .options = options};
+    nn_places_of_model(&places, model, e);
+    nn_places_match(&places, file, &m, e);
+    int64_t taken = nn_ok(e) ? nn_places_take(&places) : 0;
+    nn_places_free(&places);
+    return taken;
+}
+
+int64_t nn_model_load(nn_model *model, const char *path, nn_load_options options, nn_error *e) {
+    nn_safetensors file = nn_safetensors_open(path, e);
+    int64_t taken = nn_model_load_from(model, &file, path, options, e);
+    nn_safetensors_close(&file);
+    return taken;
+}
