@@ -1,9 +1,14 @@
-/* Writing a file all or nothing: beside the old one, flushed to the disk, then in its place. */
+/* Writing a file all or nothing: beside the old one, flushed to the disk, then in its place.
+ *
+ * The new file is called PATH.new, so that what a killed process left of one is written over, not left for ever. It is
+ * locked while it is written: another process, or thread, that writes the same path takes PATH.1.new. */
 #include "nn/data/data_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void fail_at(const nn_replacement *r, const char *what, nn_error *e) {
@@ -12,15 +17,24 @@ static void fail_at(const nn_replacement *r, const char *what, nn_error *e) {
 
 enum { MOST_NAMES = 1000, SUFFIX = 32 };
 
-/* Makes a new file beside the path; its descriptor, or -1. */
+/* Whether a file that was opened is ours alone: locked, and still the one of that name. */
+static bool is_ours(int file, const char *name) {
+    struct stat opened, named;
+    if (flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return false; /* elsewhere there are no locks */
+    return fstat(file, &opened) == 0 && lstat(name, &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev && S_ISREG(opened.st_mode) && opened.st_uid == geteuid();
+}
+
+/* An empty file beside the path; its descriptor, or -1. */
 static int open_beside(nn_replacement *r, size_t length) {
-    int file = -1;
-    for (int i = 0; i < MOST_NAMES && file < 0; i++) {
-        (void)snprintf(r->temporary, length + SUFFIX, "%s.%ld-%d.new", r->path, (long)getpid(), i);
-        file = open(r->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-        if (file < 0 && errno != EEXIST) break;
+    for (int i = 0; i < MOST_NAMES; i++) {
+        (void)snprintf(r->temporary, length + SUFFIX, i > 0 ? "%s.%d.new" : "%s.new", r->path, i);
+        int file = open(r->temporary, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+        if (file < 0 && errno != EACCES && errno != ELOOP && errno != EISDIR) return -1;
+        if (file >= 0 && is_ours(file, r->temporary) && ftruncate(file, 0) == 0) return file;
+        if (file >= 0) (void)close(file);
     }
-    return file;
+    return -1;
 }
 
 nn_replacement nn_replace_begin(const char *path, nn_error *e) {
@@ -58,10 +72,10 @@ void nn_replace_end(nn_replacement *r, nn_error *e) {
     if (r->file != NULL) {
         bool written = fflush(r->file) == 0 && !ferror(r->file) && fsync(fileno(r->file)) == 0;
         if (!written) fail_at(r, "written", e);
-        if (fclose(r->file) != 0) fail_at(r, "written", e);
         if (nn_ok(e) && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
+        if (!nn_ok(e)) (void)unlink(r->temporary);
+        (void)fclose(r->file); /* and the lock goes: not before the name does */
         if (nn_ok(e)) flush_folder(r->path);
-        else (void)unlink(r->temporary);
     }
     nn_release(r->path);
     nn_release(r->temporary);
