@@ -10,6 +10,7 @@
 
 #include <nn/data.h>
 #include <nn/model.h>
+#include <nn/optimise.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -36,6 +37,31 @@ typedef struct nn_load_options {
  * the tape's type; one that is too large for it is an error. Every other difference (AG_ERR_VALUE) is named, up to a few:
  * names that are missing or unknown, shapes, integers where floats should be. A checkpoint is read as weights, too. */
 NN_API int64_t nn_model_load(nn_model *model, const char *path, nn_load_options options, nn_error *e);
+
+/* ---- checkpoints --------------------------------------------------------------------------------------------------- */
+
+/* What a checkpoint holds beside the model, with a name of its own: one of these; none, if all of them are NULL. */
+typedef struct nn_kept {
+    const char *name;
+    nn_optimiser *optimiser;
+    nn_average *average;
+    nn_plateau *plateau;
+    nn_lbfgs *lbfgs;
+    nn_loader *loader; /* where it is */
+    double *numbers;   /* `count` of them */
+    int64_t *integers; /* `count` of them */
+    int64_t count;
+    nn_array *array;                                    /* of any type and shape: loading frees it and makes it anew */
+    bool (*state)(void *owner, int i, nn_state *state); /* array i of the owner; false if there is none */
+    void *owner;
+} nn_kept;
+
+/* All that training needs to go on bit for bit, as one file: weights, buffers, the clock, and what is kept. The file takes
+ * the place of an older one when it is complete and on the disk. */
+NN_API void nn_checkpoint_save(const nn_model *model, const char *path, const nn_kept *kept, int count, nn_error *e);
+/* Of the same model, with the same things kept under the same names; every difference is an error (AG_ERR_VALUE), and so is
+ * a file whose bytes changed. */
+NN_API void nn_checkpoint_load(nn_model *model, const char *path, const nn_kept *kept, int count, nn_error *e);
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -26,9 +26,8 @@ void nn_places_of_model(nn_places *places, const nn_model *model, nn_error *e);
 
 /* ---- writing ---- */
 
-/* Writes all; the texts are the metadata, to which "format" is added. */
-void nn_places_write(const nn_places *places, const char *path, const nn_text_pair *texts, int64_t text_count,
-                     nn_error *e);
+/* Writes all; a checkpoint with a sum over its names and bytes. */
+void nn_places_write(nn_places *places, const char *path, bool is_checkpoint, nn_error *e);
 
 /* ---- reading: first nn_places_match, then, if that went well, nn_places_take, which cannot fail ---- */
 
@@ -42,6 +41,7 @@ typedef struct nn_matching {
 
 /* Puts the places in the order of their names, and finds the tensor of each. */
 void nn_places_match(nn_places *places, const nn_safetensors *file, const nn_matching *m, nn_error *e);
+void nn_place_take(const nn_place *place);
 /* Returns the number of tensors. */
 int64_t nn_places_take(const nn_places *places);
 
@@ -49,8 +49,16 @@ int64_t nn_places_take(const nn_places *places);
 int64_t nn_model_load_from(nn_model *model, const nn_safetensors *file, const char *path, nn_load_options options,
                            nn_error *e);
 
-/* What the names of a checkpoint begin with that are not those of the weights, and the metadata that says it is one. */
+/* What names in a checkpoint begin with that are not of weights and buffers; the metadata that says it is one, which is the
+ * CRC-32 of the tensors in the order of their names, each its name, then its bytes. */
 #define NN_CHECKPOINT_PREFIX "checkpoint/"
-#define NN_CHECKPOINT_KEY "checkpoint"
+#define NN_CHECKPOINT_KEY "checkpoint.crc32"
+typedef struct nn_sum {
+    char text[9];
+} nn_sum;
+nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, bool native);
+/* nn_checkpoint_load of a file that is open. */
+void nn_checkpoint_load_from(nn_model *model, const nn_safetensors *file, const char *path, const nn_kept *kept,
+                             int count, nn_error *e);
 
 #endif

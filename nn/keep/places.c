@@ -65,24 +65,35 @@ static const void *stored(const nn_place *place, const char *path, int64_t *numb
     return number;
 }
 
-void nn_places_write(const nn_places *places, const char *path, const nn_text_pair *texts, int64_t text_count,
-                     nn_error *e) {
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const nn_place *)a)->name, ((const nn_place *)b)->name);
+}
+
+static void put_in_order(nn_places *places) {
+    if (places->count > 0) qsort(places->items, (size_t)places->count, sizeof *places->items, by_name);
+}
+
+void nn_places_write(nn_places *places, const char *path, bool is_checkpoint, nn_error *e) {
     size_t n = (size_t)places->count;
     nn_tensor *tensors = nn_take(n, sizeof *tensors, path, e);
+    const nn_tensor **by_name_ = nn_take(n, sizeof *by_name_, path, e);
     int64_t *numbers = nn_take(n, sizeof *numbers, path, e);
-    nn_text_pair *all = nn_take((size_t)text_count + 1, sizeof *all, path, e);
+    put_in_order(places);
     for (size_t i = 0; nn_ok(e) && i < n; i++) {
         const nn_place *p = &places->items[i];
         tensors[i] = (nn_tensor){p->name, p->stored, p->shape, stored(p, path, &numbers[i], e)};
+        by_name_[i] = &tensors[i];
     }
     if (nn_ok(e)) {
-        all[0] = (nn_text_pair){"format", "pt"}; /* which some readers ask for */
-        if (text_count > 0) memcpy(all + 1, texts, (size_t)text_count * sizeof *all);
-        nn_safetensors_write(path, tensors, places->count, all, text_count + 1, e);
+        nn_sum sum = {""};
+        if (is_checkpoint) sum = nn_sum_of((const nn_tensor *const *)by_name_, places->count, true);
+        const nn_text_pair texts[] = {{"format", "pt"},
+                                      {NN_CHECKPOINT_KEY, sum.text}}; /* some readers want the first */
+        nn_safetensors_write(path, tensors, places->count, texts, is_checkpoint ? 2 : 1, e);
     }
     nn_release(tensors);
+    nn_release((void *)by_name_);
     nn_release(numbers);
-    nn_release(all);
 }
 
 /* ---- matching ---- */
@@ -107,10 +118,6 @@ static void differ(differences *d, const char *format, ...) {
 }
 
 static const char *comma(const differences *d) { return d->count > 0 ? "; " : ""; }
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const nn_place *)a)->name, ((const nn_place *)b)->name);
-}
 
 static nn_place *find(const nn_places *places, char *name) {
     nn_place wanted = {.name = name};
@@ -206,7 +213,7 @@ void nn_places_match(nn_places *places, const nn_safetensors *file, const nn_mat
     differences d = {.count = 0};
     char more[48] = "";
     if (!nn_ok(e)) return;
-    if (places->count > 0) qsort(places->items, (size_t)places->count, sizeof *places->items, by_name);
+    put_in_order(places);
     for (int64_t i = 0; nn_ok(e) && i < file->count; i++) match_tensor(places, &d, &file->tensors[i], m, e);
     for (int64_t i = 0; i < places->count && !m->options.lenient; i++)
         if (places->items[i].tensor == NULL) differ(&d, "%s\"%.80s\" is missing", comma(&d), places->items[i].name);
@@ -215,12 +222,15 @@ void nn_places_match(nn_places *places, const nn_safetensors *file, const nn_mat
     nn_fail(e, AG_ERR_VALUE, "%.80s: does not fit %s: %s%s", m->path, m->what, d.text, more);
 }
 
+void nn_place_take(const nn_place *place) {
+    (void)convert(place->tensor, 0, nn_elements(place->shape, 1), place->type, place->data);
+}
+
 int64_t nn_places_take(const nn_places *places) {
     int64_t taken = 0;
     for (int64_t i = 0; i < places->count; i++) {
-        const nn_place *p = &places->items[i];
-        if (p->tensor == NULL) continue;
-        (void)convert(p->tensor, 0, nn_elements(p->shape, 1), p->type, p->data);
+        if (places->items[i].tensor == NULL) continue;
+        nn_place_take(&places->items[i]);
         taken++;
     }
     return taken;

@@ -6,7 +6,7 @@
 void nn_model_save(const nn_model *model, const char *path, nn_error *e) {
     nn_places places = {.count = 0};
     nn_places_of_model(&places, model, e);
-    if (nn_ok(e)) nn_places_write(&places, path, NULL, 0, e);
+    if (nn_ok(e)) nn_places_write(&places, path, false, e);
     nn_places_free(&places);
 }
 
