@@ -93,11 +93,10 @@ typedef struct nn_fit_options {
     nn_plateau *plateau; /* gets each epoch's validation loss (else loss), sets the rate; or NULL */
     /* An epoch is better if its measure is: metric number measure - 1; 0: the validation loss, else the loss. */
     int measure;
-    double least_gain;  /* better by more than this */
-    int64_t patience;   /* ends after so many epochs in a row that are no better; 0: never */
-    FILE *progress;     /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
-    const char *log;    /* CSV, a row an epoch: appended to when training is resumed; or NULL */
-    const char *curves; /* SVG of losses, written anew after each epoch; or NULL */
+    double least_gain; /* better by more than this */
+    int64_t patience;  /* ends after so many epochs in a row that are no better; 0: never */
+    FILE *progress;    /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
+    const char *log;   /* CSV, a row an epoch, those before a resumption included; or NULL */
     /* Written after each epoch, on an interrupt, and every `checkpoint_steps` steps if that is not 0. If the file is there
      * when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
     const char *checkpoint;

@@ -1,6 +1,5 @@
 /* Dropout, and random numbers, as functions of a key and a clock: the number of the step, which is a var, so that a
  * program that is run again draws others. */
-#include "autograd/support/threads_impl.h"
 
 #include "builtin_impl.h"
 #include "structural_impl.h"

@@ -2,12 +2,14 @@
  *
  * What training depends on later is in `numbers`, the history, the loaders' states and the owners of arrays (model,
  * optimiser, averages): together they are the checkpoint. */
+#include "nn/keep.h"
 #include "nn/train/train_impl.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Where training is. All numbers are doubles, so that they are one array of a checkpoint. */
 typedef struct numbers {
@@ -45,6 +47,81 @@ static void end(fit *f, nn_ending ending) {
 }
 
 static double seconds(const fit *f) { return f->now.seconds + nn_seconds() - f->begun; }
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------- */
+
+enum { COLUMNS = 8 + NN_MAX_METRICS }; /* of the history as an array */
+
+static void pack(const nn_epoch *q, double *x) {
+    const double first[] = {(double)q->epoch, (double)q->steps, q->loss,         q->validation_loss,
+                            q->rate,          q->seconds,       (double)q->best, (double)q->since_best};
+    memcpy(x, first, sizeof first);
+    memcpy(x + 8, q->metrics, sizeof q->metrics);
+}
+
+static nn_epoch unpack(const double *x) {
+    nn_epoch q = {.epoch = (int64_t)x[0],
+                  .steps = (int64_t)x[1],
+                  .loss = x[2],
+                  .validation_loss = x[3],
+                  .rate = x[4],
+                  .seconds = x[5],
+                  .best = x[6] != 0,
+                  .since_best = (int64_t)x[7]};
+    memcpy(q.metrics, x + 8, sizeof q.metrics);
+    return q;
+}
+
+/* What a checkpoint holds beside the model; how many things. */
+static int list_kept(fit *f, numbers *now, nn_array *history, nn_kept kept[7]) {
+    const nn_fit_options *o = f->o;
+    int n = 0;
+    kept[n++] = (nn_kept){.name = "fit", .numbers = (double *)now, .count = (int64_t)(sizeof *now / sizeof(double))};
+    kept[n++] = (nn_kept){.name = "history", .array = history};
+    kept[n++] = (nn_kept){.name = "optimiser", .optimiser = o->optimiser};
+    kept[n++] = (nn_kept){.name = "train", .loader = o->train};
+    if (o->validation != NULL) kept[n++] = (nn_kept){.name = "validation", .loader = o->validation};
+    if (o->average != NULL) kept[n++] = (nn_kept){.name = "average", .average = o->average};
+    if (o->plateau != NULL) kept[n++] = (nn_kept){.name = "plateau", .plateau = o->plateau};
+    return n;
+}
+
+static void save(fit *f) {
+    if (f->o->checkpoint == NULL || !is_fine(f)) return;
+    numbers now = f->now;
+    now.seconds = seconds(f);
+    nn_array history = nn_array_new(NN_F64, AG_SHAPE(f->history.count, COLUMNS), f->e);
+    nn_kept kept[7];
+    for (int64_t i = 0; i < f->history.count && nn_ok(f->e); i++)
+        pack(&f->history.epochs[i], (double *)history.data + i * COLUMNS);
+    nn_checkpoint_save(f->model, f->o->checkpoint, kept, list_kept(f, &now, &history, kept), f->e);
+    nn_array_free(&history);
+    f->saved_steps = (int64_t)f->now.steps;
+}
+
+static void keep(fit *f, const nn_epoch *q) {
+    nn_history *h = &f->history;
+    void *items = h->epochs;
+    nn_epoch *to = nn_append(&items, &h->count, &h->room, sizeof *to, "fit", f->e);
+    h->epochs = items;
+    if (to != NULL) *to = *q;
+}
+
+/* From the checkpoint, if there is one. */
+static void resume(fit *f) {
+    if (f->o->checkpoint == NULL || (access(f->o->checkpoint, F_OK) != 0 && errno == ENOENT)) return;
+    nn_array history = {0};
+    nn_kept kept[7];
+    nn_checkpoint_load(f->model, f->o->checkpoint, kept, list_kept(f, &f->now, &history, kept), f->e);
+    if (nn_ok(f->e) && (history.shape.rank != 2 || history.shape.dim[1] != COLUMNS || history.type != NN_F64))
+        nn_fail(f->e, AG_ERR_VALUE, "%s: its history is none of nn_fit", f->o->checkpoint);
+    for (int64_t i = 0; nn_ok(f->e) && i < history.shape.dim[0]; i++) {
+        nn_epoch q = unpack((double *)history.data + i * COLUMNS);
+        keep(f, &q);
+    }
+    f->saved_steps = (int64_t)f->now.steps;
+    nn_array_free(&history);
+}
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
@@ -95,11 +172,6 @@ static bool is_over(const fit *f) {
     return (f->o->steps > 0 && f->now.steps >= (double)f->o->steps) ||
            (f->o->seconds > 0 && seconds(f) >= f->o->seconds);
 }
-
-static void save(fit *f) { (void)f; }
-static void resume(fit *f) { (void)f; }
-#define nn_history_draw(...) (void)0
-#define nn_model_save(...) (void)0
 
 /* What may come between two steps. */
 static void look_around(fit *f) {
@@ -170,19 +242,10 @@ static void judge(fit *f, nn_epoch *q) {
     q->since_best = (int64_t)f->now.since_best;
 }
 
-static void keep(fit *f, const nn_epoch *q) {
-    nn_history *h = &f->history;
-    void *items = h->epochs;
-    nn_epoch *to = nn_append(&items, &h->count, &h->room, sizeof *to, "fit", f->e);
-    h->epochs = items;
-    if (to != NULL) *to = *q;
-}
-
 static void report(fit *f, const nn_epoch *q) {
     const nn_fit_options *o = f->o;
     nn_progress_end(&f->progress, q, o);
     if (o->log != NULL) nn_history_write(&f->history, o, o->log, f->e);
-    if (o->curves != NULL) nn_history_draw(&f->history, o, o->curves, f->e);
     if (o->after_epoch != NULL && nn_ok(f->e) && !o->after_epoch(o->context, q)) end(f, NN_ENDED_CALLER);
     if (o->patience > 0 && q->since_best >= o->patience) end(f, NN_ENDED_EARLY);
 }
