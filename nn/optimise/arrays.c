@@ -10,7 +10,7 @@ static size_t bytes_of(const nn_model *model, int parameter) {
 }
 
 /* Room for every parameter's name, a dot, and every name of an array. */
-static size_t longest_name(const nn_arrays *a) {
+static size_t longest_name(const nn_moments *a) {
     size_t longest = 0, more = 0;
     for (int i = 0; i < a->parameters; i++) {
         size_t length = strlen(nn_parameter_name(a->model, i));
@@ -20,8 +20,8 @@ static size_t longest_name(const nn_arrays *a) {
     return longest + more + 2;
 }
 
-bool nn_arrays_new(nn_arrays *a, nn_model *model, const char *const names[NN_MOST_ARRAYS]) {
-    *a = (nn_arrays){.model = model, .parameters = nn_parameter_count(model)};
+bool nn_moments_new(nn_moments *a, nn_model *model, const char *const names[NN_MOST_ARRAYS]) {
+    *a = (nn_moments){.model = model, .parameters = nn_parameter_count(model)};
     while (a->each < NN_MOST_ARRAYS && names[a->each] != NULL) {
         a->names[a->each] = names[a->each];
         a->each++;
@@ -30,35 +30,35 @@ bool nn_arrays_new(nn_arrays *a, nn_model *model, const char *const names[NN_MOS
     for (int i = 0; i < a->parameters; i++) bytes += (size_t)a->each * bytes_of(model, i);
     a->name_size = longest_name(a);
     a->name = nn_allocate(a->name_size, 1);
-    a->place = nn_allocate((size_t)nn_arrays_count(a), sizeof *a->place);
+    a->place = nn_allocate((size_t)nn_moments_count(a), sizeof *a->place);
     a->memory = nn_allocate(bytes, 1);
     if (a->name == NULL || a->place == NULL || a->memory == NULL) {
-        nn_arrays_free(a);
+        nn_moments_free(a);
         return false;
     }
     char *next = (char *)a->memory + (LINE - (uintptr_t)a->memory % LINE) % LINE;
-    for (int i = 0; i < nn_arrays_count(a); i++) {
+    for (int i = 0; i < nn_moments_count(a); i++) {
         a->place[i] = next;
         next += bytes_of(model, i / a->each);
     }
     return true;
 }
 
-void nn_arrays_free(nn_arrays *a) {
+void nn_moments_free(nn_moments *a) {
     nn_release(a->name);
     nn_release(a->place);
     nn_release(a->memory);
-    *a = (nn_arrays){0};
+    *a = (nn_moments){0};
 }
 
-void nn_arrays_state(nn_arrays *a, int i, nn_state *state) {
+void nn_moments_state(nn_moments *a, int i, nn_state *state) {
     int parameter = i / a->each;
     ag_var var = nn_parameter_at(a->model, parameter);
     snprintf(a->name, a->name_size, "%s.%s", nn_parameter_name(a->model, parameter), a->names[i % a->each]);
     *state = (nn_state){a->name, ag_tape_type(var.tape), ag_shape_of(var), ag_count(var), a->place[i]};
 }
 
-bool nn_arrays_fit(const nn_arrays *a, const char *what) {
+bool nn_moments_fit(const nn_moments *a, const char *what) {
     ag_tape *tape = nn_model_tape(a->model);
     if (ag_tape_status(tape) != AG_OK) return false;
     if (nn_parameter_count(a->model) == a->parameters) return true;

@@ -5,7 +5,7 @@
 #include <math.h>
 
 struct nn_average {
-    nn_arrays arrays;
+    nn_moments arrays;
     double decay;
     double numbers[2]; /* updates; 1 while the averages are the weights */
 };
@@ -19,7 +19,7 @@ nn_average *nn_average_new(nn_model *model, double decay) {
         ag_fail(tape, AG_ERR_VALUE, "average: the decay is %g; it must be at least 0 and below 1", decay);
     if (ag_tape_status(tape) != AG_OK) return NULL;
     nn_average *a = nn_allocate(1, sizeof *a);
-    if (a != NULL && nn_arrays_new(&a->arrays, model, names)) {
+    if (a != NULL && nn_moments_new(&a->arrays, model, names)) {
         a->decay = decay;
         return a;
     }
@@ -30,13 +30,13 @@ nn_average *nn_average_new(nn_model *model, double decay) {
 
 void nn_average_free(nn_average *a) {
     if (a == NULL) return;
-    nn_arrays_free(&a->arrays);
+    nn_moments_free(&a->arrays);
     nn_release(a);
 }
 
 /* Whether all weights are where they were; if not, an error. */
 static bool weights_are_there(const nn_average *a) {
-    bool there = nn_arrays_fit(&a->arrays, "average");
+    bool there = nn_moments_fit(&a->arrays, "average");
     for (int i = 0; there && i < a->arrays.parameters; i++)
         there = nn_parameter_is_there(a->arrays.model, "average", i);
     return there;
@@ -82,8 +82,8 @@ void nn_average_swap(nn_average *a) {
 }
 
 bool nn_average_state(nn_average *a, int i, nn_state *state) {
-    if (a == NULL || i < 0 || i > nn_arrays_count(&a->arrays)) return false;
-    if (i < nn_arrays_count(&a->arrays)) nn_arrays_state(&a->arrays, i, state);
+    if (a == NULL || i < 0 || i > nn_moments_count(&a->arrays)) return false;
+    if (i < nn_moments_count(&a->arrays)) nn_moments_state(&a->arrays, i, state);
     else *state = nn_state_of_numbers("averages", a->numbers, 2);
     return true;
 }

@@ -133,9 +133,9 @@ nn_optimiser *nn_adagrad(nn_model *model, nn_adagrad_options o) {
                                .decay = o.decay,
                                .now = {0, o.rate}};
     nn_optimiser *adagrad = nn_optimiser_new(model, &like);
-    for (int i = 0; o.initial > 0 && adagrad != NULL && i < nn_arrays_count(&adagrad->arrays); i++) {
+    for (int i = 0; o.initial > 0 && adagrad != NULL && i < nn_moments_count(&adagrad->arrays); i++) {
         nn_state sum;
-        nn_arrays_state(&adagrad->arrays, i, &sum);
+        nn_moments_state(&adagrad->arrays, i, &sum);
         for (int64_t k = 0; k < sum.count; k++) {
             if (sum.type == AG_F64) ((double *)sum.data)[k] = o.initial;
             else ((float *)sum.data)[k] = (float)o.initial;

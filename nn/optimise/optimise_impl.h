@@ -38,7 +38,7 @@ static inline void *nn_at(ag_type type, void *data, int64_t i) { return (char *)
 
 enum { NN_MOST_ARRAYS = 3 };
 
-typedef struct nn_arrays {
+typedef struct nn_moments {
     nn_model *model;
     int parameters, each;              /* each parameter has so many */
     const char *names[NN_MOST_ARRAYS]; /* PyTorch's */
@@ -46,15 +46,15 @@ typedef struct nn_arrays {
     void **place; /* [parameter * each + k] */
     char *name;   /* of what was asked for last */
     size_t name_size;
-} nn_arrays;
+} nn_moments;
 
 /* Of the parameters that there are now, as many as there are names; false, without an error, if memory is out. */
-bool nn_arrays_new(nn_arrays *arrays, nn_model *model, const char *const names[NN_MOST_ARRAYS]);
-void nn_arrays_free(nn_arrays *arrays);
-static inline int nn_arrays_count(const nn_arrays *arrays) { return arrays->parameters * arrays->each; }
-void nn_arrays_state(nn_arrays *arrays, int i, nn_state *state); /* i < nn_arrays_count */
+bool nn_moments_new(nn_moments *arrays, nn_model *model, const char *const names[NN_MOST_ARRAYS]);
+void nn_moments_free(nn_moments *arrays);
+static inline int nn_moments_count(const nn_moments *arrays) { return arrays->parameters * arrays->each; }
+void nn_moments_state(nn_moments *arrays, int i, nn_state *state); /* i < nn_moments_count */
 /* Whether the model still has the parameters that there were; if not, an error. */
-bool nn_arrays_fit(const nn_arrays *arrays, const char *what);
+bool nn_moments_fit(const nn_moments *arrays, const char *what);
 
 /* A row of numbers in f64. */
 nn_state nn_state_of_numbers(const char *name, double *numbers, int64_t count);
@@ -82,7 +82,7 @@ struct nn_optimiser {
     double decay, scale, most_norm, norm;
     double now[2]; /* steps taken, the rate */
     nn_schedule schedule;
-    nn_arrays arrays;
+    nn_moments arrays;
     nn_group *groups;   /* of each parameter */
     double *steps;      /* that each parameter took part in */
     nn_row *rows;       /* of a step */

@@ -18,7 +18,7 @@ nn_optimiser *nn_optimiser_new(nn_model *model, const nn_optimiser *like) {
     o->steps = nn_allocate(count, sizeof *o->steps);
     o->rows = nn_allocate(count, sizeof *o->rows);
     o->updates = nn_allocate(count, sizeof *o->updates);
-    if (!nn_arrays_new(&o->arrays, model, o->method.states) || o->groups == NULL || o->steps == NULL ||
+    if (!nn_moments_new(&o->arrays, model, o->method.states) || o->groups == NULL || o->steps == NULL ||
         o->rows == NULL || o->updates == NULL)
         goto fail;
     for (size_t i = 0; i < count; i++) o->groups[i] = (nn_group){1, o->decay};
@@ -32,7 +32,7 @@ fail:
 
 void nn_optimiser_free(nn_optimiser *o) {
     if (o == NULL) return;
-    nn_arrays_free(&o->arrays);
+    nn_moments_free(&o->arrays);
     nn_release(o->groups);
     nn_release(o->steps);
     nn_release(o->rows);
@@ -146,9 +146,9 @@ void nn_optimiser_decay(nn_optimiser *o, const char *pattern, double decay) {
 }
 
 bool nn_optimiser_state(nn_optimiser *o, int i, nn_state *state) {
-    int arrays = o == NULL ? 0 : nn_arrays_count(&o->arrays);
+    int arrays = o == NULL ? 0 : nn_moments_count(&o->arrays);
     if (o == NULL || i < 0 || i >= arrays + 2) return false;
-    if (i < arrays) nn_arrays_state(&o->arrays, i, state);
+    if (i < arrays) nn_moments_state(&o->arrays, i, state);
     else if (i == arrays) *state = nn_state_of_numbers("steps_of_parameters", o->steps, o->arrays.parameters);
     else *state = nn_state_of_numbers("steps_and_rate", o->now, 2);
     return true;
@@ -195,7 +195,7 @@ static void update_part(void *context, const nn_row *row, int64_t start, int64_t
 
 static void take_step(nn_optimiser *o, void *const *gradients) {
     const char *what = o->method.name;
-    int rows = nn_arrays_fit(&o->arrays, what) ? nn_rows_find(o->model, what, gradients, o->rows) : -1;
+    int rows = nn_moments_fit(&o->arrays, what) ? nn_rows_find(o->model, what, gradients, o->rows) : -1;
     if (rows < 0) return;
     double scale = o->scale;
     bool finite;
