@@ -516,6 +516,15 @@ AG_API ag_var ag_inverse(ag_var a);
 AG_API ag_var ag_logdet(ag_var a);
 AG_API ag_var ag_det(ag_var a);
 
+/* Randomness as a function: of a key, which tells one use from another, and of a clock, a var of one element, such as the
+ * number of the step (any number; it has no derivative). The same key and clock give the same numbers, in programs, too,
+ * and for any number of threads; Philox 4x32-10.
+ *   ag_dropout         x / (1 - p), or with probability p 0, p < 1; its adjoint drops the same elements
+ *   ag_random_uniform  in (0, 1);  ag_random_normal: of mean 0 and variance 1 */
+AG_API ag_var ag_dropout(ag_var x, double p, uint64_t key, ag_var clock);
+AG_API ag_var ag_random_uniform(ag_tape *tape, ag_shape shape, uint64_t key, ag_var clock);
+AG_API ag_var ag_random_normal(ag_tape *tape, ag_shape shape, uint64_t key, ag_var clock);
+
 /* ---- images ----------------------------------------------------------------------------------------------------- */
 
 /* Convolution as in PyTorch: images x of shape (n, channels, height, width), weights (filters, channels / groups, rows,

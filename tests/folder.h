@@ -20,7 +20,7 @@ static inline const char *compiler(void) {
     return cc && *cc ? cc : "cc";
 }
 
-static int open_folder(void **unused) {
+static inline int open_folder(void **unused) {
     char command[600];
     (void)unused;
     snprintf(folder, sizeof folder, "/tmp/autograd_test_XXXXXX");
@@ -29,7 +29,7 @@ static int open_folder(void **unused) {
     return mkdtemp(folder) == NULL;
 }
 
-static int close_folder(void **unused) {
+static inline int close_folder(void **unused) {
     char command[64];
     (void)unused;
     snprintf(command, sizeof command, "rm -rf %s", folder);

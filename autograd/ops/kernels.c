@@ -150,6 +150,8 @@ enum { AG_BARE_x = 1, AG_BARE_y = 1, AG_BARE_z = 1, AG_BARE_r = 1 };
 /* Elements that a sum adds up before it goes pairwise, of a buffer for partials, of a side of a transposed block. */
 enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 
+#include "random_loops.inc"
+
 #define AG_PASTE3_(a, b, c) a##b##c
 #define AG_PASTE3(a, b, c) AG_PASTE3_(a, b, c)
 #define AG_STRING_(text) #text

@@ -64,7 +64,7 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
-enum { AG_SMALL_PRODUCT = 768 };
+enum { AG_SMALL_PRODUCT = 768, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
     const char *isa;
@@ -113,6 +113,10 @@ typedef struct ag_kernels {
     void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
     void (*mean_pool)(const ag_pool_plane *p, void *result, const void *plane);
     void (*mean_spread)(const ag_pool_plane *p, void *to, const void *adjoints);
+    /* AG_RANDOM_BLOCK random words for each block from `block` on */
+    void (*random_bits)(uint64_t key, uint64_t clock, uint64_t block, size_t blocks, uint32_t *out);
+    /* r = (or +=) scale x, but 0 where bits < threshold; r may be x */
+    void (*keep)(size_t n, void *r, const void *x, const uint32_t *bits, uint32_t threshold, double scale, bool add);
 } ag_kernels;
 
 /* The best kernels for this machine (AG_ISA in the environment names a lesser one, for tests: base, v3, v4). */
