@@ -53,6 +53,8 @@ NN_API nn_embedding nn_embedding_init(nn_model *model, const char *name, int64_t
                                       nn_embedding_options options);
 /* Indices in 0..count-1, as many as `shape` has, give shape + (width). */
 NN_API ag_var nn_embedding_apply(nn_embedding layer, const int64_t *indices, ag_shape shape);
+/* The same for indices that are a var, data of a traced program; they give its shape + (width). */
+NN_API ag_var nn_embedding_at(nn_embedding layer, ag_var indices);
 
 /* ---- normalising layers: over the last axis, x (..., width) ------------------------------------------------------- */
 
@@ -77,6 +79,76 @@ typedef struct nn_rms_norm {
 NN_API nn_rms_norm nn_rms_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options);
 NN_API ag_var nn_rms_norm_apply(nn_rms_norm layer, ag_var x);
 
+/* ---- normalising layers of images: x (n, channels, ...) ------------------------------------------------------------ */
+
+typedef struct nn_batch_norm_options {
+    double epsilon;  /* 1e-5 */
+    double momentum; /* 0.1: the part of a batch in the running statistics */
+    bool no_affine;  /* neither weight nor bias */
+} nn_batch_norm_options;
+
+/* (x - mean) / sqrt(variance + epsilon) weight + bias, for each channel: Ioffe, Szegedy, arXiv:1502.03167. In training mean
+ * and variance are the batch's, and the running ones are updated at nn_model_commit; else they are the running ones. */
+typedef struct nn_batch_norm {
+    nn_model *model;
+    ag_var weight, bias;            /* (channels), or the number 0 */
+    ag_var mean, variance, batches; /* buffers: ".running_mean", ".running_var", ".num_batches_tracked" */
+    double epsilon, momentum;
+} nn_batch_norm;
+NN_API nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t channels,
+                                        nn_batch_norm_options options);
+/* In training a channel must have more than one number (AG_ERR_SHAPE). */
+NN_API ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x);
+
+/* The same of each example over groups of channels, without running statistics: Wu, He, arXiv:1803.08494. */
+typedef struct nn_group_norm {
+    ag_var weight, bias; /* (channels) */
+    int64_t groups;
+    double epsilon;
+} nn_group_norm;
+NN_API nn_group_norm nn_group_norm_init(nn_model *model, const char *name, int64_t groups, int64_t channels,
+                                        nn_norm_options options);
+NN_API ag_var nn_group_norm_apply(nn_group_norm layer, ag_var x);
+
+/* ---- convolution; of pooling there is nothing to keep: ag_max_pool2d & co. ----------------------------------------- */
+
+typedef struct nn_conv_options {
+    int64_t stride[2], dilation[2]; /* 1; the first is vertical, the second horizontal, or nothing in one dimension */
+    int64_t padding[2];             /* zeros on both sides */
+    int64_t output_padding[2];      /* transposed: see ag_conv_transpose2d */
+    int64_t groups;                 /* 1 */
+    bool no_bias;
+    nn_initial initial;
+    double gain;
+} nn_conv_options;
+
+typedef enum nn_conv_kind { NN_CONV1D, NN_CONV2D, NN_CONV_TRANSPOSE1D, NN_CONV_TRANSPOSE2D } nn_conv_kind;
+
+typedef struct nn_conv {
+    nn_conv_kind kind;
+    /* ".weight": (filters, channels / groups, rows, columns), transposed (channels, filters / groups, rows, columns), in
+     * one dimension without columns; ".bias": (filters). As of dense layers, both are within +-1 / sqrt(in) at first. */
+    ag_var weight, bias;
+    ag_conv_options options;
+} nn_conv;
+/* `columns` does not matter in one dimension. Groups divide channels and filters (AG_ERR_VALUE). */
+NN_API nn_conv nn_conv_init(nn_model *model, nn_conv_kind kind, const char *name, int64_t channels, int64_t filters,
+                            int64_t rows, int64_t columns, nn_conv_options options);
+/* x of shape (n, channels, height, width), in one dimension (n, channels, length). */
+NN_API ag_var nn_conv_apply(nn_conv layer, ag_var x);
+
+/* ---- dropout ------------------------------------------------------------------------------------------------------- */
+
+/* In training each number is 0 with this probability, else divided by 1 - p: Srivastava et al., 2014. What is dropped
+ * depends on the model's seed and clock and the layer's name, which no other dropout has. */
+typedef struct nn_dropout {
+    nn_model *model;
+    double probability; /* 0 to below 1 */
+    uint64_t key;
+} nn_dropout;
+NN_API nn_dropout nn_dropout_init(nn_model *model, const char *name, double probability);
+NN_API ag_var nn_dropout_apply(nn_dropout layer, ag_var x);
+
 /* ---- attention ----------------------------------------------------------------------------------------------------- */
 
 typedef struct nn_attention_options {
@@ -84,6 +156,7 @@ typedef struct nn_attention_options {
     bool causal; /* a position sees itself and those before it */
     bool rotary; /* queries and keys are turned by their position: Su et al., arXiv:2104.09864, halves as pairs */
     double rotary_base; /* 10000 */
+    double dropout;     /* of what a position looks at */
     bool gpt_names;     /* "c_attn" and "c_proj" for "in_proj_" and "out_proj" */
     nn_initial initial; /* of weights; NN_DEFAULT: NN_GLOROT_UNIFORM going in, as PyTorch has it */
     double gain;
@@ -96,6 +169,7 @@ typedef struct nn_attention {
     int64_t heads;
     bool causal;
     double rotary_base; /* 0: no rotation */
+    nn_dropout dropout;
 } nn_attention;
 /* `heads` divides the width (AG_ERR_VALUE), with rotary positions into even parts. */
 NN_API nn_attention nn_attention_init(nn_model *model, const char *name, int64_t width, int64_t heads,
@@ -116,6 +190,7 @@ typedef struct nn_block_options {
     double rotary_base;
     int64_t hidden; /* 4 width */
     int activation; /* an nn_activation; NN_IDENTITY stands for NN_GELU */
+    double dropout; /* of attention and of what is added */
     nn_initial initial;
     double gain;
 } nn_block_options;
@@ -123,6 +198,7 @@ typedef struct nn_block {
     nn_layer_norm norm1, norm2; /* ".ln_1", ".ln_2"; with `rms` without bias */
     nn_attention attention;     /* ".attn.c_attn", ".attn.c_proj" */
     nn_dense expand, contract;  /* ".mlp.c_fc", ".mlp.c_proj" */
+    nn_dropout dropout1, dropout2;
     int activation;
     bool rms;
 } nn_block;
@@ -147,6 +223,7 @@ typedef struct nn_recurrent_options {
     bool bidirectional;
     bool no_bias;
     bool batch_first; /* x and results are (batch, steps, ...) */
+    double dropout;   /* of what goes from one layer to the next */
     /* Up to this many steps (0: 256) are recorded one by one, which is faster; more are a scan, whose program does not
      * grow with them. -1: always a scan. */
     int64_t unroll;
@@ -164,6 +241,7 @@ typedef struct nn_recurrent {
     int64_t inputs, hidden;
     nn_recurrent_options options;
     nn_recurrent_part parts[2 * NN_MAX_RECURRENT_LAYERS]; /* layer after layer, in both directions */
+    nn_dropout dropouts[NN_MAX_RECURRENT_LAYERS];         /* after each layer but the last */
 } nn_recurrent;
 
 /* The state of all layers and directions: (layers directions, batch, hidden). The number 0: zeros. */
@@ -230,6 +308,12 @@ NN_API void nn_sequential_add(nn_sequential *net, nn_apply apply, const void *la
 NN_API void nn_sequential_activation(nn_sequential *net, nn_activation activation);
 NN_API void nn_sequential_dense(nn_sequential *net, int64_t inputs, int64_t outputs, nn_dense_options options);
 NN_API void nn_sequential_layer_norm(nn_sequential *net, int64_t width, nn_norm_options options);
+NN_API void nn_sequential_batch_norm(nn_sequential *net, int64_t channels, nn_batch_norm_options options);
+NN_API void nn_sequential_conv(nn_sequential *net, nn_conv_kind kind, int64_t channels, int64_t filters, int64_t rows,
+                               int64_t columns, nn_conv_options options);
+NN_API void nn_sequential_max_pool2d(nn_sequential *net, ag_pool_options options);
+NN_API void nn_sequential_avg_pool2d(nn_sequential *net, ag_pool_options options);
+NN_API void nn_sequential_dropout(nn_sequential *net, double probability);
 /* x of shape (n, ...) becomes (n, all others). */
 NN_API void nn_sequential_flatten(nn_sequential *net);
 /* A residual block: x + part(x). The part is a list of its own, called nn_sequential_next(net), and must not be `net`. */

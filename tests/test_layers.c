@@ -14,6 +14,8 @@ static ag_var constant(nn_model *model, const char *of, const char *name) {
     return reference_constant(nn_model_tape(model), of, name);
 }
 
+static int variant; /* 1: embedding by a var, recurrent layers as scans */
+
 /* ---- dense, embedding, norms ------------------------------------------------------------------------------------- */
 
 static ag_var dense(nn_model *model, const char *name, const ag_var *x) {
@@ -30,6 +32,7 @@ static ag_var embedding(nn_model *model, const char *name, const ag_var *x) {
     (void)x;
     load_parameters(name, model);
     for (int i = 0; i < 6; i++) indices[i] = (int64_t)a->data[i];
+    if (variant == 1) return nn_embedding_at(layer, constant(model, name, "indices"));
     return nn_embedding_apply(layer, indices, a->shape);
 }
 
@@ -77,9 +80,48 @@ static ag_var block(nn_model *model, const char *name, const ag_var *x) {
     return nn_block_apply(&layer, x[0], ag_num(0));
 }
 
-/* ---- recurrent layers -------------------------------------------------------------------------------------------- */
+/* ---- convolution, norms of images -------------------------------------------------------------------------------- */
 
-static int64_t unroll; /* the option, in turn */
+static ag_var conv(nn_model *model, const char *name, const ag_var *x) {
+    nn_conv layer;
+    if (strcmp(name, "conv1d") == 0)
+        layer = nn_conv_init(model, NN_CONV1D, "l", 4, 6, 3, 0,
+                             (nn_conv_options){.stride = {2}, .padding = {1}, .dilation = {2}, .groups = 2});
+    else if (strcmp(name, "conv2d") == 0) layer = nn_conv_init(model, NN_CONV2D, "l", 2, 3, 2, 3, (nn_conv_options){0});
+    else if (strcmp(name, "conv2d_other") == 0)
+        layer = nn_conv_init(
+            model, NN_CONV2D, "l", 4, 2, 3, 2,
+            (nn_conv_options){.stride = {2, 1}, .padding = {2, 1}, .dilation = {1, 2}, .groups = 2, .no_bias = true});
+    else if (strcmp(name, "conv_transpose1d") == 0)
+        layer = nn_conv_init(model, NN_CONV_TRANSPOSE1D, "l", 2, 3, 3, 0,
+                             (nn_conv_options){.stride = {2}, .padding = {1}, .output_padding = {1}});
+    else
+        layer =
+            nn_conv_init(model, NN_CONV_TRANSPOSE2D, "l", 4, 2, 2, 3, (nn_conv_options){.stride = {2, 1}, .groups = 2});
+    load_parameters(name, model);
+    return nn_conv_apply(layer, x[0]);
+}
+
+static ag_var batch_norm(nn_model *model, const char *name, const ag_var *x) {
+    nn_batch_norm_options plain = {.epsilon = 0.01, .momentum = 0.3, .no_affine = true}, none = {0};
+    bool is_plain = strcmp(name, "batch_norm_plain") == 0;
+    nn_batch_norm layer = nn_batch_norm_init(model, "l", is_plain ? 3 : 2, is_plain ? plain : none);
+    load_parameters(name, model);
+    ag_var y = nn_batch_norm_apply(layer, x[0]);
+    if (strcmp(name, "batch_norm_twice") == 0) y = nn_batch_norm_apply(layer, y);
+    nn_model_commit(model);
+    if (strcmp(name, "batch_norm_eval") != 0) return y;
+    nn_model_train(model, false);
+    return nn_batch_norm_apply(layer, x[1]);
+}
+
+static ag_var group_norm(nn_model *model, const char *name, const ag_var *x) {
+    nn_group_norm layer = nn_group_norm_init(model, "l", 2, 4, (nn_norm_options){0});
+    load_parameters(name, model);
+    return nn_group_norm_apply(layer, x[0]);
+}
+
+/* ---- recurrent layers -------------------------------------------------------------------------------------------- */
 
 static nn_cell cell_of(const char *name) {
     if (strstr(name, "lstm") != NULL) return NN_LSTM;
@@ -89,7 +131,7 @@ static nn_cell cell_of(const char *name) {
 
 static ag_var recurrent(nn_model *model, const char *name, const ag_var *x) {
     bool plain = strstr(name, "plain") != NULL;
-    nn_recurrent_options o = {.no_bias = plain, .batch_first = plain, .unroll = unroll};
+    nn_recurrent_options o = {.no_bias = plain, .batch_first = plain, .unroll = variant == 0 ? 0 : -1};
     nn_recurrent layer = nn_recurrent_init(model, cell_of(name), "l", plain ? 2 : 4, 3, o);
     load_parameters(name, model);
     return nn_recurrent_apply(&layer, x[0], (nn_recurrent_state){{NULL, 0}, {NULL, 0}}, NULL);
@@ -97,7 +139,7 @@ static ag_var recurrent(nn_model *model, const char *name, const ag_var *x) {
 
 /* Two layers in both directions; the results and the last state, one after the other. */
 static ag_var deep(nn_model *model, const char *name, const ag_var *x) {
-    nn_recurrent_options o = {.layers = 2, .bidirectional = true, .unroll = unroll};
+    nn_recurrent_options o = {.layers = 2, .bidirectional = true, .unroll = variant == 0 ? 0 : -1};
     nn_recurrent layer = nn_recurrent_init(model, cell_of(name), "l", 3, 2, o);
     bool lstm = cell_of(name) == NN_LSTM;
     nn_recurrent_state start = {x[1], lstm ? x[2] : ag_num(0)}, end;
@@ -126,6 +168,16 @@ static const layer_case cases[] = {
     {"attention_to", {"x", "memory"}, attention_to},
     {"block", {"x"}, block},
     {"block_other", {"x"}, block},
+    {"conv1d", {"x"}, conv},
+    {"conv2d", {"x"}, conv},
+    {"conv2d_other", {"x"}, conv},
+    {"conv_transpose1d", {"x"}, conv},
+    {"conv_transpose2d", {"x"}, conv},
+    {"batch_norm", {"x"}, batch_norm},
+    {"batch_norm_plain", {"x"}, batch_norm},
+    {"batch_norm_eval", {"x", "y"}, batch_norm},
+    {"batch_norm_twice", {"x"}, batch_norm},
+    {"group_norm", {"x"}, group_norm},
     {"rnn", {"x"}, recurrent},
     {"rnn_relu", {"x"}, recurrent},
     {"gru", {"x"}, recurrent},
@@ -141,7 +193,9 @@ static const layer_case cases[] = {
 };
 enum { CASES = (int)(sizeof cases / sizeof cases[0]) };
 
-static bool is_recurrent(const layer_case *c) { return c->apply == recurrent || c->apply == deep; }
+static int variants_of(const layer_case *c) {
+    return c->apply == recurrent || c->apply == deep || c->apply == embedding ? 2 : 1;
+}
 
 static void check_case(ag_tape *t, const layer_case *c) {
     nn_model *model = nn_model_new(t, 1);
@@ -150,13 +204,14 @@ static void check_case(ag_tape *t, const layer_case *c) {
     sweep_reference(c->name, c->apply(model, c->name, x));
     for (int i = 0; c->inputs[i] != NULL; i++) check_gradient(c->name, c->inputs[i], x[i]);
     check_parameter_gradients(c->name, model);
+    check_buffers(c->name, model);
     nn_model_free(model);
 }
 
 static void agree_with_pytorch(ag_tape *t) {
     for (int i = 0; i < CASES; i++)
-        for (unroll = 0; unroll >= (is_recurrent(&cases[i]) ? -1 : 0); unroll--) check_case(t, &cases[i]);
-    unroll = 0;
+        for (variant = 0; variant < variants_of(&cases[i]); variant++) check_case(t, &cases[i]);
+    variant = 0;
 }
 
 static void layers_agree_with_pytorch(void **state) {
@@ -201,7 +256,7 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
     nn_recurrent_state zero = {none, none}, state = {ag_zeros(t, AG_SHAPE(1, 2, 5)), none};
     nn_recurrent_options deep_options = {.layers = 9}, no_options = {0};
     nn_attention a = i >= 5 && i <= 8 ? nn_attention_init(m, "a", 4, 2, (nn_attention_options){0}) : (nn_attention){0};
-    nn_recurrent r = i >= 11 ? nn_recurrent_init(m, NN_LSTM, "r", 4, 3, no_options) : (nn_recurrent){0};
+    nn_recurrent r = i >= 11 && i <= 13 ? nn_recurrent_init(m, NN_LSTM, "r", 4, 3, no_options) : (nn_recurrent){0};
     switch (i) {
     case 0:
         return nn_embedding_apply(nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){0}), (int64_t[]){3},
@@ -223,6 +278,19 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
     case 13: return nn_recurrent_apply(&r, ag_zeros(t, AG_SHAPE(5, 2, 4)), state, NULL);
     case 14: return nn_recurrent_init(m, (nn_cell)9, "q", 4, 3, no_options).parts[0].weight_ih;
     case 15: return nn_recurrent_init(m, NN_RNN, "q", 4, 0, no_options).parts[0].weight_ih;
+    case 16: return nn_conv_init(m, NN_CONV2D, "c", 3, 4, 2, 2, (nn_conv_options){.groups = 2}).weight;
+    case 17: return nn_conv_apply(nn_conv_init(m, NN_CONV2D, "c", 3, 4, 2, 2, (nn_conv_options){0}), x);
+    case 18: return nn_batch_norm_apply(nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){0}), x);
+    case 19:
+        return nn_batch_norm_apply(nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){0}),
+                                   ag_zeros(t, AG_SHAPE(1, 2)));
+    case 20: return nn_group_norm_init(m, "g", 2, 3, (nn_norm_options){0}).weight;
+    case 21: return nn_group_norm_apply(nn_group_norm_init(m, "g", 2, 4, (nn_norm_options){0}), x);
+    case 22: return nn_dropout_init(m, "d", 1), none;
+    case 23: return nn_dropout_init(m, NULL, 0.5), none;
+    case 24:
+        return nn_embedding_at(nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){0}),
+                               ag_full(t, 0.5, AG_SHAPE(2)));
     default: return nn_block_init(m, NULL, 4, 2, (nn_block_options){0}).expand.weight;
     }
 }
@@ -245,6 +313,15 @@ static void misuse_is_an_error(void **state) {
         "recurrent: the state's h has shape (1, 2, 5), not (1, 2, 3)",
         "recurrent q: there is no cell 9",
         "recurrent q: a hidden size of 0",
+        "convolution c: 3 channels, 4 filters in 2 groups, kind 1",
+        "(2, 3, 4)",
+        "batch_norm: x has shape (2, 3, 4), not (n, 2, ...)",
+        "batch_norm: x has shape (1, 2), one number a channel, which has no variance",
+        "group_norm g: 3 channels in 2 groups",
+        "group_norm: x has shape (2, 3, 4), not (n, 4, ...)",
+        "dropout d: a probability of 1, not 0 to below 1",
+        "dropout: no name",
+        "gather_at",
         "a layer has no name (its part is called .ln_1)",
     };
     (void)state;
@@ -258,6 +335,67 @@ static void misuse_is_an_error(void **state) {
         nn_model_free(model);
         ag_tape_free(t);
     }
+}
+
+/* ---- dropout ----------------------------------------------------------------------------------------------------- */
+
+static void check_dropout(ag_tape *t) {
+    nn_model *model = nn_model_new(t, 1);
+    nn_dropout a = nn_dropout_init(model, "a", 0.25), b = nn_dropout_init(model, "b", 0.25);
+    ag_var x = ag_tensor(t, NULL, AG_SHAPE(40, 50));
+    ag_var one = ag_add(x, 1), y = nn_dropout_apply(a, one), same = nn_dropout_apply(a, one),
+           other = nn_dropout_apply(b, one);
+    double first[2000], second[2000], third[2000], kept = 0;
+    ag_read(y, first);
+    ag_read(same, second);
+    ag_read(other, third);
+    assert_memory_equal(first, second, sizeof first);
+    assert_memory_not_equal(first, third, sizeof first);
+    for (int i = 0; i < 2000; i++) {
+        assert_true(first[i] == 0 || fabs(first[i] - 1 / 0.75) < 1e-6);
+        kept += first[i] != 0;
+    }
+    assert_true(fabs(kept / 2000 - 0.75) < 5 * sqrt(0.25 * 0.75 / 2000));
+    ag_backward(ag_sum(y));
+    ag_read_grad(x, second);
+    assert_memory_equal(first, second, sizeof first);
+    nn_model_commit(model); /* another step, other numbers */
+    ag_read(nn_dropout_apply(a, one), second);
+    assert_memory_not_equal(first, second, sizeof first);
+    nn_model_train(model, false);
+    assert_true(nn_dropout_apply(a, one).place == one.place);
+    nn_model_free(model);
+}
+
+static void dropout_drops(void **state) {
+    (void)state;
+    on_each_tape(check_dropout);
+}
+
+/* Layers that have dropout inside: none in evaluation, some in training. */
+static void dropout_inside_layers(void **state) {
+    ag_tape *t = ag_tape_new(AG_F64);
+    nn_model *model = nn_model_new(t, 1);
+    (void)state;
+    ag_var x = random_tensor(t, AG_SHAPE(3, 4, 4), -1, 1), none = ag_num(0);
+    nn_recurrent_state zero = {none, none};
+    nn_block block1 = nn_block_init(model, "h", 4, 2, (nn_block_options){.dropout = 0.5});
+    nn_recurrent lstm =
+        nn_recurrent_init(model, NN_LSTM, "l", 4, 3, (nn_recurrent_options){.layers = 2, .dropout = 0.5});
+    double numbers[2][2][48];
+    for (int training = 0; training < 2; training++) {
+        nn_model_train(model, training == 1);
+        for (int step = 0; step < 2; step++) {
+            ag_read(nn_block_apply(&block1, x, none), numbers[0][step]);
+            ag_read(nn_recurrent_apply(&lstm, x, zero, NULL), numbers[1][step]);
+            nn_model_commit(model);
+        }
+        for (int k = 0; k < 2; k++)
+            assert_true((memcmp(numbers[k][0], numbers[k][1], 36 * sizeof(double)) != 0) == (training == 1));
+    }
+    check_fine("dropout", t);
+    nn_model_free(model);
+    ag_tape_free(t);
 }
 
 /* A model that could not be made, and vars that are inert, give nothing and no crash. */
@@ -274,6 +412,10 @@ static void no_model_is_no_crash(void **state) {
     (void)nn_attention_apply_to(a, one, one, none);
     nn_block b = nn_block_init(NULL, "b", 4, 2, (nn_block_options){0});
     (void)nn_block_apply(&b, one, none);
+    (void)nn_conv_apply(nn_conv_init(NULL, NN_CONV2D, "c", 1, 1, 1, 1, (nn_conv_options){0}), one);
+    (void)nn_batch_norm_apply(nn_batch_norm_init(NULL, "b", 2, (nn_batch_norm_options){0}), one);
+    (void)nn_group_norm_apply(nn_group_norm_init(NULL, "g", 1, 2, (nn_norm_options){0}), one);
+    (void)nn_dropout_apply(nn_dropout_init(NULL, "d", 0.5), one);
     nn_recurrent r = nn_recurrent_init(NULL, NN_LSTM, "r", 4, 3, (nn_recurrent_options){0});
     (void)nn_recurrent_apply(&r, one, zero, &end);
 }
@@ -312,17 +454,21 @@ static void starve(const layer_case *c, bool of_tape) {
 static void memory_may_run_out(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++)
-        for (unroll = 0; unroll >= (is_recurrent(&cases[i]) ? -1 : 0); unroll--) {
+        for (variant = 0; variant < variants_of(&cases[i]); variant++) {
             starve(&cases[i], false);
             starve(&cases[i], true);
         }
-    unroll = 0;
+    variant = 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(layers_agree_with_pytorch), cmocka_unit_test(layers_have_derivatives_of_any_order),
-        cmocka_unit_test(misuse_is_an_error),        cmocka_unit_test(no_model_is_no_crash),
+        cmocka_unit_test(layers_agree_with_pytorch),
+        cmocka_unit_test(layers_have_derivatives_of_any_order),
+        cmocka_unit_test(dropout_drops),
+        cmocka_unit_test(dropout_inside_layers),
+        cmocka_unit_test(misuse_is_an_error),
+        cmocka_unit_test(no_model_is_no_crash),
         cmocka_unit_test(memory_may_run_out),
     };
     read_references(TORCH_FOLDER "/layers.ref");

@@ -220,6 +220,9 @@ static ag_var misuse(ag_tape *t, int i) {
     case 13: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3)), smoothing);
     case 14: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3, 1)), none);
     case 15: return nn_nll(z, labels, 3, none);
+    case 20: return nn_nll_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
+    case 21: return nn_softmax_cross_entropy_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
+    case 22: return nn_softmax_cross_entropy_at(z, ag_full(t, 0.5, AG_SHAPE(3)), none);
     case 16: return nn_cosine_embedding(z, column, four, 0);
     case 17: return nn_cosine_embedding(z, z, column, 0);
     case 18: return nn_triplet(z, z, column, 1);
@@ -250,6 +253,9 @@ static void misuse_is_an_error(void **state) {
         "cosine_embedding: targets of shape (4, 1) do not go with shape (3, 2)",
         "triplet: predictions have shape (3, 2), targets (4, 1)",
         "contrastive: targets of shape (4) do not go with shape (3, 2)",
+        "gather_at",
+        "cross_entropy_at",
+        "cross_entropy_at",
         "contrastive: targets of shape () do not go with shape ()",
     };
     (void)state;

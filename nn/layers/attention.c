@@ -14,6 +14,7 @@ nn_attention nn_attention_init(nn_model *model, const char *name, int64_t width,
                 name == NULL ? "" : name, heads, width, options.rotary ? ", rotary" : "");
         return layer;
     }
+    layer.dropout = nn_part_dropout(model, name, ".dropout", options.dropout);
     nn_initial out = options.initial, in = out == NN_DEFAULT && !options.gpt_names ? NN_GLOROT_UNIFORM : out;
     const char *const *names =
         options.gpt_names
@@ -66,6 +67,7 @@ static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var ke
         k = rotate(k, layer.rotary_base);
     }
     ag_var weights = ag_softmax(mask(layer, ag_matmul(q, ag_transpose(k)), keep), 3);
+    weights = nn_dropout_apply(layer.dropout, weights);
     ag_var heads = ag_permute(ag_matmul(weights, v), AG_AXES(0, 2, 1, 3));
     return nn_dense_apply(layer.out, ag_reshape(heads, shape));
 }

@@ -25,3 +25,5 @@ ag_var nn_embedding_apply(nn_embedding layer, const int64_t *indices, ag_shape s
     }
     return ag_reshape(ag_gather(layer.weight, 0, indices, count), rows_shape(layer.weight, shape));
 }
+
+ag_var nn_embedding_at(nn_embedding layer, ag_var indices) { return ag_gather_at(layer.weight, 0, indices); }

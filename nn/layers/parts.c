@@ -32,3 +32,11 @@ ag_var nn_part(nn_model *model, const char *name, const char *suffix, ag_shape s
 ag_var nn_part_buffer(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial) {
     return part(model, name, suffix, shape, initial, 1, true);
 }
+
+nn_dropout nn_part_dropout(nn_model *model, const char *name, const char *suffix, double probability) {
+    nn_dropout layer = {model, 0, 0};
+    char *full = nn_join_names(model, name, suffix);
+    if (full != NULL) layer = nn_dropout_init(model, full, probability);
+    nn_release(full);
+    return layer;
+}

@@ -8,6 +8,9 @@
  * first part or no memory. */
 char *nn_join_names(nn_model *model, const char *name, const char *suffix);
 
+/* A dropout whose name is that of its layer and a suffix. */
+nn_dropout nn_part_dropout(nn_model *model, const char *name, const char *suffix, double probability);
+
 /* A parameter or a buffer whose name is that of its layer and a suffix. */
 ag_var nn_part(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial, double gain);
 ag_var nn_part_buffer(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial);

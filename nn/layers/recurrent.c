@@ -52,6 +52,11 @@ nn_recurrent nn_recurrent_init(nn_model *model, nn_cell cell, const char *name, 
     else
         for (int i = 0; i < options.layers * directions_of(&layer); i++)
             layer.parts[i] = part_init(model, &layer, name, i);
+    for (int level = 0; level + 1 < options.layers && level < NN_MAX_RECURRENT_LAYERS; level++) {
+        char suffix[40];
+        snprintf(suffix, sizeof suffix, ".dropout_l%d", level);
+        layer.dropouts[level] = nn_part_dropout(model, name, suffix, options.dropout);
+    }
     return layer;
 }
 
@@ -233,7 +238,10 @@ ag_var nn_recurrent_apply(const nn_recurrent *layer, ag_var x, nn_recurrent_stat
     if (batch_first && ag_shape_of(x).rank == 3) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
     if (!fits(layer, x, &start)) return nn_inert(x);
     int count = layer->options.layers * directions_of(layer);
-    for (int level = 0; level < layer->options.layers; level++) x = apply_level(layer, level, x, &start, h, c);
+    for (int level = 0; level < layer->options.layers; level++) {
+        x = apply_level(layer, level, x, &start, h, c);
+        x = nn_dropout_apply(layer->dropouts[level], x);
+    }
     if (end != NULL) {
         end->h = ag_stack(h, count, 0);
         end->c = layer->cell == NN_LSTM ? ag_stack(c, count, 0) : ag_num(0);

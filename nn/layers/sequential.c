@@ -93,6 +93,17 @@ static ag_var apply_dense(const void *layer, ag_var x) { return nn_dense_apply(*
 static ag_var apply_layer_norm(const void *layer, ag_var x) {
     return nn_layer_norm_apply(*(const nn_layer_norm *)layer, x);
 }
+static ag_var apply_batch_norm(const void *layer, ag_var x) {
+    return nn_batch_norm_apply(*(const nn_batch_norm *)layer, x);
+}
+static ag_var apply_conv(const void *layer, ag_var x) { return nn_conv_apply(*(const nn_conv *)layer, x); }
+static ag_var apply_max_pool2d(const void *layer, ag_var x) {
+    return ag_max_pool2d(x, *(const ag_pool_options *)layer);
+}
+static ag_var apply_avg_pool2d(const void *layer, ag_var x) {
+    return ag_avg_pool2d(x, *(const ag_pool_options *)layer);
+}
+static ag_var apply_dropout(const void *layer, ag_var x) { return nn_dropout_apply(*(const nn_dropout *)layer, x); }
 static ag_var apply_flatten(const void *layer, ag_var x) {
     (void)layer;
     return ag_reshape(x, AG_SHAPE(ag_shape_of(x).dim[0], -1));
@@ -115,6 +126,33 @@ void nn_sequential_layer_norm(nn_sequential *net, int64_t width, nn_norm_options
     if (net == NULL) return;
     nn_layer_norm layer = nn_layer_norm_init(net->model, nn_sequential_next(net), width, options);
     nn_sequential_add(net, apply_layer_norm, &layer, sizeof layer);
+}
+
+void nn_sequential_batch_norm(nn_sequential *net, int64_t channels, nn_batch_norm_options options) {
+    if (net == NULL) return;
+    nn_batch_norm layer = nn_batch_norm_init(net->model, nn_sequential_next(net), channels, options);
+    nn_sequential_add(net, apply_batch_norm, &layer, sizeof layer);
+}
+
+void nn_sequential_conv(nn_sequential *net, nn_conv_kind kind, int64_t channels, int64_t filters, int64_t rows,
+                        int64_t columns, nn_conv_options options) {
+    if (net == NULL) return;
+    nn_conv layer = nn_conv_init(net->model, kind, nn_sequential_next(net), channels, filters, rows, columns, options);
+    nn_sequential_add(net, apply_conv, &layer, sizeof layer);
+}
+
+void nn_sequential_max_pool2d(nn_sequential *net, ag_pool_options options) {
+    nn_sequential_add(net, apply_max_pool2d, &options, sizeof options);
+}
+
+void nn_sequential_avg_pool2d(nn_sequential *net, ag_pool_options options) {
+    nn_sequential_add(net, apply_avg_pool2d, &options, sizeof options);
+}
+
+void nn_sequential_dropout(nn_sequential *net, double probability) {
+    if (net == NULL) return;
+    nn_dropout layer = nn_dropout_init(net->model, nn_sequential_next(net), probability);
+    nn_sequential_add(net, apply_dropout, &layer, sizeof layer);
 }
 
 void nn_sequential_flatten(nn_sequential *net) { nn_sequential_add(net, apply_flatten, NULL, 0); }

@@ -37,10 +37,13 @@ nn_block nn_block_init(nn_model *model, const char *name, int64_t width, int64_t
                                                                    .causal = !options.bidirectional,
                                                                    .rotary = options.rotary,
                                                                    .rotary_base = options.rotary_base,
+                                                                   .dropout = options.dropout,
                                                                    .gpt_names = true,
                                                                    .initial = options.initial,
                                                                    .gain = options.gain});
     nn_release(attention);
+    layer.dropout1 = nn_part_dropout(model, name, ".attn.resid_dropout", options.dropout);
+    layer.dropout2 = nn_part_dropout(model, name, ".mlp.dropout", options.dropout);
     layer.norm2 = norm_init(model, name, ".ln_2", width, &options);
     layer.expand = dense_init(model, name, ".mlp.c_fc", width, hidden, &options);
     layer.contract = dense_init(model, name, ".mlp.c_proj", hidden, width, &options);
@@ -52,7 +55,9 @@ static ag_var normalise(const nn_block *layer, nn_layer_norm norm, ag_var x) {
 }
 
 ag_var nn_block_apply(const nn_block *layer, ag_var x, ag_var keep) {
-    x = ag_add(x, nn_attention_apply(layer->attention, normalise(layer, layer->norm1, x), keep));
+    ag_var seen = nn_attention_apply(layer->attention, normalise(layer, layer->norm1, x), keep);
+    x = ag_add(x, nn_dropout_apply(layer->dropout1, seen));
     ag_var hidden = nn_dense_apply(layer->expand, normalise(layer, layer->norm2, x));
-    return ag_add(x, nn_dense_apply(layer->contract, nn_activate((nn_activation)layer->activation, hidden)));
+    hidden = nn_dense_apply(layer->contract, nn_activate((nn_activation)layer->activation, hidden));
+    return ag_add(x, nn_dropout_apply(layer->dropout2, hidden));
 }

@@ -30,22 +30,16 @@ static bool check_options(const char *what, ag_var logits, const nn_class_option
     return false;
 }
 
-/* Rows of 0 and a single 1 where the label is, times the class's weight; all 0 for a row that does not count. */
-static ag_var targets_of(ag_var logits, ag_var labels, const nn_class_options *options) {
-    ag_shape shape = ag_shape_of(logits);
-    ag_var classes = ag_arange(logits.tape, 0, 1, shape.dim[shape.rank - 1]);
-    ag_var hits = ag_eq(ag_unsqueeze(labels, -1), classes);
-    if (options->ignore) hits = ag_mul(hits, ag_unsqueeze(ag_ne(labels, (double)options->ignored), -1));
-    return ag_is_zero(options->weights) ? hits : ag_mul(hits, options->weights);
+/* Labels that are below 0 where the row does not count. */
+static ag_var counted(ag_var labels, const nn_class_options *options) {
+    return options->ignore ? ag_select(ag_ne(labels, (double)options->ignored), labels, -1) : labels;
 }
 
-/* (1 - smoothing) targets + smoothing / classes for each class, times its weight, in rows that count. */
-static ag_var smoothed(ag_var targets, ag_var labels, const nn_class_options *options) {
-    ag_shape shape = ag_shape_of(targets);
-    double even = options->smoothing / (double)shape.dim[shape.rank - 1];
-    ag_var share = ag_is_zero(options->weights) ? ag_num(even) : ag_mul(options->weights, even);
-    if (options->ignore) share = ag_mul(share, ag_unsqueeze(ag_ne(labels, (double)options->ignored), -1));
-    return ag_add(ag_mul(targets, 1 - options->smoothing), share);
+/* The weight of each row in the mean: that of its class, or 0 where it does not count. */
+static ag_var row_weights(ag_var labels, const nn_class_options *options) {
+    ag_var counts = ag_ge(labels, 0);
+    if (ag_is_zero(options->weights)) return counts;
+    return ag_mul(counts, ag_gather_at(options->weights, 0, ag_relu(labels)));
 }
 
 /* The labels as a constant in the logits' shape without its last axis; inert after an error. */
@@ -58,7 +52,7 @@ static ag_var constant_labels(const char *what, ag_var logits, const int64_t *la
     void *data = ag_data(x);
     for (int64_t i = 0; data != NULL && i < n; i++) {
         bool counts = !options->ignore || labels[i] != options->ignored;
-        if (counts && (labels[i] < 0 || labels[i] >= classes)) {
+        if (counts && labels[i] >= classes) {
             ag_fail(logits.tape, AG_ERR_VALUE, "%s: label %" PRId64 " is %" PRId64 ", not 0 to %" PRId64, what, i,
                     labels[i], classes - 1);
             return nn_inert(logits);
@@ -76,14 +70,25 @@ ag_var nn_softmax_cross_entropy(ag_var logits, const int64_t *labels, int64_t n)
     return ag_mean(ag_cross_entropy(logits, labels));
 }
 
+/* The sum over the rows that count of -log softmax(logits), times the classes' weights, averaged over the classes. */
+static ag_var even(ag_var logits, ag_var labels, const nn_class_options *options) {
+    ag_shape shape = ag_shape_of(logits);
+    ag_var share = ag_unsqueeze(ag_mul(ag_ge(labels, 0), 1 / (double)shape.dim[shape.rank - 1]), -1);
+    if (!ag_is_zero(options->weights)) share = ag_mul(share, options->weights);
+    return ag_sum(ag_cross_entropy_soft(logits, ag_expand(share, shape)));
+}
+
 ag_var nn_softmax_cross_entropy_at(ag_var logits, ag_var labels, nn_class_options options) {
     const char *what = "softmax_cross_entropy";
     if (logits.tape == NULL || ag_is_inert(logits) || !nn_one_a_row(what, "labels", labels, logits) ||
         !check_options(what, logits, &options))
         return nn_inert(logits);
-    ag_var targets = targets_of(logits, labels, &options), total = ag_sum(targets);
-    if (options.smoothing > 0) targets = smoothed(targets, labels, &options);
-    return ag_div(ag_sum(ag_cross_entropy_soft(logits, targets)), total);
+    labels = counted(labels, &options);
+    ag_var rows = ag_cross_entropy_at(logits, labels), weights = row_weights(labels, &options), total = ag_sum(weights);
+    ag_var sum = ag_is_zero(options.weights) ? ag_sum(rows) : ag_vdot(rows, weights);
+    if (options.smoothing > 0)
+        sum = ag_fma(1 - options.smoothing, sum, ag_mul(options.smoothing, even(logits, labels, &options)));
+    return ag_div(sum, total);
 }
 
 ag_var nn_softmax_cross_entropy_with(ag_var logits, const int64_t *labels, int64_t n, nn_class_options options) {
@@ -102,8 +107,12 @@ ag_var nn_nll_at(ag_var log_probabilities, ag_var labels, nn_class_options optio
     if (log_probabilities.tape == NULL || ag_is_inert(log_probabilities) ||
         !nn_one_a_row(what, "labels", labels, log_probabilities) || !check_options(what, log_probabilities, &options))
         return nn_inert(log_probabilities);
-    ag_var targets = targets_of(log_probabilities, labels, &options);
-    return ag_neg(ag_div(ag_sum(ag_chain(log_probabilities, targets)), ag_sum(targets)));
+    ag_shape shape = ag_shape_of(log_probabilities);
+    labels = counted(labels, &options);
+    ag_var classes = ag_arange(log_probabilities.tape, 0, 1, shape.dim[shape.rank - 1]);
+    if (ag_is_zero(options.weights)) options.weights = ag_ones(classes.tape, ag_shape_of(classes)); /* checks labels */
+    ag_var targets = ag_mul(ag_eq(ag_unsqueeze(labels, -1), classes), options.weights);
+    return ag_neg(ag_div(ag_sum(ag_chain(log_probabilities, targets)), ag_sum(row_weights(labels, &options))));
 }
 
 ag_var nn_nll(ag_var log_probabilities, const int64_t *labels, int64_t n, nn_class_options options) {

@@ -107,6 +107,33 @@ r.case("block", call, {"x": (2, 3, 4)}, Block(4, 2, 16))
 r.case("block_other", call, {"x": (2, 3, 4)},
        Block(4, 2, 5, causal=False, rotary=True, rms=True, activation=F.relu, bias=False))
 
+# ---- convolution
+
+for case, layer, shape in [
+    ("conv1d", nn.Conv1d(4, 6, 3, stride=2, padding=1, dilation=2, groups=2), (2, 4, 7)),
+    ("conv2d", nn.Conv2d(2, 3, (2, 3)), (2, 2, 4, 5)),
+    ("conv2d_other", nn.Conv2d(4, 2, (3, 2), stride=(2, 1), padding=(2, 1), dilation=(1, 2), groups=2, bias=False),
+     (1, 4, 3, 4)),
+    ("conv_transpose1d", nn.ConvTranspose1d(2, 3, 3, stride=2, padding=1, output_padding=1), (2, 2, 4)),
+    ("conv_transpose2d", nn.ConvTranspose2d(4, 2, (2, 3), stride=(2, 1), groups=2), (1, 4, 2, 3)),
+]:
+    r.case(case, call, {"x": shape}, layer)
+
+# ---- batch and group norm
+
+
+def evaluated(layer, x, y):
+    """After a step in training."""
+    layer(x)
+    return layer.eval()(y)
+
+
+r.case("batch_norm", call, {"x": (3, 2, 2, 2)}, nn.BatchNorm2d(2))
+r.case("batch_norm_plain", call, {"x": (4, 3)}, nn.BatchNorm1d(3, affine=False, momentum=0.3, eps=0.01))
+r.case("batch_norm_eval", evaluated, {"x": (3, 2, 3), "y": (2, 2, 3)}, nn.BatchNorm1d(2))
+r.case("batch_norm_twice", lambda layer, x: layer(layer(x)), {"x": (3, 2, 3)}, nn.BatchNorm1d(2))
+r.case("group_norm", call, {"x": (2, 4, 3)}, nn.GroupNorm(2, 4))
+
 # ---- recurrent layers
 
 

@@ -59,8 +59,9 @@ class Reference:
         self.add(f"{case}/out", output)
         if layer is not None:
             leaves.update({"l." + name: p for name, p in layer.named_parameters()})
-        gradients = torch.autograd.grad((output * drawn(f"{case}/w", output.shape)).sum(), list(leaves.values()))
+        gradients = torch.autograd.grad((output * drawn(f"{case}/w", output.shape)).sum(), list(leaves.values()), allow_unused=True)
         for name, gradient in zip(leaves, gradients):
+            gradient = torch.zeros_like(leaves[name]) if gradient is None else gradient
             self.add(f"{case}/d/{name}", gradient)
         for name, buffer in [] if layer is None else layer.named_buffers():
             self.add(f"{case}/b/l.{name}", buffer)
