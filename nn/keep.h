@@ -11,6 +11,7 @@
 #include <nn/data.h>
 #include <nn/model.h>
 #include <nn/optimise.h>
+#include <nn/train.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -62,6 +63,32 @@ NN_API void nn_checkpoint_save(const nn_model *model, const char *path, const nn
 /* Of the same model, with the same things kept under the same names; every difference is an error (AG_ERR_VALUE), and so is
  * a file whose bytes changed. */
 NN_API void nn_checkpoint_load(nn_model *model, const char *path, const nn_kept *kept, int count, nn_error *e);
+
+/* ---- to look at ----------------------------------------------------------------------------------------------------- */
+
+/* A table: of each parameter and buffer the layer, its own name, shape, numbers and bytes, and which ones are not trained;
+ * then of all. */
+NN_API void nn_model_summary(const nn_model *model, FILE *out);
+/* The graph of what `forward` records of a batch, in Graphviz's language, with values: ag_dot. */
+NN_API void nn_model_draw(nn_model *model, nn_forward *forward, void *context, const nn_array *fields, int count,
+                          FILE *out, nn_error *e);
+
+/* ---- inference as C ------------------------------------------------------------------------------------------------- */
+
+typedef struct nn_c_options {
+    const char *name;           /* of the function; NULL: "model" */
+    const ag_port *inputs;      /* each field of a batch, samples first: ag_in(name, shape) */
+    int input_count;            /* at least 1 */
+    const char *const *outputs; /* names of what `forward` gives; NULL: y0, y1, ... */
+    int output_count;           /* 0: 1 */
+    bool rows;                  /* a second function for many batches: NAME_rows (ag_c_options) */
+} nn_c_options;
+
+/* The model as a C11 function of a batch, with its weights in it, that needs nothing but <math.h>, and in the evaluation
+ * mode: ag_program_print_c has the details. `forward` is called once, with the ports' examples or zeros; branches on
+ * values stay as they were. Returns how many numbers the function's last argument, its work array, has; 0: it has none. */
+NN_API int64_t nn_model_print_c(nn_model *model, nn_forward *forward, void *context, nn_c_options options, FILE *out,
+                                nn_error *e);
 
 #ifdef __cplusplus
 } /* extern "C" */
