@@ -8,6 +8,7 @@
  *   nn/optimise.h     steps that make it smaller
  *   nn/train.h        steps and epochs of training
  *   nn/keep.h         weights and checkpoints on disk, tables, pictures of graphs, inference as C
+ *   nn/plot.h         curves as SVG, images as PNG
  *   nn/derivations.h  derivatives derived by hand: your own C and a catalogue of closed forms, checked
  *
  * No call aborts, exits or prints, except to a file that it is given. */
@@ -22,6 +23,7 @@
 #include <nn/metrics.h>
 #include <nn/model.h>
 #include <nn/optimise.h>
+#include <nn/plot.h>
 #include <nn/train.h>
 
 #endif
