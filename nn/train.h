@@ -97,6 +97,7 @@ typedef struct nn_fit_options {
     int64_t patience;  /* ends after so many epochs in a row that are no better; 0: never */
     FILE *progress;    /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
     const char *log;   /* CSV, a row an epoch, those before a resumption included; or NULL */
+    const char *curves; /* SVG of the losses, written after each epoch; or NULL */
     /* Written after each epoch, on an interrupt, and every `checkpoint_steps` steps if that is not 0. If the file is there
      * when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
     const char *checkpoint;

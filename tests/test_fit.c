@@ -167,12 +167,13 @@ static char *whole_file(const char *path) {
 
 static void logs_and_lines(void **state) {
     (void)state;
-    char path[512];
+    char path[512], curves[512];
     task k;
     open_task(&k, false);
     nn_fit_options o = options_of(&k);
     strcpy(path, path_of("log.csv"));
     o.log = path;
+    o.curves = strcat(strcpy(curves, folder), "/curves.svg");
     o.progress = tmpfile();
     nn_fitted f = fit(&k, o);
     char line[200] = "";
@@ -193,6 +194,7 @@ static void logs_and_lines(void **state) {
     assert_true(nn_array_at(&table.values, (EPOCHS - 1) * table.values.shape.dim[1] + r2) == f.last.metrics[0]);
     assert_true(nn_array_at(&table.values, (EPOCHS - 1) * table.values.shape.dim[1] + steps) == 5 * EPOCHS);
     nn_table_free(&table);
+    assert_non_null(strstr(whole_file(curves), "validation loss"));
     close_task(&k);
 }
 

@@ -246,6 +246,7 @@ static void report(fit *f, const nn_epoch *q) {
     const nn_fit_options *o = f->o;
     nn_progress_end(&f->progress, q, o);
     if (o->log != NULL) nn_history_write(&f->history, o, o->log, f->e);
+    if (o->curves != NULL) nn_history_draw(&f->history, o->curves, f->e);
     if (o->after_epoch != NULL && nn_ok(f->e) && !o->after_epoch(o->context, q)) end(f, NN_ENDED_CALLER);
     if (o->patience > 0 && q->since_best >= o->patience) end(f, NN_ENDED_EARLY);
 }

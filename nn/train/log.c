@@ -1,4 +1,5 @@
-/* The course of training as a CSV file. */
+/* The course of training as a CSV file and as curves. */
+#include "nn/plot.h"
 #include "nn/train/train_impl.h"
 
 #include <inttypes.h>
@@ -28,4 +29,21 @@ void nn_history_write(const nn_history *h, const nn_fit_options *o, const char *
         }
     }
     nn_replace_end(&r, e);
+}
+
+void nn_history_draw(const nn_history *h, const char *path, nn_error *e) {
+    double *x = nn_take((size_t)h->count, 3 * sizeof *x, "curves", e), *loss, *validation;
+    if (x == NULL) return;
+    loss = x + h->count;
+    validation = loss + h->count;
+    bool validated = false;
+    for (int64_t i = 0; i < h->count; i++) {
+        x[i] = (double)h->epochs[i].epoch;
+        loss[i] = h->epochs[i].loss;
+        validation[i] = h->epochs[i].validation_loss;
+        validated = validated || !isnan(validation[i]);
+    }
+    const nn_curve curves[] = {{"loss", h->count, x, loss}, {"validation loss", h->count, x, validation}};
+    nn_curves_svg(path, curves, validated ? 2 : 1, &(nn_curves_options){.x_label = "epoch", .y_label = "loss"}, e);
+    nn_release(x);
 }

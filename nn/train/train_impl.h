@@ -23,6 +23,9 @@ typedef struct nn_history {
 /* A CSV file of it (log.c), in the old one's place. */
 void nn_history_write(const nn_history *history, const nn_fit_options *options, const char *path, nn_error *e);
 
+/* Its losses as curves, an SVG (log.c). */
+void nn_history_draw(const nn_history *history, const char *path, nn_error *e);
+
 /* What a terminal shows (progress.c). */
 typedef struct nn_progress {
     FILE *out; /* NULL: nothing */
