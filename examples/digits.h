@@ -1,0 +1,60 @@
+/* Pictures of digits for the examples: MNIST's, or ones drawn here. */
+#ifndef EXAMPLES_DIGITS_H
+#define EXAMPLES_DIGITS_H
+
+#include "common.h"
+
+enum { SIDE = 28, PIXELS = SIDE * SIDE, DRAWN = 1500 };
+
+#define DIGITS_HELP                                                                                                    \
+    "FOLDER holds MNIST's 10,000 test digits, t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz, to be found "   \
+    "at\n"                                                                                                             \
+    "https://ossci-datasets.s3.amazonaws.com/mnist/ and elsewhere. Without it, digits are drawn: seven segments, "     \
+    "shifted,\n"                                                                                                       \
+    "slanted, in noise.\n"
+
+/* From (x, y) along (dx, dy), in the unit square, y downwards: a stroke of a soft brush. */
+static inline void draw_stroke(uint8_t *image, double x, double y, double dx, double dy, double width) {
+    for (int i = 0; i < PIXELS; i++) {
+        double px = (i % SIDE + 0.5) - SIDE * x, py = (i / SIDE + 0.5) - SIDE * y;
+        double ex = SIDE * dx, ey = SIDE * dy, along = (px * ex + py * ey) / (ex * ex + ey * ey);
+        along = fmin(fmax(along, 0), 1);
+        double ink = 255 * (width - hypot(px - along * ex, py - along * ey)), old = image[i];
+        image[i] = (uint8_t)fmin(fmax(ink, old), 255);
+    }
+}
+
+/* Which of the segments top, upper left, upper right, middle, lower left, lower right, bottom are lit (bits 0 to 6). */
+static const uint8_t segments[10] = {0x77, 0x24, 0x5d, 0x6d, 0x2e, 0x6b, 0x7b, 0x25, 0x7f, 0x6f};
+
+static inline void draw_digit(uint8_t *image, int digit, uint64_t *state) {
+    static const struct {
+        double x, y, dx, dy;
+    } lines[7] = {{0, 0, 1, 0}, {0, 0, 0, 1}, {1, 0, 0, 1}, {0, 1, 1, 0}, {0, 1, 0, 1}, {1, 1, 0, 1}, {0, 2, 1, 0}};
+    double wide = 0.3 + 0.1 * uniform(state), high = 0.25 + 0.08 * uniform(state), slant = 0.2 * uniform(state);
+    double left = 0.2 + 0.15 * uniform(state), top = 0.15 + 0.15 * uniform(state), width = 1.6 + uniform(state);
+    memset(image, 0, PIXELS);
+    for (int k = 0; k < 7; k++)
+        if (segments[digit] >> k & 1)
+            draw_stroke(image, left + wide * lines[k].x + slant * (1 - lines[k].y / 2), top + high * lines[k].y,
+                        wide * lines[k].dx - slant * lines[k].dy / 2, high * lines[k].dy, width);
+    for (int i = 0; i < PIXELS; i++) image[i] = (uint8_t)fmin(image[i] + 40 * uniform(state), 255);
+}
+
+/* images (n, 28, 28) and labels (n), of bytes. */
+static inline void read_digits(const char *folder, nn_array *images, nn_array *labels, nn_error *e) {
+    if (folder != NULL) {
+        *images = nn_idx_read(path_in(folder, "t10k-images-idx3-ubyte.gz"), e);
+        *labels = nn_idx_read(path_in(folder, "t10k-labels-idx1-ubyte.gz"), e);
+        return;
+    }
+    *images = nn_array_new(NN_U8, AG_SHAPE(DRAWN, SIDE, SIDE), e);
+    *labels = nn_array_new(NN_U8, AG_SHAPE(DRAWN), e);
+    uint64_t state = 1;
+    for (int i = 0; i < DRAWN && e->status == AG_OK; i++) {
+        ((uint8_t *)labels->data)[i] = (uint8_t)(i % 10);
+        draw_digit((uint8_t *)images->data + i * PIXELS, i % 10, &state);
+    }
+}
+
+#endif
