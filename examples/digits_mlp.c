@@ -63,8 +63,9 @@ int main(int argc, char **argv) {
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);
-    printf("%lld digits to learn from, %lld to test with, %lld weights\n", (long long)train.count,
-           (long long)test.count, (long long)nn_model_size(model));
+    if (e.status == AG_OK)
+        printf("%lld digits to learn from, %lld to test with, %lld weights\n", (long long)train.count,
+               (long long)test.count, (long long)nn_model_size(model));
     double accuracy = fit(model, &n, train_batches, test_batches, folder != NULL ? 20 : 5, &e);
 
     char result[128];

@@ -108,8 +108,9 @@ int main(int argc, char **argv) {
     nn_model *model = nn_model_new(tape, 1);
     int64_t places = e.status == AG_OK ? table.categories[nn_table_find(&table, category)].count : 1;
     net n = make_net(model, places);
-    printf("%s: %lld districts to learn from, %lld to test with\n", path, (long long)train.count,
-           (long long)test.count);
+    if (e.status == AG_OK)
+        printf("%s: %lld districts to learn from, %lld to test with\n", path, (long long)train.count,
+               (long long)test.count);
     double r2 = fit(model, &n, train_batches, test_batches, folder != NULL ? 40 : 20, &e);
 
     char result[128];

@@ -1,0 +1,138 @@
+/* Hares and lynxes: the rates of a predator-prey model (Lotka, 1925; Volterra, 1926), fitted to 21 years of pelts. With u and v
+ * the logarithms of hares and lynxes,
+ *
+ *     u' = a - b exp(v)        v' = d exp(u) - c
+ *
+ * is solved by Runge and Kutta's method in one scan, whose derivative L-BFGS follows; the Hessian says how sure the rates are.
+ * Carpenter (2018) found a = 0.55, b = 0.028, c = 0.80, d = 0.024 from the same data, with Stan. */
+#include "common.h"
+
+static const char *const help =
+    "FOLDER holds hudson-bay-lynx-hare.csv, to be found in the folder knitr/lotka-volterra of\n"
+    "https://github.com/stan-dev/example-models, without its two lines of comments. Without it, the same numbers.\n";
+
+enum { YEARS = 21, PARTS = 10 /* steps a year */, STEPS = (YEARS - 1) * PARTS, RATES = 4, ROUNDS = 6 };
+static const char *const names[RATES] = {"a", "b", "c", "d"};
+static const double expected[RATES] = {0.55, 0.028, 0.80, 0.024};
+
+/* Thousands of hares and lynxes, 1900 to 1920 (Howard, 2009, of the Hudson's Bay Company's books). */
+static const double pelts[YEARS][2] = {
+    {30, 4},      {47.2, 6.1},  {70.2, 9.8},  {77.4, 35.2}, {36.3, 59.4}, {20.6, 41.7}, {18.1, 19},
+    {21.4, 13},   {22, 8.3},    {25.4, 9.1},  {27.1, 7.4},  {40.3, 8},    {57, 12.3},   {76.6, 19.5},
+    {52.3, 45.7}, {19.5, 51.1}, {11.2, 29.7}, {7.6, 15.8},  {14.6, 9.7},  {16.2, 10.1}, {24.7, 8.6}};
+
+static ag_var slope(ag_var state, ag_var rates) {
+    ag_var r[RATES], u = ag_at(state, 0), v = ag_at(state, 1);
+    for (int i = 0; i < RATES; i++) r[i] = ag_at(rates, i);
+    return ag_stack((const ag_var[]){ag_fnma(r[1], ag_exp(v), r[0]), ag_fma(r[3], ag_exp(u), ag_neg(r[2]))}, 2, 0);
+}
+
+/* One step of the scan: state and rates to the next state, which is also an output. */
+static void runge_kutta(ag_tape *tape, const ag_var *x, ag_var *y, void *context) {
+    (void)tape, (void)context;
+    const double h = 1.0 / PARTS;
+    ag_var k1 = slope(x[0], x[1]), k2 = slope(ag_fma(h / 2, k1, x[0]), x[1]);
+    ag_var k3 = slope(ag_fma(h / 2, k2, x[0]), x[1]), k4 = slope(ag_fma(h, k3, x[0]), x[1]);
+    ag_var sum = ag_add(ag_add(k1, k4), ag_mul(2, ag_add(k2, k3)));
+    y[0] = y[1] = ag_fma(h / 6, sum, x[0]);
+}
+
+typedef struct fit {
+    ag_tape *tape;
+    ag_mark mark;
+    ag_program *step;
+    ag_var observed;   /* logarithms, (YEARS, 2) */
+    ag_var parameters; /* logarithms of the rates, then of the first hares and lynxes */
+} fit;
+
+/* States at the beginning and after each step: (STEPS + 1, 2). */
+static ag_var solve(const fit *f, ag_var parameters) {
+    ag_var rates = ag_exp(ag_slice(parameters, 0, 0, RATES, 1)), start = ag_slice(parameters, 0, RATES, AG_END, 1),
+           out[2];
+    ag_scan(f->tape, f->step, STEPS, 1, (const ag_var[]){start, rates}, (const ag_along[]){AG_SHARED, AG_SHARED}, NULL,
+            out);
+    return ag_concat((const ag_var[]){ag_unsqueeze(start, 0), out[1]}, 2, 0);
+}
+
+static ag_var loss_of(const fit *f) {
+    return nn_mse(ag_slice(solve(f, f->parameters), 0, 0, AG_END, PARTS), f->observed);
+}
+
+static double loss(void *context) {
+    const fit *f = context;
+    ag_var y = loss_of(f);
+    double value = ag_value(y);
+    ag_backward(y);
+    ag_tape_rewind(f->tape, f->mark);
+    return value;
+}
+
+/* Rates with their standard errors: the inverse Hessian, times twice the variance, which is the loss, a number of data. */
+static bool report(const fit *f) {
+    ag_var y = loss_of(f), covariance = ag_inverse(ag_hessian(y, f->parameters)), rates = ag_exp(f->parameters);
+    double variance = ag_value(y);
+    bool good = true;
+    for (int i = 0; i < RATES; i++) {
+        double rate = ag_value(ag_at(rates, i)), n = 2 * YEARS;
+        double error = rate * sqrt(2 * variance / n * ag_value(ag_at(ag_diagonal(covariance), i)));
+        printf("%s = %.4f +- %.4f  (Carpenter: %.3f)\n", names[i], rate, error, expected[i]);
+        good = good && fabs(rate / expected[i] - 1) < 0.1;
+    }
+    return good;
+}
+
+/* The curves of the model, and the pelts as dots. */
+static void draw(const fit *f, const double *logarithms, nn_error *e) {
+    static double states[STEPS + 1][2], seen[YEARS][2];
+    ag_read(ag_exp(solve(f, f->parameters)), states[0]);
+    for (int i = 0; i < 2 * YEARS; i++) seen[i / 2][i % 2] = exp(logarithms[i]);
+    const line lines[] = {{"hares", "teal", states[0], STEPS + 1, 2, 1900, 1.0 / PARTS, false},
+                          {"lynxes", "firebrick", states[0] + 1, STEPS + 1, 2, 1900, 1.0 / PARTS, false},
+                          {"", "teal", seen[0], YEARS, 2, 1900, 1, true},
+                          {"", "firebrick", seen[0] + 1, YEARS, 2, 1900, 1, true}};
+    draw_lines("ode.svg", "Thousands of pelts a year", lines, 4, e);
+}
+
+/* Logarithms of hares and lynxes, year by year. */
+static void read_pelts(const char *folder, double *logarithms, nn_error *e) {
+    static const char *const wanted[] = {" Hare", " Lynx"}; /* as the file's first line has them */
+    for (int i = 0; i < 2 * YEARS; i++) logarithms[i] = log(pelts[i / 2][i % 2]);
+    if (folder == NULL) return;
+    nn_csv_options options = {.columns = wanted, .column_count = 2};
+    nn_table table = nn_csv_read(path_in(folder, "hudson-bay-lynx-hare.csv"), &options, e);
+    if (e->status == AG_OK && table.values.shape.dim[0] != YEARS) nn_fail(e, AG_ERR_SHAPE, "not %d years", YEARS);
+    for (int i = 0; i < 2 * YEARS && e->status == AG_OK; i++) logarithms[i] = log(nn_array_at(&table.values, i));
+    nn_table_free(&table);
+}
+
+int main(int argc, char **argv) {
+    double logarithms[2 * YEARS], first[RATES + 2] = {log(0.5), log(0.02), log(0.5), log(0.02)};
+    nn_error e = {0};
+    read_pelts(data_folder(argc, argv, help), logarithms, &e);
+    memcpy(first + RATES, logarithms, 2 * sizeof *first); /* the first year's pelts */
+
+    const ag_port in[] = {ag_in("state", AG_SHAPE(2)), ag_in("rates", AG_SHAPE(RATES))};
+    ag_tape *t = ag_tape_new(AG_F64);
+    nn_model *model = nn_model_new(t, 1);
+    fit f = {.tape = t,
+             .step = ag_program_trace(AG_F64, runge_kutta, NULL, in, 2,
+                                      (const ag_port[]){ag_out("next"), ag_out("seen")}, 2),
+             .observed = ag_constant_tensor(t, logarithms, AG_SHAPE(YEARS, 2)),
+             .parameters = nn_parameter(model, "parameters", AG_SHAPE(RATES + 2), NN_ZEROS)};
+    ag_set(f.parameters, first);
+    f.mark = ag_tape_mark(t);
+    nn_lbfgs *lbfgs = nn_lbfgs_new(model, (nn_lbfgs_options){.iterations = 5});
+    for (int i = 0; i < ROUNDS && ag_tape_status(t) == AG_OK; i++)
+        printf("after %2d iterations: mean squared error of the logarithms %.6f\n", 5 * i,
+               nn_lbfgs_step(lbfgs, loss, &f));
+    bool good = report(&f);
+    draw(&f, logarithms, &e);
+
+    if (ag_tape_status(t) != AG_OK) nn_fail(&e, ag_tape_status(t), "%s", ag_tape_message(t));
+    int status = end(&e, good, "The rates are as expected; curves in ode.svg");
+    nn_lbfgs_free(lbfgs);
+    ag_program_free(f.step);
+    nn_model_free(model);
+    ag_tape_free(t);
+    return status;
+}
