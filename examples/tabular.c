@@ -79,7 +79,7 @@ static double fit(nn_model *model, net *n, nn_loader *train, nn_loader *test, in
                               e);
     nn_optimiser_free(adam);
     nn_step_free(step);
-    return fitted.last.metrics[0];
+    return fitted.last.epoch == epochs ? fitted.last.metrics[0] : NAN;
 }
 
 int main(int argc, char **argv) {
