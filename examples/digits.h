@@ -57,4 +57,40 @@ static inline void read_digits(const char *folder, nn_array *images, nn_array *l
     }
 }
 
+/* All that is read, split in nine parts to learn from and one to test with. */
+typedef struct digits {
+    nn_array arrays[2]; /* images, labels */
+    nn_dataset all, train, test;
+    nn_scale scale;
+    nn_augment shift;
+    nn_loader *train_batches, *test_batches; /* fields: images (n, 28, 28), labels (n) */
+} digits;
+
+/* Images are scaled to mean 0 and deviation 1, those to learn from moved by up to `shift` pixels. */
+static inline void open_digits(digits *d, const char *folder, int64_t shift, nn_error *e) {
+    read_digits(folder, &d->arrays[0], &d->arrays[1], e);
+    d->all = nn_dataset_of(d->arrays, 2, e);
+    nn_dataset_split(&d->all, 0.9, 1, &d->train, &d->test, e);
+    d->scale = nn_scale_fit(&d->train, 0, NN_PER_FIELD, e);
+    d->shift.shift = shift;
+    d->train_batches = nn_loader_new(
+        &d->train,
+        &(nn_loader_options){
+            .batch = 64, .shuffle = true, .seed = 1, .fields = {{.scale = &d->scale, .augment = &d->shift}}},
+        e);
+    d->test_batches = nn_loader_new(&d->test, &(nn_loader_options){.batch = 250, .fields = {{.scale = &d->scale}}}, e);
+    if (e->status == AG_OK)
+        printf("%lld digits to learn from, %lld to test with\n", (long long)d->train.count, (long long)d->test.count);
+}
+
+static inline void close_digits(digits *d) {
+    nn_loader_free(d->train_batches);
+    nn_loader_free(d->test_batches);
+    nn_scale_free(&d->scale);
+    nn_dataset_free(&d->train);
+    nn_dataset_free(&d->test);
+    nn_dataset_free(&d->all);
+    for (int i = 0; i < 2; i++) nn_array_free(&d->arrays[i]);
+}
+
 #endif

@@ -24,15 +24,15 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
 }
 
 /* Trains, and returns the accuracy on digits that it never saw. */
-static double fit(nn_model *model, net *n, nn_loader *train, nn_loader *test, int64_t epochs, nn_error *e) {
-    int64_t steps = epochs * nn_loader_batches(train);
+static double fit(nn_model *model, net *n, const digits *d, int64_t epochs, nn_error *e) {
+    int64_t steps = epochs * nn_loader_batches(d->train_batches);
     nn_step *step = nn_step_new(model, forward, n, (nn_step_options){.outputs = 2, .traced = true});
     nn_optimiser *adam = nn_adamw(model, (nn_adam_options){.decay = 0.05});
     nn_optimiser_schedule(adam, nn_one_cycle_schedule(3e-3, steps, 0, 0, 0));
     nn_fitted fitted = nn_fit(&(nn_fit_options){.step = step,
                                                 .optimiser = adam,
-                                                .train = train,
-                                                .validation = test,
+                                                .train = d->train_batches,
+                                                .validation = d->test_batches,
                                                 .epochs = epochs,
                                                 .metrics = {{.kind = NN_ACCURACY}},
                                                 .metric_count = 1,
@@ -47,38 +47,18 @@ static double fit(nn_model *model, net *n, nn_loader *train, nn_loader *test, in
 int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, DIGITS_HELP);
     nn_error e = {0};
-    nn_array arrays[2] = {0}; /* images, labels */
-    nn_dataset all, train, test;
-    read_digits(folder, &arrays[0], &arrays[1], &e);
-    all = nn_dataset_of(arrays, 2, &e);
-    nn_dataset_split(&all, 0.9, 1, &train, &test, &e);
-    nn_scale scale = nn_scale_fit(&train, 0, NN_PER_FIELD, &e);
-    nn_augment shift = {.shift = 1};
-    nn_loader_options options = {
-        .batch = 64, .shuffle = true, .seed = 1, .fields = {{.scale = &scale, .augment = &shift}}};
-    nn_loader *train_batches = nn_loader_new(&train, &options, &e);
-    nn_loader *test_batches =
-        nn_loader_new(&test, &(nn_loader_options){.batch = 500, .fields = {{.scale = &scale}}}, &e);
-
+    digits d = {0};
+    open_digits(&d, folder, 1, &e);
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);
-    if (e.status == AG_OK)
-        printf("%lld digits to learn from, %lld to test with, %lld weights\n", (long long)train.count,
-               (long long)test.count, (long long)nn_model_size(model));
-    double accuracy = fit(model, &n, train_batches, test_batches, folder != NULL ? 20 : 5, &e);
+    double accuracy = fit(model, &n, &d, folder != NULL ? 20 : 5, &e);
 
     char result[128];
     snprintf(result, sizeof result, "%.1f %% are right; curves in digits_mlp.svg", 100 * accuracy);
     int status = end(&e, accuracy >= 0.96, result);
     nn_model_free(model);
     ag_tape_free(tape);
-    nn_loader_free(train_batches);
-    nn_loader_free(test_batches);
-    nn_scale_free(&scale);
-    nn_dataset_free(&train);
-    nn_dataset_free(&test);
-    nn_dataset_free(&all);
-    for (int i = 0; i < 2; i++) nn_array_free(&arrays[i]);
+    close_digits(&d);
     return status;
 }
