@@ -163,7 +163,8 @@ static bool run_batch(fit *f, const nn_batch *b, nn_wanted wanted, double *loss)
     if (!is_fine(f)) return false;
     if (isfinite(*loss)) return true;
     char what[64];
-    snprintf(what, sizeof what, "the %sloss is %g", wanted == NN_VALUES ? "validation " : "", *loss);
+    snprintf(what, sizeof what, "the %sloss is %g", wanted == NN_VALUES ? "validation " : "",
+             isnan(*loss) ? fabs(*loss) : *loss); /* no "-nan" */
     fail_nan(f, b, what);
     return false;
 }
