@@ -56,8 +56,8 @@ static void flush_folder(const char *path) {
 
 void nn_replace_end(nn_replacement *r, nn_error *e) {
     if (r->file != NULL) {
-        bool written = fflush(r->file) == 0 && !ferror(r->file) && fsync(fileno(r->file)) == 0;
-        if (!written) fail_at(r, "written", e);
+        if (nn_ok(e) && (fflush(r->file) != 0 || ferror(r->file) || fsync(fileno(r->file)) != 0))
+            fail_at(r, "written", e);
         if (fclose(r->file) != 0) fail_at(r, "written", e);
         if (nn_ok(e) && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
         if (nn_ok(e)) flush_folder(r->path);
