@@ -246,6 +246,13 @@ static void there_and_back(void **unused) {
     nn_content c = nn_content_read(temporary("t.csv"), &e);
     assert_string_equal((char *)c.bytes, "0,0.1\n16777216,-1.4013e-45\n");
     nn_content_free(&c);
+    a.shape = AG_SHAPE(4, 1); /* a column whose name is empty, which is no blank line */
+    nn_csv_write(temporary("t.csv"), &(nn_table){.values = a, .names = (char *[]){(char[]){""}}}, &e);
+    t = nn_csv_read(temporary("t.csv"), NULL, &e);
+    assert_fine(&e);
+    assert_shape(&t, 4, 1);
+    assert_string_equal(t.names[0], "");
+    nn_table_free(&t);
     a.shape = AG_SHAPE(4);
     nn_csv_write(temporary("t.csv"), &(nn_table){.values = a}, &e);
     assert_error(&e, AG_ERR_SHAPE, "only an array (rows, columns)");

@@ -113,6 +113,12 @@ static void datasets(void **unused) {
     assert_error(&e, AG_ERR_SHAPE, "array 1 of shape (5) has not 103 rows");
     (void)nn_dataset_of(&empty, 1, &e);
     assert_error(&e, AG_ERR_VALUE, "there are no samples");
+    nn_array negative = shorter, unknown = shorter;
+    negative.shape.dim[0] = -5, unknown.type = (nn_type)50;
+    (void)nn_dataset_of(&negative, 1, &e);
+    assert_error(&e, AG_ERR_SHAPE, "data set: array 0: no shape (-5)");
+    (void)nn_dataset_of(&unknown, 1, &e);
+    assert_error(&e, AG_ERR_VALUE, "data set: array 0: no type 50");
     free_data(&d);
 }
 
@@ -187,6 +193,46 @@ static void scaling(void **unused) {
     (void)nn_scale_fit(&train, 0, NN_PER_FIELD, &e);
     assert_error(&e, AG_ERR_VALUE, "too large to be added up");
     nn_dataset_free(&train);
+}
+
+/* A column of the same number, which its sum does not give back: another number later is not blown up. */
+static void constants_are_not_scaled_up(void **unused) {
+    (void)unused;
+    nn_error e = {0};
+    double values[ROWS], other = 0.3, huge[] = {NAN, -1e308, 1e308};
+    for (int i = 0; i < ROWS; i++) values[i] = i == 0 ? NAN : 0.1;
+    nn_array a = {NN_F64, {1, {ROWS}}, values}, b = {NN_F64, {1, {3}}, huge};
+    nn_dataset set = nn_dataset_of(&a, 1, &e), wide = nn_dataset_of(&b, 1, &e);
+    nn_scale s = nn_scale_fit(&set, 0, NN_PER_FIELD, &e);
+    assert_fine(&e);
+    assert_true(((const double *)s.mean.data)[0] == 0.1 && ((const double *)s.deviation.data)[0] == 1);
+    nn_scale_apply(&s, NN_F64, &other, 1, 1, &e);
+    assert_true(other == 0.3 - 0.1);
+    nn_scale_free(&s);
+    (void)nn_scale_fit(&wide, 0, NN_PER_FIELD, &e);
+    assert_error(&e, AG_ERR_VALUE, "too large to be added up");
+}
+
+/* Seconds since 1970 in a batch of floats, which are 128 s apart there: scaled before they are rounded. */
+static void scaled_before_rounded(void **unused) {
+    (void)unused;
+    nn_error e = {0};
+    double times[ROWS];
+    int64_t integers[ROWS];
+    for (int i = 0; i < ROWS; i++) integers[i] = 1600000000 + i, times[i] = (double)integers[i];
+    nn_array a[] = {{NN_F64, {1, {ROWS}}, times}, {NN_I64, {1, {ROWS}}, integers}};
+    nn_dataset set = nn_dataset_of(a, 2, &e);
+    nn_scale s = nn_scale_fit(&set, 0, NN_PER_FIELD, &e);
+    double mean = ((const double *)s.mean.data)[0], deviation = ((const double *)s.deviation.data)[0];
+    nn_loader *l =
+        nn_loader_new(&set, &(nn_loader_options){.batch = ROWS, .fields = {{.scale = &s}, {.scale = &s}}}, &e);
+    nn_batch b;
+    assert_true(nn_loader_next(l, &b, &e));
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < 2; k++)
+            assert_true(fabs((double)((const float *)b.fields[k].data)[i] - (times[i] - mean) / deviation) < 1e-6);
+    nn_loader_free(l);
+    nn_scale_free(&s);
 }
 
 /* ---- augmentation ---- */
@@ -367,6 +413,8 @@ static void goes_on_from_anywhere(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "position 104");
     nn_loader_seek(l, (nn_loader_state){.epoch = -1}, &e);
     assert_error(&e, AG_ERR_VALUE, "epoch -1");
+    nn_loader_seek(l, (nn_loader_state){.epoch = INT64_MAX}, &e); /* which nothing could follow */
+    assert_error(&e, AG_ERR_VALUE, "epoch 9223372036854775807");
     nn_batch b;
     nn_loader_seek(l, (nn_loader_state){.position = 103}, &e);
     assert_false(nn_loader_next(l, &b, &e)); /* the epoch is over */
@@ -570,6 +618,8 @@ int main(void) {
         cmocka_unit_test(datasets),
         cmocka_unit_test(windows),
         cmocka_unit_test(scaling),
+        cmocka_unit_test(constants_are_not_scaled_up),
+        cmocka_unit_test(scaled_before_rounded),
         cmocka_unit_test(augmentation),
         cmocka_unit_test(any_number_of_threads),
         cmocka_unit_test(no_threads_to_be_had),

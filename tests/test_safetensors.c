@@ -239,6 +239,21 @@ static void wrong_tensors(void **unused) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* A header that no reader would take is not written. */
+static void too_long_a_header(void **unused) {
+    (void)unused;
+    enum { LONG = 100000000 };
+    nn_error e = {0};
+    char *text = malloc(LONG + 1);
+    assert_non_null(text);
+    memset(text, 'x', LONG);
+    text[LONG] = 0;
+    nn_safetensors_write(temporary("w.safetensors"), NULL, 0, (const nn_text_pair[]){{"long", text}}, 1, &e);
+    assert_error(&e, AG_ERR_VALUE, "w.safetensors: a header of more than 100000000 bytes");
+    assert_int_equal(files_in_folder(), 0);
+    free(text);
+}
+
 /* A limit on the size of files, at each size from nothing to enough, stands for a full disk. */
 static void full_disk(void **unused) {
     (void)unused;
@@ -321,9 +336,9 @@ static void no_memory(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(good_headers),  cmocka_unit_test(damaged_headers), cmocka_unit_test(there_and_back),
-        cmocka_unit_test(wrong_tensors), cmocka_unit_test(full_disk),       cmocka_unit_test(damaged_files),
-        cmocka_unit_test(no_memory),
+        cmocka_unit_test(good_headers),  cmocka_unit_test(damaged_headers),   cmocka_unit_test(there_and_back),
+        cmocka_unit_test(wrong_tensors), cmocka_unit_test(full_disk),         cmocka_unit_test(damaged_files),
+        cmocka_unit_test(no_memory),     cmocka_unit_test(too_long_a_header),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

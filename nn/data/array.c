@@ -63,17 +63,21 @@ const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]) {
     return text;
 }
 
+bool nn_check_array(const nn_array *array, const char *subject, nn_error *e) {
+    char text[NN_SHAPE_TEXT];
+    int rank = array->shape.rank;
+    if (!known(array->type)) nn_fail(e, AG_ERR_VALUE, "%.200s: no type %d", subject, (int)array->type);
+    else if (rank < 0 || rank > AG_MAX_RANK)
+        nn_fail(e, AG_ERR_SHAPE, "%.200s: %d dimensions, not 0 to %d", subject, rank, AG_MAX_RANK);
+    else if (nn_elements(array->shape, nn_type_size(array->type)) < 0)
+        nn_fail(e, AG_ERR_SHAPE, "%.200s: no shape %s", subject, nn_shape_words(array->shape, text));
+    return nn_ok(e);
+}
+
 nn_array nn_array_new(nn_type type, ag_shape shape, nn_error *e) {
     nn_array array = {type, shape, NULL};
-    char text[NN_SHAPE_TEXT];
-    if (!nn_ok(e)) return (nn_array){.type = NN_F32};
-    if (!known(type)) {
-        nn_fail(e, AG_ERR_VALUE, "array: no type %d", (int)type);
-    } else {
-        int64_t count = nn_elements(shape, nn_type_size(type));
-        if (count < 0) nn_fail(e, AG_ERR_SHAPE, "array: no shape %s", nn_shape_words(shape, text));
-        else array.data = nn_take((size_t)count, nn_type_size(type), "array", e);
-    }
+    if (nn_ok(e) && nn_check_array(&array, "array", e))
+        array.data = nn_take((size_t)nn_elements(shape, nn_type_size(type)), nn_type_size(type), "array", e);
     return nn_ok(e) ? array : (nn_array){.type = NN_F32};
 }
 

@@ -173,6 +173,7 @@ double nn_array_at(const nn_array *array, int64_t i) {
 nn_array nn_array_convert(const nn_array *array, nn_type type, nn_error *e) {
     char text[32];
     if (nn_ok(e) && array->data == NULL) nn_fail(e, AG_ERR_VALUE, "convert: there is no array");
+    if (nn_ok(e)) (void)nn_check_array(array, "convert", e);
     nn_array to = nn_array_new(type, array->shape, e);
     if (!nn_ok(e)) return to;
     int64_t bad = nn_convert(array->type, array->data, type, to.data, nn_array_count(array));

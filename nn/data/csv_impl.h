@@ -8,6 +8,7 @@ typedef struct nn_csv_field {
     char *text; /* with a 0 behind it */
     size_t length;
     int64_t line, column; /* where it begins, both from 1 */
+    bool quoted;
 } nn_csv_field;
 
 /* Reads a text in place: fields are unquoted, and ended by a 0, where they stand. */

@@ -18,7 +18,7 @@ void nn_csv_fail(const nn_csv_reader *r, const nn_csv_field *at, nn_error *e, co
 }
 
 static nn_csv_field here(const nn_csv_reader *r) {
-    return (nn_csv_field){r->at, 0, r->line, (int64_t)(r->at - r->line_start) + 1};
+    return (nn_csv_field){r->at, 0, r->line, (int64_t)(r->at - r->line_start) + 1, false};
 }
 
 static void fail_here(const nn_csv_reader *r, const char *what, nn_error *e) {
@@ -30,6 +30,7 @@ static void fail_here(const nn_csv_reader *r, const char *what, nn_error *e) {
 static void read_quoted(nn_csv_reader *r, nn_csv_field *f, nn_error *e) {
     char *to = r->at;
     f->text = to;
+    f->quoted = true;
     for (;; r->at++) {
         if (r->at == r->end) {
             nn_csv_fail(r, f, e, "the quoted field does not end");
@@ -106,7 +107,9 @@ bool nn_csv_record(nn_csv_reader *r, nn_error *e) {
     return nn_ok(e);
 }
 
-bool nn_csv_is_blank(const nn_csv_reader *r) { return r->count == 1 && r->fields[0].length == 0; }
+bool nn_csv_is_blank(const nn_csv_reader *r) {
+    return r->count == 1 && r->fields[0].length == 0 && !r->fields[0].quoted;
+}
 
 /* ---- numbers ---- */
 

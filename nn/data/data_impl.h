@@ -22,6 +22,8 @@ const char *nn_type_npy(nn_type type); /* or NULL */
 bool nn_type_of_safetensors(const char *name, nn_type *type);
 /* Elements of a shape; -1 if its rank or a dimension is none, or if `size` bytes for each are too many to address. */
 int64_t nn_elements(ag_shape shape, size_t size);
+/* Whether type and shape are some; else an error. */
+bool nn_check_array(const nn_array *array, const char *subject, nn_error *e);
 /* A shape as text, "(2, 3)", for messages. */
 enum { NN_SHAPE_TEXT = 192 };
 const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]);
@@ -70,6 +72,7 @@ nn_arrays nn_npz_parse(const char *name, const uint8_t *bytes, size_t size, nn_e
 nn_array nn_idx_parse(const char *name, const uint8_t *bytes, size_t size, nn_error *e);
 /* Changes the bytes, of which there is one more, a 0. */
 nn_table nn_csv_parse(const char *name, char *text, size_t size, const nn_csv_options *options, nn_error *e);
+enum { NN_MOST_HEADER = 100000000 }; /* bytes of a header, as other readers have it */
 /* Keeps pointers to the bytes. */
 void nn_safetensors_parse(const char *name, const uint8_t *bytes, size_t size, nn_safetensors *file, nn_error *e);
 

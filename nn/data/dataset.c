@@ -7,13 +7,15 @@
 
 nn_dataset nn_dataset_of(const nn_array *arrays, int count, nn_error *e) {
     nn_dataset set = {.field_count = count};
-    char text[NN_SHAPE_TEXT];
+    char text[NN_SHAPE_TEXT], subject[32];
     if (!nn_ok(e)) return (nn_dataset){0};
     if (count < 1 || count > NN_MAX_FIELDS)
         nn_fail(e, AG_ERR_VALUE, "data set: %d arrays, not 1 to %d", count, (int)NN_MAX_FIELDS);
     for (int i = 0; nn_ok(e) && i < count; i++) {
         const nn_array *a = &arrays[i];
         struct nn_field *f = &set.fields[i];
+        (void)snprintf(subject, sizeof subject, "data set: array %d", i);
+        if (!nn_check_array(a, subject, e)) break;
         if (a->data == NULL || a->shape.rank < 1) {
             nn_fail(e, AG_ERR_SHAPE, "data set: array %d has no rows", i);
         } else if (a->shape.dim[0] != arrays[0].shape.dim[0]) {
@@ -33,7 +35,7 @@ nn_dataset nn_dataset_of(const nn_array *arrays, int count, nn_error *e) {
 
 nn_dataset nn_dataset_windows(const nn_array *tokens, int64_t length, int64_t step, nn_error *e) {
     nn_dataset set = {.field_count = 2};
-    if (!nn_ok(e)) return (nn_dataset){0};
+    if (!nn_ok(e) || !nn_check_array(tokens, "windows", e)) return (nn_dataset){0};
     int64_t n = tokens->shape.rank == 1 && tokens->data != NULL ? tokens->shape.dim[0] : 0;
     if (tokens->data == NULL || tokens->shape.rank != 1)
         nn_fail(e, AG_ERR_SHAPE, "windows: the tokens are not a vector");

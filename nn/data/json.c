@@ -136,9 +136,13 @@ char *nn_json_text(nn_json *j, nn_error *e) {
 
 void nn_json_write_text(FILE *out, const char *text) {
     (void)fputc('"', out);
-    for (const char *c = text; *c != '\0'; c++)
-        if (*c == '"' || *c == '\\') (void)fprintf(out, "\\%c", *c);
-        else if ((unsigned char)*c < 0x20) (void)fprintf(out, "\\u%04x", (unsigned)*c);
-        else (void)fputc(*c, out);
+    for (const char *c = text; *c != '\0';) {
+        const char *from = c;
+        while ((unsigned char)*c >= 0x20 && *c != '"' && *c != '\\') c++;
+        (void)fwrite(from, 1, (size_t)(c - from), out);
+        if (*c == '\0') break;
+        (void)fprintf(out, *c == '"' || *c == '\\' ? "\\%c" : "\\u%04x", (unsigned)*c);
+        c++;
+    }
     (void)fputc('"', out);
 }

@@ -21,6 +21,7 @@ typedef struct slot {
     nn_batch batch;
     int64_t *rows;
     char *sample; /* room for the largest sample that is augmented */
+    double *wide; /* and for the largest that is scaled before it is rounded */
     nn_error error;
 } slot;
 
@@ -61,6 +62,13 @@ static ticket take_ticket(nn_loader *l) {
 
 /* ---- a batch ---- */
 
+/* Whether a float would not hold all numbers of a field, which is to be scaled: seconds since 1970, say. */
+static bool is_wide(const nn_loader *l, int i) {
+    nn_type type = l->set.fields[i].type;
+    return l->options.fields[i].scale != NULL && l->options.fields[i].type == NN_F32 && type != NN_F32 &&
+           nn_type_size(type) >= sizeof(float);
+}
+
 static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
     const struct nn_field *f = &l->set.fields[i];
     const nn_augment *augment = l->options.fields[i].augment;
@@ -69,6 +77,7 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
     int64_t elements = 1;
     for (int k = 1; k < to->shape.rank; k++) elements *= to->shape.dim[k];
     size_t size = (size_t)elements * nn_type_size(to->type);
+    bool wide = is_wide(l, i);
     for (int64_t n = 0; n < s->batch.count; n++) {
         const char *from = f->data + s->rows[n] * f->stride;
         char *place = (char *)to->data + (size_t)n * size;
@@ -77,7 +86,7 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
             nn_augment_sample(augment, f->shape, nn_type_size(f->type), from, s->sample, key);
             from = s->sample;
         }
-        int64_t bad = nn_convert(f->type, from, to->type, place, elements);
+        int64_t bad = nn_convert(f->type, from, wide ? NN_F64 : to->type, wide ? (void *)s->wide : place, elements);
         if (bad >= 0) {
             char text[32];
             nn_number_text(f->type, from + (size_t)bad * nn_type_size(f->type), text);
@@ -85,8 +94,11 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
                     text, nn_type_name(to->type));
             return;
         }
+        if (!wide) continue;
+        nn_scale_apply(scale, NN_F64, s->wide, 1, elements, e);
+        (void)nn_convert(NN_F64, s->wide, NN_F32, place, elements);
     }
-    if (scale != NULL) nn_scale_apply(scale, to->type, to->data, s->batch.count, elements, e);
+    if (scale != NULL && !wide) nn_scale_apply(scale, to->type, to->data, s->batch.count, elements, e);
 }
 
 static void fill(const nn_loader *l, slot *s) {
@@ -191,7 +203,7 @@ nn_loader_state nn_loader_where(const nn_loader *l) { return l != NULL ? l->stat
 
 void nn_loader_seek(nn_loader *l, nn_loader_state state, nn_error *e) {
     if (l == NULL || !nn_ok(e)) return;
-    if (state.epoch < 0 || state.position < 0 || state.position > l->set.count ||
+    if (state.epoch < 0 || state.epoch > INT64_MAX / 2 || state.position < 0 || state.position > l->set.count ||
         (state.position % l->options.batch != 0 && state.position != l->set.count)) {
         nn_fail(e, AG_ERR_VALUE,
                 "seek: position %" PRId64 " of epoch %" PRId64 " is not where a batch of %" PRId64 " begins",
@@ -233,7 +245,7 @@ static nn_array field_array(const nn_loader *l, int i, nn_error *e) {
 }
 
 static void make_slot(const nn_loader *l, slot *s, nn_error *e) {
-    size_t largest = 0;
+    size_t largest = 0, widest = 0;
     s->rows = nn_take((size_t)(l->options.batch < l->set.count ? l->options.batch : l->set.count), sizeof *s->rows,
                       "loader", e);
     s->batch.rows = s->rows;
@@ -241,11 +253,13 @@ static void make_slot(const nn_loader *l, slot *s, nn_error *e) {
     for (int i = 0; i < l->set.field_count; i++) {
         s->batch.fields[i] = field_array(l, i, e);
         if (!nn_ok(e)) return;
-        size_t size = (size_t)nn_array_count(&s->batch.fields[i]) / (size_t)s->batch.fields[i].shape.dim[0];
-        size *= nn_type_size(l->set.fields[i].type);
+        size_t elements = (size_t)nn_array_count(&s->batch.fields[i]) / (size_t)s->batch.fields[i].shape.dim[0];
+        size_t size = elements * nn_type_size(l->set.fields[i].type);
         if (l->options.fields[i].augment != NULL && size > largest) largest = size;
+        if (is_wide(l, i) && elements > widest) widest = elements;
     }
     s->sample = nn_take(largest, 1, "loader", e);
+    s->wide = nn_take(widest, sizeof *s->wide, "loader", e);
 }
 
 static bool make_locks(nn_loader *l, nn_error *e) {
@@ -262,6 +276,7 @@ static void free_memory(nn_loader *l) {
     for (int i = 0; i < l->slots; i++) {
         nn_release(l->slot[i].rows);
         nn_release(l->slot[i].sample);
+        nn_release(l->slot[i].wide);
         for (int k = 0; k < l->set.field_count; k++) nn_array_free(&l->slot[i].batch.fields[k]);
     }
     nn_dataset_free(&l->set);

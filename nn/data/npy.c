@@ -165,9 +165,9 @@ static void transpose(ag_shape shape, size_t size, const uint8_t *from, char *to
 }
 
 nn_array nn_npy_parse(const char *name, const uint8_t *bytes, size_t size, nn_error *e) {
-    header h = {.c = {name, bytes, bytes, bytes + size}};
     nn_array array = {.type = NN_F32};
     if (!nn_ok(e)) return array;
+    header h = {.c = {name, bytes, bytes, bytes + size}};
     read_header(&h, e);
     if (!nn_ok(e)) return array;
     size_t width = nn_type_size(h.type), left = (size_t)(h.c.end - h.c.at);
@@ -206,7 +206,7 @@ static void write_header(FILE *out, const nn_array *array) {
 }
 
 void nn_npy_write(const char *path, const nn_array *array, nn_error *e) {
-    if (!nn_ok(e)) return;
+    if (!nn_ok(e) || !nn_check_array(array, path, e)) return;
     if (array->data == NULL || nn_type_npy(array->type) == NULL) {
         nn_fail(e, AG_ERR_VALUE, "%.200s: %s", path,
                 array->data == NULL ? "there is no array to write" : "NumPy has no numbers of type BF16");

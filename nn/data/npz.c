@@ -2,6 +2,7 @@
  * The directory at the archive's end is what counts; of the entries' own headers only the length is used. */
 #include "nn/data/data_impl.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -177,10 +178,22 @@ static void count_bytes(const zip *z, const entry *n, uint64_t *used, nn_error *
 
 static void add_array(const zip *z, const entry *n, nn_arrays *arrays, nn_error *e) {
     char *name = array_name(n, e);
-    if (name != NULL && nn_arrays_find(arrays, name) != NULL)
-        nn_fail(e, AG_ERR_VALUE, "%.160s: two arrays with the name \"%.80s\"", z->name, name);
     arrays->arrays[arrays->count] = read_array(z, n, e);
     arrays->names[arrays->count++] = name;
+}
+
+static int by_text(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+static void check_names(const nn_arrays *arrays, const char *name, nn_error *e) {
+    char **sorted = nn_take((size_t)arrays->count, sizeof *sorted, name, e);
+    if (sorted != NULL && arrays->count > 0) {
+        memcpy(sorted, arrays->names, (size_t)arrays->count * sizeof *sorted);
+        qsort(sorted, (size_t)arrays->count, sizeof *sorted, by_text);
+    }
+    for (int64_t i = 1; nn_ok(e) && i < arrays->count; i++)
+        if (strcmp(sorted[i - 1], sorted[i]) == 0)
+            nn_fail(e, AG_ERR_VALUE, "%.160s: two arrays with the name \"%.80s\"", name, sorted[i]);
+    nn_release(sorted);
 }
 
 nn_arrays nn_npz_parse(const char *name, const uint8_t *bytes, size_t size, nn_error *e) {
@@ -196,6 +209,7 @@ nn_arrays nn_npz_parse(const char *name, const uint8_t *bytes, size_t size, nn_e
         if (nn_ok(e)) count_bytes(&z, &n, &used, e);
         if (nn_ok(e)) add_array(&z, &n, &arrays, e);
     }
+    check_names(&arrays, name, e);
     if (!nn_ok(e)) nn_arrays_free(&arrays);
     return arrays;
 }

@@ -70,8 +70,8 @@ static void flush_folder(const char *path) {
 
 void nn_replace_end(nn_replacement *r, nn_error *e) {
     if (r->file != NULL) {
-        bool written = fflush(r->file) == 0 && !ferror(r->file) && fsync(fileno(r->file)) == 0;
-        if (!written) fail_at(r, "written", e);
+        if (nn_ok(e) && (fflush(r->file) != 0 || ferror(r->file) || fsync(fileno(r->file)) != 0))
+            fail_at(r, "written", e);
         if (nn_ok(e) && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
         if (!nn_ok(e)) (void)unlink(r->temporary);
         (void)fclose(r->file); /* and the lock goes: not before the name does */

@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MOST_HEADER = 100000000 }; /* as other readers have it */
-
 /* What is read, and how much of it there is room for. */
 typedef struct reading {
     nn_json json;
@@ -191,7 +189,7 @@ void nn_safetensors_parse(const char *name, const uint8_t *bytes, size_t size, n
     uint64_t length = 0;
     if (!nn_ok(e)) return;
     for (size_t i = 8; size >= 8 && i-- > 0;) length = length << 8 | bytes[i];
-    if (size < 8 || length < 2 || length > size - 8 || length > MOST_HEADER || bytes[8] != '{') {
+    if (size < 8 || length < 2 || length > size - 8 || length > NN_MOST_HEADER || bytes[8] != '{') {
         nn_fail(e, AG_ERR_VALUE, "%.200s: not a safetensors file: a header of %" PRIu64 " bytes in a file of %zu", name,
                 length, size);
         return;

@@ -70,8 +70,8 @@ static void write_entry(FILE *out, const nn_tensor *t, uint64_t begin) {
 }
 
 /* Its length is known, and put in front, when all of it is written. */
-static void write_header(FILE *out, const nn_tensor **order, int64_t count, const nn_text_pair *metadata,
-                         int64_t metadata_count) {
+static void write_header(FILE *out, const char *path, const nn_tensor **order, int64_t count,
+                         const nn_text_pair *metadata, int64_t metadata_count, nn_error *e) {
     uint64_t begin = 0;
     uint8_t bytes[8] = {0};
     (void)fwrite(bytes, 1, 8, out);
@@ -84,7 +84,10 @@ static void write_header(FILE *out, const nn_tensor **order, int64_t count, cons
     }
     (void)fputc('}', out);
     while (ftell(out) % 8 > 0) (void)fputc(' ', out);
-    uint64_t length = (uint64_t)ftell(out) - 8;
+    long end = ftell(out);
+    if (end > 8 + (long)NN_MOST_HEADER)
+        nn_fail(e, AG_ERR_VALUE, "%.200s: a header of more than %d bytes", path, (int)NN_MOST_HEADER);
+    uint64_t length = (uint64_t)end - 8;
     for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(length >> 8 * i);
     if (fseek(out, 0, SEEK_SET) == 0) (void)fwrite(bytes, 1, 8, out);
     (void)fseek(out, 0, SEEK_END);
@@ -114,8 +117,8 @@ void nn_safetensors_write(const char *path, const nn_tensor *tensors, int64_t co
         qsort(order, (size_t)count, sizeof *order, by_size);
         nn_replacement r = nn_replace_begin(path, e);
         if (r.file != NULL) {
-            write_header(r.file, order, count, metadata, metadata_count);
-            for (int64_t i = 0; i < count; i++) write_data(r.file, order[i]);
+            write_header(r.file, path, order, count, metadata, metadata_count, e);
+            for (int64_t i = 0; nn_ok(e) && i < count; i++) write_data(r.file, order[i]);
         }
         nn_replace_end(&r, e);
     }

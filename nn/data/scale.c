@@ -9,20 +9,29 @@ static int64_t groups_of(const struct nn_field *f, nn_grouping grouping) {
     return grouping == NN_PER_CHANNEL && f->shape.rank > 0 ? f->shape.dim[0] : 1;
 }
 
-/* What is added up for each group: first the numbers, then the squares of their distances from the mean. */
+/* What is added up for each group: first the numbers' distances from the first of them, so that the mean of a constant is
+ * exact; then the squares of their distances from the mean. */
 typedef struct sums {
     int64_t groups, each; /* numbers of a sample in a group */
-    double *count, *mean, *square;
+    double *count, *first, *mean, *square;
     double *sample;
     bool second;
 } sums;
 
+/* The first number; NaN if there is none. */
+static double first_of(const double *x, int64_t n) {
+    for (; n > 1 && isnan(*x); n--) x++;
+    return *x;
+}
+
 static void add_sample(sums *s) {
     const double *x = s->sample;
     for (int64_t g = 0; g < s->groups; g++, x += s->each) {
-        double sum = 0, count = 0, mean = s->second ? s->mean[g] : 0;
+        double sum = 0, count = 0;
+        if (!s->second && s->count[g] == 0) s->first[g] = first_of(x, s->each);
+        double from = s->second ? s->mean[g] : s->first[g];
         for (int64_t k = 0; k < s->each; k++) {
-            double distance = x[k] - mean;
+            double distance = x[k] - from;
             if (isnan(distance)) continue;
             sum += s->second ? distance * distance : distance;
             count++;
@@ -56,11 +65,13 @@ static void fit(const nn_dataset *set, int field, int64_t groups, nn_scale *scal
     sums s = {.groups = groups,
               .each = elements / groups,
               .count = nn_take((size_t)groups, sizeof(double), "scale", e),
+              .first = nn_take((size_t)groups, sizeof(double), "scale", e),
               .mean = scale->mean.data,
               .square = scale->deviation.data,
               .sample = nn_take((size_t)elements, sizeof(double), "scale", e)};
     if (nn_ok(e)) add_all(&s, set, field, e);
-    for (int64_t g = 0; nn_ok(e) && g < groups; g++) s.mean[g] /= fmax(1, s.count[g]);
+    for (int64_t g = 0; nn_ok(e) && g < groups; g++)
+        s.mean[g] = s.count[g] > 0 ? s.first[g] + s.mean[g] / s.count[g] : 0;
     s.second = true;
     if (nn_ok(e)) add_all(&s, set, field, e);
     for (int64_t g = 0; nn_ok(e) && g < groups; g++) {
@@ -71,6 +82,7 @@ static void fit(const nn_dataset *set, int field, int64_t groups, nn_scale *scal
             nn_fail(e, AG_ERR_VALUE, "scale: the numbers of group %" PRId64 " are too large to be added up", g);
     }
     nn_release(s.count);
+    nn_release(s.first);
     nn_release(s.sample);
 }
 

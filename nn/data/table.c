@@ -117,7 +117,7 @@ static void write_rows(FILE *out, const nn_table *t) {
 }
 
 void nn_csv_write(const char *path, const nn_table *table, nn_error *e) {
-    if (!nn_ok(e)) return;
+    if (!nn_ok(e) || !nn_check_array(&table->values, path, e)) return;
     if (table->values.data == NULL || table->values.shape.rank != 2 || table->values.shape.dim[1] < 1) {
         nn_fail(e, AG_ERR_SHAPE, "%.200s: only an array (rows, columns) can be written as CSV", path);
         return;
