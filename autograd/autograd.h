@@ -530,6 +530,14 @@ AG_API ag_var ag_inverse(ag_var a);
 AG_API ag_var ag_logdet(ag_var a);
 AG_API ag_var ag_det(ag_var a);
 
+/* (x - mean) / sqrt(variance + epsilon) * weight + bias, fused; weight and bias may be missing: a zero-initialised var.
+ *   ag_layer_norm  mean and variance (over n, not n - 1) of the last `axes` axes, which are the shape of weight and bias
+ *   ag_rms_norm    the same without a mean: x over the root of the mean square
+ *   ag_batch_norm  of each channel, axis 1, over all other axes; weight and bias (channels) */
+AG_API ag_var ag_layer_norm(ag_var x, int axes, ag_var weight, ag_var bias, double epsilon);
+AG_API ag_var ag_rms_norm(ag_var x, int axes, ag_var weight, double epsilon);
+AG_API ag_var ag_batch_norm(ag_var x, ag_var weight, ag_var bias, double epsilon);
+
 /* Randomness as a function: of a key, which tells one use from another, and of a clock, a var of one element, such as the
  * number of the step (any number; it has no derivative). The same key and clock give the same numbers, in programs, too,
  * and for any number of threads; Philox 4x32-10.

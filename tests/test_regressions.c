@@ -216,6 +216,27 @@ static void naming_between_marks(void **unused) {
     ag_tape_free(t);
 }
 
+static void add_reshaped_product(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    (void)t, (void)context;
+    ag_var product = ag_mul(ag_reshape(xs[0], AG_SHAPE(6, 4)), ag_reshape(xs[1], AG_SHAPE(6, 1)));
+    ys[0] = ag_add(xs[0], ag_reshape(product, AG_SHAPE(2, 3, 4)));
+}
+
+/* A program took a product in as x * y + z although z had another shape, so that y was broadcast wrongly. */
+static void adding_a_product_of_another_shape(void **unused) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(2, 3, 4)), ag_in("y", AG_SHAPE(6))};
+    double x[24], y[6], z[24];
+    (void)unused;
+    for (int i = 0; i < 24; i++) x[i] = i + 1;
+    for (int i = 0; i < 6; i++) y[i] = i + 2;
+    ag_program *p = ag_program_trace(AG_F64, add_reshaped_product, NULL, in, 2, NULL, 1);
+    ag_runner *r = ag_runner_new(p);
+    assert_int_equal(ag_run(r, (const double *const[]){x, y}, (double *const[]){z}), AG_OK);
+    for (int i = 0; i < 24; i++) assert_true(z[i] == x[i] + x[i] * y[i / 4]);
+    ag_runner_free(r);
+    ag_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(derivatives_of_a_negative_number_of_vars),
@@ -229,6 +250,7 @@ int main(void) {
         cmocka_unit_test(cross_entropy_of_infinite_logits),
         cmocka_unit_test(marking_in_a_loop),
         cmocka_unit_test(naming_between_marks),
+        cmocka_unit_test(adding_a_product_of_another_shape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,6 +113,13 @@ typedef struct ag_kernels {
     void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
     void (*mean_pool)(const ag_pool_plane *p, void *result, const void *plane);
     void (*mean_spread)(const ag_pool_plane *p, void *to, const void *adjoints);
+    /* normalised rows: see norm_loops.inc */
+    void (*norm_sums)(size_t n, const void *w, const void *x, double mean, const void *g, double *out);
+    void (*norm_apply)(size_t n, void *y, const void *x, double mean, double scale, double shift, const void *g,
+                       const void *b);
+    void (*norm_back)(size_t n, void *to, const void *w, const void *x, double mean, double scale, double first,
+                      double second, const void *g, bool add);
+    void (*norm_factors)(size_t n, void *g, const void *w, const void *x, double mean, double scale);
     /* AG_RANDOM_BLOCK random words for each block from `block` on */
     void (*random_bits)(uint64_t key, uint64_t clock, uint64_t block, size_t blocks, uint32_t *out);
     /* r = (or +=) scale x, but 0 where bits < threshold; r may be x */

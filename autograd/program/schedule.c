@@ -136,8 +136,10 @@ int ag_fused_operand(const ag_planning *g, uint32_t i) {
     for (int k = c->op == AG_ADD ? 0 : 1; k < 2; k++) {
         ag_ref r = *ag_ref_at(g->p, c->in + (uint32_t)k);
         const ag_code *m = ag_code_at(g->p, r.value);
+        /* the operands of the product are broadcast to its shape, which must be that of the sum */
         bool together = c->view & WHERE_ELEMENT ? m->view & WHERE_ELEMENT
-                                                : g->group[i] != ALONE && g->group[i] == g->group[r.value];
+                                                : g->group[i] != ALONE && g->group[i] == g->group[r.value] &&
+                                                      m->view == c->view && r.where == c->view;
         if ((m->op == AG_MUL || m->op == AG_SQUARE) && together && g->uses[r.value] == 1) return k;
     }
     return -1;

@@ -71,14 +71,12 @@ ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x) {
                 nn_show_shape(ag_shape_of(x)).text);
         return nn_inert(x);
     }
-    ag_var mean = ag_mean_over(x, others(x), true), centred = ag_sub(x, mean);
-    ag_var variance = ag_mean_over(ag_square(centred), others(x), true);
+    ag_var mean = ag_mean_over(x, others(x), true);
+    ag_var variance = ag_mean_over(ag_square(ag_sub(x, mean)), others(x), true);
     update(layer, layer.mean, mean);
     update(layer, layer.variance, ag_mul(variance, (double)count / (double)(count - 1)));
     nn_model_update(layer.model, layer.batches, ag_add(nn_buffer_latest(layer.model, layer.batches), 1));
-    ag_var scale = ag_div(1, ag_sqrt(ag_add(variance, layer.epsilon)));
-    if (!ag_is_zero(layer.weight)) scale = ag_mul(scale, along_channels(layer.weight, x));
-    return affine(ag_mul(centred, scale), ag_num(0), layer.bias);
+    return ag_batch_norm(x, layer.weight, layer.bias, layer.epsilon);
 }
 
 /* ---- over groups ------------------------------------------------------------------------------------------------- */
@@ -102,8 +100,6 @@ ag_var nn_group_norm_apply(nn_group_norm layer, ag_var x) {
         return nn_inert(x);
     ag_shape shape = ag_shape_of(x);
     ag_var groups = ag_reshape(x, AG_SHAPE(shape.dim[0], layer.groups, -1));
-    ag_var centred = ag_sub(groups, ag_mean_over(groups, AG_AXES(2), true));
-    ag_var variance = ag_mean_over(ag_square(centred), AG_AXES(2), true);
-    ag_var standard = ag_div(centred, ag_sqrt(ag_add(variance, layer.epsilon)));
+    ag_var standard = ag_layer_norm(groups, 1, ag_num(0), ag_num(0), layer.epsilon);
     return affine(ag_reshape(standard, shape), layer.weight, layer.bias);
 }

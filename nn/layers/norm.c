@@ -24,10 +24,7 @@ nn_layer_norm nn_layer_norm_init(nn_model *model, const char *name, int64_t widt
 
 ag_var nn_layer_norm_apply(nn_layer_norm layer, ag_var x) {
     if (!fits("layer_norm", layer.weight, x)) return nn_inert(x);
-    ag_var centred = ag_sub(x, ag_mean_over(x, AG_AXES(-1), true));
-    ag_var variance = ag_mean_over(ag_square(centred), AG_AXES(-1), true);
-    ag_var scaled = ag_mul(ag_div(centred, ag_sqrt(ag_add(variance, layer.epsilon))), layer.weight);
-    return ag_is_zero(layer.bias) ? scaled : ag_add(scaled, layer.bias);
+    return ag_layer_norm(x, 1, layer.weight, layer.bias, layer.epsilon);
 }
 
 nn_rms_norm nn_rms_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options) {
@@ -36,6 +33,5 @@ nn_rms_norm nn_rms_norm_init(nn_model *model, const char *name, int64_t width, n
 
 ag_var nn_rms_norm_apply(nn_rms_norm layer, ag_var x) {
     if (!fits("rms_norm", layer.weight, x)) return nn_inert(x);
-    ag_var mean = ag_mean_over(ag_square(x), AG_AXES(-1), true);
-    return ag_mul(ag_div(x, ag_sqrt(ag_add(mean, layer.epsilon))), layer.weight);
+    return ag_rms_norm(x, 1, layer.weight, layer.epsilon);
 }
