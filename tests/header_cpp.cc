@@ -63,6 +63,14 @@ static void models() {
     nn_sgd_step(model, 0.1); /* residuals are -2 and -3: gradients -8 and -5 */
     expect("weight", ag_value(line.weight), 1.8);
     expect("bias", ag_value(line.bias), 0.5);
+    nn_adam_options adam_options = nn_adam_options();
+    adam_options.rate = 0.5;
+    adam_options.epsilon = NN_ZERO;
+    nn_optimiser *adam = nn_adam(model, adam_options);
+    nn_optimiser_schedule(adam, nn_with_warm_up(nn_cosine_schedule(0.5, 0, 10), 2));
+    nn_optimiser_step(adam); /* the first goes by the rate, half of which the warm-up gives */
+    expect("weight", ag_value(line.weight), 2.05);
+    nn_optimiser_free(adam);
     expect("status", ag_tape_status(t), AG_OK);
     nn_model_free(model);
     ag_tape_free(t);

@@ -19,6 +19,7 @@ run clang
 run tsan test_threads
 run tsan test_rows_threads
 run tsan test_loader
+run tsan test_optimisers
 
 echo "==== all together"
 awk '/tests passed, .* failed out of/ { failed += $4; all += $NF }

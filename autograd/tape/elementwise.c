@@ -200,7 +200,27 @@ static uint32_t broadcast_view(ag_tape *t, ag_opcode op, const ag_operand *in, i
     return VIEW_INERT;
 }
 
-/* The view of the result; the usual case, operands of one contiguous shape and scalars, without a search. */
+/* Whether v broadcasts to a shape without changing it. */
+static bool fits_in(const ag_view *v, const ag_view *to) {
+    int lead = to->rank - v->rank;
+    if (lead < 0) return false;
+    for (int i = 0; i < v->rank; i++)
+        if (v->dim[i] != to->dim[i + lead] && v->dim[i] != 1) return false;
+    return true;
+}
+
+/* The view of an operand that all others broadcast to and that the result may have; VIEW_INERT if there is none. */
+static uint32_t view_of_largest(const ag_tape *t, const ag_operand *in, int n, bool constant) {
+    for (int k = 0; k < n; k++) {
+        const ag_view *v = ag_view_at(t, in[k].view);
+        bool fits = v->contiguous && v->constant == constant && v->rank > 0;
+        for (int j = 0; j < n && fits; j++) fits = j == k || fits_in(ag_view_at(t, in[j].view), v);
+        if (fits) return in[k].view;
+    }
+    return VIEW_INERT;
+}
+
+/* The view of the result; the usual cases, operands of one contiguous shape and what broadcasts to it, without a search. */
 static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {
     bool constant = true, same = true;
     const ag_operand *tensor = NULL;
@@ -213,7 +233,8 @@ static uint32_t result_view(ag_tape *t, ag_opcode op, const ag_operand *in, int 
     constant |= ag_is_pausing(t);
     const ag_view *v = ag_view_at(t, tensor->view);
     if (same && v->contiguous && v->constant == constant) return tensor->view;
-    return broadcast_view(t, op, in, n, constant);
+    uint32_t largest = view_of_largest(t, in, n, constant);
+    return largest != VIEW_INERT ? largest : broadcast_view(t, op, in, n, constant);
 }
 
 ag_var ag_elementwise(ag_tape *t, ag_opcode op, const ag_operand *in, int n) {

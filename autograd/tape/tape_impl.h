@@ -162,7 +162,8 @@ static inline ag_var ag_result(ag_tape *t, ag_var x) { return t->paused && t->tr
 const ag_section *ag_earlier_section(const ag_tape *t, uint32_t slot);
 static inline const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
     const ag_section *last = &ag_sections(t)[t->section_count - 1];
-    return slot >= last->start ? last : ag_earlier_section(t, slot);
+    if (slot >= last->start) return last;
+    return t->section_count == 2 ? last - 1 : ag_earlier_section(t, slot);
 }
 /* A var for recorded slots. */
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);
