@@ -204,7 +204,7 @@ static void run_images(void *context, int thread) {
     char *space = aligned(r->space + (size_t)thread * (size_t)r->each);
     char *rest = aligned(space + (size_t)(planes + PANEL_SLACK) * size);
     ag_panel panel = {.plane = plane_of(l)};
-    memset(space + (size_t)planes * size, 0, PANEL_SLACK * size);
+    memset(space, 0, (size_t)(planes + PANEL_SLACK) * size);
     for (int64_t i = thread; i < r->images * r->groups; i += r->threads) {
         r->kernels->lay_out(l, space, (const char *)r->source + (size_t)(i * image) * size);
         for (int64_t k = 0; k < r->phases; k++) {
