@@ -248,6 +248,81 @@ static void other_names(void **unused) {
     close_net(&n), close_net(&old);
 }
 
+/* ---- PyTorch ---- */
+
+/* The model of tests/torch/weights.py. */
+static ag_var torch_net(net *n, const float *x) {
+    nn_dense fc1 = {nn_parameter_find(n->model, "fc1.weight"), nn_parameter_find(n->model, "fc1.bias")};
+    nn_dense fc2 = {nn_parameter_find(n->model, "fc2.weight"), ag_num(0)};
+    ag_var h = nn_dense_apply(fc1, ag_constant_tensor_f32(n->tape, x, AG_SHAPE(4, 3)));
+    h = ag_sub(h, nn_buffer_find(n->model, "bn.running_mean"));
+    h = ag_div(h, ag_sqrt(ag_add(nn_buffer_find(n->model, "bn.running_var"), 1e-5)));
+    h = ag_fma(h, nn_parameter_find(n->model, "bn.weight"), nn_parameter_find(n->model, "bn.bias"));
+    return nn_dense_apply(fc2, ag_tanh(h));
+}
+
+static net open_torch_net(uint64_t seed) {
+    net n = {.tape = ag_tape_new(AG_F32)};
+    n.model = nn_model_new(n.tape, seed);
+    (void)nn_dense_init(n.model, "fc1", 3, 5, (nn_dense_options){0});
+    (void)nn_parameter(n.model, "bn.weight", AG_SHAPE(5), NN_ONES);
+    (void)nn_parameter(n.model, "bn.bias", AG_SHAPE(5), NN_GAUSSIAN);
+    (void)nn_buffer(n.model, "bn.running_mean", AG_SHAPE(5), NN_GAUSSIAN);
+    (void)nn_buffer(n.model, "bn.running_var", AG_SHAPE(5), NN_ONES);
+    (void)nn_buffer(n.model, "bn.num_batches_tracked", (ag_shape){.rank = 0}, NN_ZEROS);
+    (void)nn_dense_init(n.model, "fc2", 5, 2, (nn_dense_options){.no_bias = true});
+    return n;
+}
+
+/* What PyTorch saved gives PyTorch's outputs. */
+static void from_torch(void **unused) {
+    (void)unused;
+    nn_error e = {0};
+    net n = open_torch_net(1);
+    assert_int_equal(
+        nn_model_load(n.model, saved_file("torch/weights.safetensors"), (nn_load_options){.lenient = true}, &e), 8);
+    assert_true(ag_value(nn_buffer_find(n.model, "bn.num_batches_tracked")) == 7);
+    nn_safetensors f = nn_safetensors_open(saved_file("torch/weights.safetensors"), &e);
+    nn_array x = nn_safetensors_read(&f, "x", &e), y = nn_safetensors_read(&f, "y", &e);
+    assert_fine(&e);
+    float got[8];
+    ag_read_f32(torch_net(&n, x.data), got);
+    assert_int_equal(ag_tape_status(n.tape), AG_OK);
+    for (int i = 0; i < 8; i++) assert_true(fabs(nn_array_at(&y, i) - (double)got[i]) <= 1e-6);
+    nn_safetensors_close(&f);
+    nn_array_free(&x), nn_array_free(&y);
+    close_net(&n);
+}
+
+/* PyTorch takes what was saved, name by name, and gives the same outputs. */
+static void to_torch(void **unused) {
+    (void)unused;
+    if (system("/usr/bin/python3 -c 'import torch' 2>/dev/null") != 0) {
+        print_message("skipped: there is no PyTorch (python3-torch)\n");
+        skip();
+    }
+    nn_error e = {0};
+    char command[3 * PATH_ROOM];
+    net n = open_torch_net(1);
+    float x[12], y[8];
+    for (int i = 0; i < 12; i++) x[i] = (float)sin(i);
+    ag_set(nn_buffer_find(n.model, "bn.num_batches_tracked"), &(const double){7});
+    ag_read_f32(torch_net(&n, x), y);
+    nn_model_save(n.model, temporary("w"), &e);
+    nn_safetensors f = nn_safetensors_open(temporary("w"), &e); /* the same file with x and y */
+    nn_tensor all[10] = {{"x", NN_F32, {2, {4, 3}}, x}, {"y", NN_F32, {2, {4, 2}}, y}};
+    assert_int_equal(f.count, 8);
+    memcpy(all + 2, f.tensors, 8 * sizeof *all);
+    nn_safetensors_write(temporary("t"), all, 10, NULL, 0, &e);
+    assert_fine(&e);
+    (void)snprintf(command, sizeof command, "/usr/bin/python3 %s --check ", saved_file("torch/weights.py"));
+    (void)strcat(strcat(command, temporary("t")), " >/dev/null");
+    assert_int_equal(system(command), 0);
+    nn_safetensors_close(&f);
+    assert_int_equal(unlink(temporary("w")) | unlink(temporary("t")), 0);
+    close_net(&n);
+}
+
 /* ---- memory ---- */
 
 static net kept;
@@ -269,6 +344,7 @@ static void refused_memory(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(there_and_back), cmocka_unit_test(other_types),
                                        cmocka_unit_test(misfits),        cmocka_unit_test(files_and_models),
-                                       cmocka_unit_test(other_names),    cmocka_unit_test(refused_memory)};
+                                       cmocka_unit_test(other_names),    cmocka_unit_test(from_torch),
+                                       cmocka_unit_test(to_torch),       cmocka_unit_test(refused_memory)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
