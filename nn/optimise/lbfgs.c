@@ -259,6 +259,15 @@ static bool iterate(nn_lbfgs *l, double loss) {
     return true;
 }
 
+/* State may come from a file. */
+static bool has_pairs(const nn_lbfgs *l) {
+    const double *n = l->numbers, most = l->options.history;
+    if (n[PAIRS] >= 0 && n[PAIRS] <= most && n[NEXT_PAIR] >= 0 && n[NEXT_PAIR] < most) return true;
+    ag_fail(nn_model_tape(l->model), AG_ERR_VALUE, "%s: its state has %g pairs, and %g is next, in a history of %g",
+            name, n[PAIRS], n[NEXT_PAIR], most);
+    return false;
+}
+
 double nn_lbfgs_step(nn_lbfgs *l, nn_loss_function loss, void *context) {
     if (l == NULL) return (double)NAN;
     ag_tape *tape = nn_model_tape(l->model);
@@ -274,7 +283,7 @@ double nn_lbfgs_step(nn_lbfgs *l, nn_loss_function loss, void *context) {
     if (loss == NULL) ag_fail(tape, AG_ERR_VALUE, "%s: no loss function", name);
     l->loss = loss;
     l->context = context;
-    if (loss == NULL || !evaluate(l, l->now, true, &first)) return (double)NAN;
+    if (!has_pairs(l) || loss == NULL || !evaluate(l, l->now, true, &first)) return (double)NAN;
     if (!is_finite(l, first, l->now))
         ag_fail(tape, AG_ERR_VALUE, "%s: the loss is %g%s", name, first,
                 isfinite(first) ? ", and its gradient is not finite" : "");
