@@ -66,19 +66,20 @@ typedef struct digits {
     nn_loader *train_batches, *test_batches; /* fields: images (n, 28, 28), labels (n) */
 } digits;
 
-/* Images are scaled to mean 0 and deviation 1, those to learn from moved by up to `shift` pixels. */
-static inline void open_digits(digits *d, const char *folder, int64_t shift, nn_error *e) {
+/* Images are scaled to mean 0 and deviation 1, and those to learn from moved by up to a pixel; or raw. */
+static inline void open_digits(digits *d, const char *folder, bool raw, nn_error *e) {
     read_digits(folder, &d->arrays[0], &d->arrays[1], e);
     d->all = nn_dataset_of(d->arrays, 2, e);
     nn_dataset_split(&d->all, 0.9, 1, &d->train, &d->test, e);
     d->scale = nn_scale_fit(&d->train, 0, NN_PER_FIELD, e);
-    d->shift.shift = shift;
+    d->shift.shift = 1;
+    const nn_scale *scale = raw ? NULL : &d->scale;
     d->train_batches = nn_loader_new(
         &d->train,
         &(nn_loader_options){
-            .batch = 64, .shuffle = true, .seed = 1, .fields = {{.scale = &d->scale, .augment = &d->shift}}},
+            .batch = 64, .shuffle = true, .seed = 1, .fields = {{.scale = scale, .augment = raw ? NULL : &d->shift}}},
         e);
-    d->test_batches = nn_loader_new(&d->test, &(nn_loader_options){.batch = 250, .fields = {{.scale = &d->scale}}}, e);
+    d->test_batches = nn_loader_new(&d->test, &(nn_loader_options){.batch = 250, .fields = {{.scale = scale}}}, e);
     if (e->status == AG_OK)
         printf("%lld digits to learn from, %lld to test with\n", (long long)d->train.count, (long long)d->test.count);
 }

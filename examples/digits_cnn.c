@@ -4,37 +4,29 @@
  *     OPENBLAS_CORETYPE=SkylakeX digits_cnn --data FOLDER     (README.md says where the variable helps) */
 #include "digits.h"
 
-typedef struct conv {
-    ag_var weight, bias;
-} conv;
-
 typedef struct net {
-    conv convs[2];
+    nn_conv convs[2];
     nn_dense hidden, output;
+    nn_dropout dropout;
 } net;
 
-/* 3 x 3 pixels. */
-static conv make_conv(nn_model *model, const char *weight, const char *bias, int64_t in, int64_t out) {
-    return (conv){nn_parameter(model, weight, AG_SHAPE(out, in, 3, 3), NN_HE_NORMAL),
-                  nn_parameter(model, bias, AG_SHAPE(out), NN_ZEROS)};
-}
-
 static net make_net(nn_model *model) {
-    return (net){{make_conv(model, "conv.0.weight", "conv.0.bias", 1, 32),
-                  make_conv(model, "conv.1.weight", "conv.1.bias", 32, 64)},
+    nn_conv_options options = {.padding = {1, 1}, .initial = NN_HE_NORMAL};
+    return (net){{nn_conv_init(model, NN_CONV2D, "conv.0", 1, 32, 3, 3, options),
+                  nn_conv_init(model, NN_CONV2D, "conv.1", 32, 64, 3, 3, options)},
                  nn_dense_init(model, "hidden", 64 * PIXELS / 16, 128, (nn_dense_options){.initial = NN_HE_NORMAL}),
-                 nn_dense_init(model, "output", 128, 10, (nn_dense_options){0})};
+                 nn_dense_init(model, "output", 128, 10, (nn_dense_options){0}),
+                 nn_dropout_init(model, "dropout", 0.3)};
 }
 
 /* What a batch of images and labels gives: the loss, and logits for the accuracy. */
 static void forward(void *context, const ag_var *batch, ag_var *out) {
     const net *n = context;
     ag_var x = ag_unsqueeze(batch[0], 1); /* one channel */
-    for (int i = 0; i < 2; i++) {
-        x = ag_conv2d(x, n->convs[i].weight, (ag_conv_options){.padding = {1, 1}, .bias = n->convs[i].bias});
-        x = ag_max_pool2d(ag_relu(x), (ag_pool_options){.kernel = {2, 2}}); /* half the height and width */
-    }
-    x = ag_relu(nn_dense_apply(n->hidden, ag_reshape(x, AG_SHAPE(ag_shape_of(x).dim[0], -1))));
+    for (int i = 0; i < 2; i++)           /* half the height and width each */
+        x = ag_max_pool2d(ag_relu(nn_conv_apply(n->convs[i], x)), (ag_pool_options){.kernel = {2, 2}});
+    x = ag_reshape(x, AG_SHAPE(ag_shape_of(x).dim[0], -1));
+    x = nn_dropout_apply(n->dropout, ag_relu(nn_dense_apply(n->hidden, x)));
     out[1] = nn_dense_apply(n->output, x);
     out[0] = nn_softmax_cross_entropy_at(out[1], batch[1], (nn_class_options){.smoothing = 0.1});
 }
@@ -64,7 +56,7 @@ int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, DIGITS_HELP);
     nn_error e = {0};
     digits d = {0};
-    open_digits(&d, folder, 1, &e);
+    open_digits(&d, folder, false, &e);
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);

@@ -48,7 +48,7 @@ int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, DIGITS_HELP);
     nn_error e = {0};
     digits d = {0};
-    open_digits(&d, folder, 1, &e);
+    open_digits(&d, folder, false, &e);
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);

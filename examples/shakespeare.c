@@ -43,7 +43,7 @@ static gpt make_gpt(nn_model *model, sizes s, int64_t characters) {
 /* Fields: characters (n, context) and the ones after them. Outputs: the loss, logits (n, context, characters). */
 static void forward(void *context, const ag_var *batch, ag_var *out) {
     const gpt *g = context;
-    ag_var x = ag_add(ag_gather_at(g->tokens.weight, 0, batch[0]), g->positions);
+    ag_var x = ag_add(nn_embedding_at(g->tokens, batch[0]), g->positions);
     for (int i = 0; i < g->size.blocks; i++) x = nn_block_apply(&g->blocks[i], x, ag_num(0));
     out[1] = nn_dense_apply(g->head, nn_layer_norm_apply(g->norm, x));
     out[0] = nn_softmax_cross_entropy_at(out[1], batch[1], (nn_class_options){0});
