@@ -26,7 +26,8 @@ extern "C" {
 #define NN_ZERO (-0.0)
 
 /* One step of gradient descent without any state: every parameter -= rate * its adjoint, left by ag_backward or ag_sweep,
- * then nn_model_commit. Parameters that the swept function does not depend on stay as they are. A rate that is not finite is an error (AG_ERR_VALUE). */
+ * then nn_model_commit. Parameters that the swept function does not depend on stay as they are. A rate that is not finite
+ * is an error (AG_ERR_VALUE). */
 NN_API void nn_sgd_step(nn_model *model, double rate);
 
 /* ---- state ----------------------------------------------------------------------------------------------------- */
@@ -215,7 +216,7 @@ typedef struct nn_lbfgs_options {
     int iterations;  /* 20, of a call */
     int evaluations; /* 5/4 of that */
     double gradient; /* 1e-7: ends if no element of the gradient is greater */
-    double change;   /* 1e-9: ends if neither a parameter nor the loss changes by more */
+    double change;   /* 1e-9: ends if no parameter, or the loss, changes by more */
     int history;     /* 100 */
     bool no_line_search;
 } nn_lbfgs_options;

@@ -175,7 +175,7 @@ static void remember(nn_lbfgs *l) {
     int k = (int)n[NEXT_PAIR];
     void *step = pair(l, l->steps, k), *change = pair(l, l->changes, k);
     bool full = (int)n[PAIRS] == l->options.history;
-    /* the oldest pair gives its place only if there is a new one: it is made where nothing is missed */
+    /* made in a place that is free: the oldest pair gives way only to one of positive curvature */
     void *made = l->gradient[(l->now + 1) % PLACES];
     copy(l, made, l->gradient[l->now]);
     add(l, made, -1, l->last);
