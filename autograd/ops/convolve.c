@@ -196,6 +196,40 @@ static void run_panel(const correlation *r, const phase *p, int64_t group, int64
     scatter_tile(r, p, first, count, &all, to);
 }
 
+/* Whether rows of results fill vectors so well that packing them together costs more than it saves: it takes about as long
+ * for a run as a block of rows for one vector and a half. */
+static bool is_direct(const correlation *r, const phase *p) {
+    if (r->skip[0] != 1 || r->skip[1] != 1) return false;
+    int64_t lanes = r->kernels->lanes, unit = r->kernels->panel_rows, area = p->grid[0] * p->grid[1];
+    int64_t blocks = (r->rows + unit - 1) / unit, direct = p->grid[0] * ((p->grid[1] + lanes - 1) / lanes) * blocks;
+    int64_t packed = (area + lanes - 1) / lanes * blocks, runs = p->grid[0] + area / (lanes * PANEL_VECTORS);
+    return 2 * direct <= 2 * packed + 3 * runs;
+}
+
+/* All results of a group's image, vectors of each row by themselves. */
+static void run_rows(const correlation *r, const phase *p, int64_t group, const void *planes, char *to) {
+    size_t size = ag_type_size(r->type);
+    int64_t unit = r->kernels->panel_rows, lanes = r->kernels->lanes, depth = p->taps * r->layout.channels;
+    int64_t area = r->target[0] * r->target[1], row_blocks = (r->rows + unit - 1) / unit;
+    ag_panel_vectors v = {r->layout.channels, p->taps, plane_of(&r->layout), p->offset, {0}, {0}, {0}};
+    for (int64_t b = 0; b < row_blocks; b++) {
+        int64_t row = group * row_blocks + b, vectors = 0;
+        ag_panel_tile tile = {.data = to + (size_t)(b * unit * area) * size, .stride = area, .add = !r->store};
+        tile.rows = r->rows - b * unit < unit ? r->rows - b * unit : unit;
+        tile.start = r->bias ? (char *)r->start + (size_t)(row * unit) * size : NULL;
+        for (int64_t y = 0; y < p->grid[0]; y++)
+            for (int64_t x = 0; x < p->grid[1]; x += lanes) {
+                v.from[vectors] = y * r->row_step + x;
+                v.to[vectors] = y * p->grid[1] + x;
+                v.valid[vectors++] = p->grid[1] - x < lanes ? p->grid[1] - x : lanes;
+                bool last = y + 1 == p->grid[0] && x + lanes >= p->grid[1];
+                if (vectors < PANEL_VECTORS && !last) continue;
+                r->kernels->direct_panel(vectors, &v, p->weights + (size_t)(row * depth * unit) * size, planes, &tile);
+                vectors = 0;
+            }
+    }
+}
+
 static void run_images(void *context, int thread) {
     const correlation *r = context;
     const ag_layout *l = &r->layout;
@@ -211,9 +245,13 @@ static void run_images(void *context, int thread) {
         for (int64_t k = 0; k < r->phases; k++) {
             const phase *p = &r->phase[k];
             int64_t area = p->grid[0] * p->grid[1];
+            char *to = (char *)r->to + (size_t)(i * result) * size;
+            if (is_direct(r, p)) {
+                run_rows(r, p, i % r->groups, space, to);
+                continue;
+            }
             for (int64_t at = 0; at < area; at += columns)
-                run_panel(r, p, i % r->groups, at, area - at < columns ? area - at : columns, &panel, space, rest,
-                          (char *)r->to + (size_t)(i * result) * size);
+                run_panel(r, p, i % r->groups, at, area - at < columns ? area - at : columns, &panel, space, rest, to);
         }
     }
 }
