@@ -55,4 +55,11 @@ typedef struct ag_tap_block {
     int64_t rows, columns, row_step, stride;
 } ag_tap_block;
 
+/* Dot products of panel_rows rows with DOT_TAPS others, n numbers each, lane by lane. */
+enum { DOT_TAPS = 3 };
+typedef struct ag_dots {
+    const void *row[MOST_PANEL_ROWS], *tap[DOT_TAPS];
+    int64_t n;
+} ag_dots;
+
 #endif

@@ -111,6 +111,8 @@ typedef struct ag_kernels {
                          const ag_panel_tile *tile);
     /* row r of c += the sum of (what tap r meets) * (row of b) over results */
     void (*add_taps)(const ag_tap_block *p, void *c, const void *b);
+    /* vector r * DOT_TAPS + q of sums += row r * tap q, vector by vector */
+    void (*add_dots)(const ag_dots *d, void *sums);
     /* pooling of a plane; those that spread add */
     void (*max_pool)(const ag_pool_plane *p, void *result, const void *plane, const void *values);
     void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
