@@ -4,7 +4,7 @@
 
 #include "convolution_impl.h"
 
-enum { PANEL_DEPTH = 192, MOST_PARTS = 8, CHUNK_RESULTS = 256 };
+enum { PANEL_DEPTH = 192, MOST_PARTS = 8, CHUNK_RESULTS = 256, FEW_TAPS = 27 };
 enum { MOST_PART_BYTES = 4 << 20, LEAST_WORK = 1 << 18 }; /* of parts' sums in all; multiplications worth a thread */
 
 /* Results of which each meets the same taps, those of the target at start, start + skip, ... */
@@ -195,6 +195,40 @@ static void run_panel(const correlation *r, const phase *p, int64_t group, int64
     scatter_tile(r, p, first, count, &all, to);
 }
 
+/* Whether rows of results fill vectors so well that packing them together costs more than it saves: it takes about as long
+ * for a run as a block of rows for one vector and a half. */
+static bool is_direct(const correlation *r, const phase *p) {
+    if (r->skip[0] != 1 || r->skip[1] != 1) return false;
+    int64_t lanes = r->kernels->lanes, unit = r->kernels->panel_rows, area = p->grid[0] * p->grid[1];
+    int64_t blocks = (r->rows + unit - 1) / unit, direct = p->grid[0] * ((p->grid[1] + lanes - 1) / lanes) * blocks;
+    int64_t packed = (area + lanes - 1) / lanes * blocks, runs = p->grid[0] + area / (lanes * PANEL_VECTORS);
+    return 2 * direct <= 2 * packed + 3 * runs;
+}
+
+/* All results of a group's image, vectors of each row by themselves. */
+static void run_rows(const correlation *r, const phase *p, int64_t group, const void *planes, char *to) {
+    size_t size = ag_type_size(r->type);
+    int64_t unit = r->kernels->panel_rows, lanes = r->kernels->lanes, depth = p->taps * r->layout.channels;
+    int64_t area = r->target[0] * r->target[1], row_blocks = (r->rows + unit - 1) / unit;
+    ag_panel_vectors v = {r->layout.channels, p->taps, plane_of(&r->layout), p->offset, {0}, {0}, {0}};
+    for (int64_t b = 0; b < row_blocks; b++) {
+        int64_t row = group * row_blocks + b, vectors = 0;
+        ag_panel_tile tile = {.data = to + (size_t)(b * unit * area) * size, .stride = area, .add = !r->store};
+        tile.rows = r->rows - b * unit < unit ? r->rows - b * unit : unit;
+        tile.start = r->bias ? (char *)r->start + (size_t)(row * unit) * size : NULL;
+        for (int64_t y = 0; y < p->grid[0]; y++)
+            for (int64_t x = 0; x < p->grid[1]; x += lanes) {
+                v.from[vectors] = y * r->row_step + x;
+                v.to[vectors] = y * p->grid[1] + x;
+                v.valid[vectors++] = p->grid[1] - x < lanes ? p->grid[1] - x : lanes;
+                bool last = y + 1 == p->grid[0] && x + lanes >= p->grid[1];
+                if (vectors < PANEL_VECTORS && !last) continue;
+                r->kernels->direct_panel(vectors, &v, p->weights + (size_t)(row * depth * unit) * size, planes, &tile);
+                vectors = 0;
+            }
+    }
+}
+
 static void run_images(void *context, int thread) {
     const correlation *r = context;
     const ag_layout *l = &r->layout;
@@ -210,9 +244,13 @@ static void run_images(void *context, int thread) {
         for (int64_t k = 0; k < r->phases; k++) {
             const phase *p = &r->phase[k];
             int64_t area = p->grid[0] * p->grid[1];
+            char *to = (char *)r->to + (size_t)(i * result) * size;
+            if (is_direct(r, p)) {
+                run_rows(r, p, i % r->groups, space, to);
+                continue;
+            }
             for (int64_t at = 0; at < area; at += columns)
-                run_panel(r, p, i % r->groups, at, area - at < columns ? area - at : columns, &panel, space, rest,
-                          (char *)r->to + (size_t)(i * result) * size);
+                run_panel(r, p, i % r->groups, at, area - at < columns ? area - at : columns, &panel, space, rest, to);
         }
     }
 }
@@ -334,6 +372,7 @@ typedef struct weight_sum {
     ag_layout layout;
     const void *x, *y;
     int64_t depth, rows, stride; /* rows: of a part, one for each channel and tap; stride: their length */
+    int64_t chunk;               /* results at a time, whole rows */
     int parts, threads;
     char *sums, *space;
     int64_t part, each; /* bytes of a part of a group, and of a thread's space */
@@ -347,7 +386,7 @@ static void add_image(const weight_sum *s, int64_t image, int64_t group, char *s
     size_t size = ag_type_size(s->type);
     int64_t area = c->out[0] * c->out[1], planes = l->channels * plane_of(l), unit = s->kernels->panel_rows;
     int64_t step = c->stride[0] * l->split * l->width, taps = c->kernel[0] * c->kernel[1];
-    int64_t height = CHUNK_RESULTS / c->out[1] > 1 ? CHUNK_RESULTS / c->out[1] : 1;
+    int64_t height = s->chunk / c->out[1];
     char *turned = aligned(space + (size_t)(planes + PANEL_SLACK) * size);
     int64_t at = image * c->groups + group;
     s->kernels->lay_out(l, space, (const char *)s->x + (size_t)(at * l->channels * l->size[0] * l->size[1]) * size);
@@ -370,6 +409,50 @@ static void add_image(const weight_sum *s, int64_t image, int64_t group, char *s
     }
 }
 
+/* Few taps: dot products of rows of y with what each tap meets, in lanes that are added up at the end. No transpose. */
+static bool has_few_taps(const ag_convolution *c) { return c->channels * c->kernel[0] * c->kernel[1] <= FEW_TAPS; }
+
+static void add_dots_of_image(const weight_sum *s, int64_t image, int64_t group, char *sum, char *space) {
+    const ag_convolution *c = s->c;
+    const ag_layout *l = &s->layout;
+    size_t size = ag_type_size(s->type), width = (size_t)c->out[1] * size;
+    int64_t area = c->out[0] * c->out[1], planes = l->channels * plane_of(l), unit = s->kernels->panel_rows;
+    int64_t step = c->stride[0] * l->split * l->width, taps = c->kernel[0] * c->kernel[1];
+    int64_t height = s->chunk / c->out[1], at = image * c->groups + group;
+    char *met = aligned(space + (size_t)(planes + PANEL_SLACK) * size);
+    s->kernels->lay_out(l, space, (const char *)s->x + (size_t)(at * l->channels * l->size[0] * l->size[1]) * size);
+    for (int64_t y = 0; y < c->out[0]; y += height) {
+        int64_t rows = c->out[0] - y < height ? c->out[0] - y : height, number = 0;
+        for (int64_t k = 0; k < s->depth; k++)
+            for (int64_t r = 0; r < rows; r++)
+                memcpy(met + (size_t)(k * s->chunk) * size + (size_t)r * width,
+                       space + (size_t)(k / taps * plane_of(l) + s->offset[k % taps] + (y + r) * step) * size, width);
+        for (int64_t m = 0; m < c->filters; m += unit)
+            for (int64_t k = 0; k < s->depth; k += DOT_TAPS, number++) {
+                ag_dots dots = {.n = rows * c->out[1]};
+                for (int64_t i = 0; i < unit; i++) {
+                    int64_t row = m + i < c->filters ? m + i : c->filters - 1;
+                    dots.row[i] = (const char *)s->y + (size_t)((at * c->filters + row) * area + y * c->out[1]) * size;
+                }
+                for (int64_t q = 0; q < DOT_TAPS; q++)
+                    dots.tap[q] = met + (size_t)((k + q < s->depth ? k + q : s->depth - 1) * s->chunk) * size;
+                s->kernels->add_dots(&dots, sum + (size_t)(number * unit * DOT_TAPS * s->kernels->lanes) * size);
+            }
+    }
+}
+
+/* The lanes of the dot products added up. */
+static void join_lanes(const weight_sum *s, const char *sum, char *w, bool store) {
+    int64_t unit = s->kernels->panel_rows, lanes = s->kernels->lanes, blocks = (s->depth + DOT_TAPS - 1) / DOT_TAPS;
+    for (int64_t m = 0; m < s->c->filters; m++)
+        for (int64_t k = 0; k < s->depth; k++) {
+            int64_t block = m / unit * blocks + k / DOT_TAPS, at = m * s->depth + k;
+            int64_t from = ((block * unit + m % unit) * DOT_TAPS + k % DOT_TAPS) * lanes;
+            double total = s->kernels->sum((size_t)lanes, sum + (size_t)from * ag_type_size(s->type));
+            ag_store(s->type, w, at, total + (store ? 0 : ag_load(s->type, w, at)));
+        }
+}
+
 static void run_parts(void *context, int thread) {
     const weight_sum *s = context;
     char *space = s->space + (size_t)thread * (size_t)s->each;
@@ -380,7 +463,7 @@ static void run_parts(void *context, int thread) {
         char *sum = s->sums + (size_t)i * (size_t)s->part;
         memset(sum, 0, (size_t)s->part);
         for (int64_t n = part * s->c->images / s->parts; n < (part + 1) * s->c->images / s->parts; n++)
-            add_image(s, n, i % s->c->groups, sum, space);
+            (has_few_taps(s->c) ? add_dots_of_image : add_image)(s, n, i % s->c->groups, sum, space);
     }
 }
 
@@ -392,6 +475,10 @@ static void join_parts(const weight_sum *s, void *w, bool store) {
         char *sum = s->sums + (size_t)(g * s->part);
         for (int64_t k = 1; k < s->parts; k++)
             s->kernels->add_to((size_t)(s->rows * s->stride), sum, sum + (size_t)(k * groups * s->part));
+        if (has_few_taps(s->c)) {
+            join_lanes(s, sum, (char *)w + (size_t)(g * filter * s->depth) * size, store);
+            continue;
+        }
         s->kernels->transpose((size_t)s->depth, (size_t)filter, (char *)w + (size_t)(g * filter * s->depth) * size,
                               s->depth, sum, s->stride, !store);
     }
@@ -406,18 +493,20 @@ static bool sum_weights(const ag_call *call, const ag_convolution *c, void *cons
                     .x = data[CONV_X],
                     .y = data[CONV_Y],
                     .depth = c->channels * taps};
-    s.rows = round_up(s.depth, s.kernels->panel_rows);
-    s.stride = round_up(c->filters, s.kernels->lanes);
+    bool few = has_few_taps(c);
+    s.rows = few ? round_up(c->filters, s.kernels->panel_rows) : round_up(s.depth, s.kernels->panel_rows);
+    s.stride = few ? round_up(s.depth, DOT_TAPS) * s.kernels->lanes : round_up(c->filters, s.kernels->lanes);
     s.part = s.rows * s.stride * size;
     groups = c->groups * s.part;
     int64_t most = groups < MOST_PART_BYTES ? MOST_PART_BYTES / groups : 1;
     most = most > MOST_PARTS ? MOST_PARTS : most;
     s.parts = (int)(c->images < most ? c->images : most);
     s.threads = threads_for(c, s.parts * c->groups);
-    int64_t chunk = CHUNK_RESULTS > c->out[1] ? CHUNK_RESULTS : c->out[1];
+    int64_t results = few ? 4 * CHUNK_RESULTS : CHUNK_RESULTS;
+    s.chunk = (results / c->out[1] > 1 ? results / c->out[1] : 1) * c->out[1];
     if (!ag_multiply_sizes(s.layout.rows * s.layout.split, s.layout.width, &planes) ||
         !ag_multiply_sizes(planes, s.layout.channels, &planes) ||
-        !ag_multiply_sizes(planes + chunk * s.stride + 2 * PANEL_SLACK, size, &s.each))
+        !ag_multiply_sizes(planes + s.chunk * (few ? s.depth : s.stride) + 2 * PANEL_SLACK, size, &s.each))
         s.each = INT64_MAX / 64;
     s.each += 128;
     int64_t *offset = scratch(call, taps, sizeof *offset);

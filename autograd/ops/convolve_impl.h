@@ -40,11 +40,26 @@ typedef struct ag_panel_tile {
     bool add;
 } ag_panel_tile;
 
+/* Results that are not packed: vectors of them at `from` of a plane, of which the first `valid` go to `to` of the tile's rows.
+ * They meet k = channels * taps rows. */
+typedef struct ag_panel_vectors {
+    int64_t channels, taps, plane;
+    const int64_t *tap;
+    int64_t from[PANEL_VECTORS], to[PANEL_VECTORS], valid[PANEL_VECTORS];
+} ag_panel_vectors;
+
 /* Taps in turn, each begins at tap[i] and goes along rows of results, row_step apart; `stride` is the length of a row of
  * b and c, a whole number of vectors. */
 typedef struct ag_tap_block {
     const void *tap[MOST_PANEL_ROWS];
     int64_t rows, columns, row_step, stride;
 } ag_tap_block;
+
+/* Dot products of panel_rows rows with DOT_TAPS others, n numbers each, lane by lane. */
+enum { DOT_TAPS = 3 };
+typedef struct ag_dots {
+    const void *row[MOST_PANEL_ROWS], *tap[DOT_TAPS];
+    int64_t n;
+} ag_dots;
 
 #endif

@@ -72,6 +72,8 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_LOAD_FIRST_F32_(n, p) (PACK) _mm512_mask_loadu_ps(_mm512_set1_ps(*(p)), (__mmask16)((1u << (n)) - 1), p)
 #define AG_LOAD_ZEROS_F64_(n, p) (PACK) _mm512_maskz_loadu_pd((__mmask8)((1u << (n)) - 1), p)
 #define AG_LOAD_ZEROS_F32_(n, p) (PACK) _mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), p)
+#define AG_STORE_FIRST_F64_(n, p, v) _mm512_mask_storeu_pd(p, (__mmask8)((1u << (n)) - 1), v)
+#define AG_STORE_FIRST_F32_(n, p, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define AG_PERMUTE_F64_(v, from) (PACK) _mm512_permutexvar_pd((__m512i)(from), v)
 #define AG_PERMUTE_F32_(v, from) (PACK) _mm512_permutexvar_ps((__m512i)(from), v)
 #endif
@@ -166,6 +168,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F64_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F64_
 #define AG_PERMUTE_ AG_PERMUTE_F64_
+#define AG_STORE_FIRST_ AG_STORE_FIRST_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
 #include "kernels.inc"
@@ -178,6 +181,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef AG_LOAD_FIRST_
 #undef AG_LOAD_ZEROS_
 #undef AG_PERMUTE_
+#undef AG_STORE_FIRST_
 #undef ID
 #undef TABLE
 
@@ -190,6 +194,7 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F32_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F32_
 #define AG_PERMUTE_ AG_PERMUTE_F32_
+#define AG_STORE_FIRST_ AG_STORE_FIRST_F32_
 #define ID(what, name) what##_f32_##name
 #define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
 #include "kernels.inc"

@@ -106,8 +106,13 @@ typedef struct ag_kernels {
     void (*pack_panel)(const ag_panel *p, void *to, const void *planes);
     /* tile (+)= a b, a of k rows of panel_rows numbers, b of k rows of `vectors` vectors */
     void (*panel)(int64_t vectors, int64_t k, const void *a, const void *b, const ag_panel_tile *tile);
+    /* the same without packing, k as p says */
+    void (*direct_panel)(int64_t vectors, const ag_panel_vectors *p, const void *a, const void *planes,
+                         const ag_panel_tile *tile);
     /* row r of c += the sum of (what tap r meets) * (row of b) over results */
     void (*add_taps)(const ag_tap_block *p, void *c, const void *b);
+    /* vector r * DOT_TAPS + q of sums += row r * tap q, vector by vector */
+    void (*add_dots)(const ag_dots *d, void *sums);
     /* pooling of a plane; those that spread add */
     void (*max_pool)(const ag_pool_plane *p, void *result, const void *plane, const void *values);
     void (*max_spread)(const ag_pool_plane *p, void *to, const void *plane, const void *adjoints);
