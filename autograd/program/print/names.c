@@ -110,6 +110,7 @@ static const char *const reserved[] = {
     "rows",
     "row",
     "sum",
+    "part",
     "most",
     "shift",
     "at",
