@@ -366,6 +366,13 @@ static void pause_for(long nanoseconds) {
     (void)nanosleep(&t, NULL);
 }
 
+static void write_for_ever(training *t, int64_t first) {
+    nn_error e = {0};
+    for (t->integers[0] = first; e.status == AG_OK; t->integers[0]++)
+        nn_checkpoint_save(t->model, temporary("c"), t->kept, 8, &e);
+    _exit(1);
+}
+
 /* A process that writes one checkpoint after another is killed at any moment. */
 static void killed(void **unused) {
     (void)unused;
@@ -380,11 +387,7 @@ static void killed(void **unused) {
     for (int round = 0; round < 40; round++) {
         pid_t child = fork();
         assert_true(child >= 0);
-        for (a.integers[0] = last; child == 0; a.integers[0]++) {
-            nn_error own = {0};
-            nn_checkpoint_save(a.model, temporary("c"), a.kept, 8, &own);
-            if (own.status != AG_OK) _exit(1);
-        }
+        if (child == 0) write_for_ever(&a, last);
         pause_for(200000 + 733331L * round);
         assert_int_equal(kill(child, SIGKILL), 0);
         int status = 0;
