@@ -37,52 +37,6 @@ static inline double normal(uint64_t *state) {
     return length * cos(2 * 3.14159265358979 * uniform(state));
 }
 
-/* One line of a drawing: y[i] at x0 + i * dx; or, if dots is set, a dot for each. */
-typedef struct line {
-    const char *name, *colour;
-    const double *y;
-    int count, stride;
-    double x0, dx;
-    bool dots;
-} line;
-
-/* An SVG of some lines, 720 x 400, axes from the least to the greatest number. */
-static inline void draw_lines(const char *path, const char *title, const line *lines, int n, nn_error *e) {
-    double x0 = INFINITY, x1 = -INFINITY, y0 = INFINITY, y1 = -INFINITY;
-    for (int k = 0; k < n; k++)
-        for (int i = 0; i < lines[k].count; i++) {
-            double x = lines[k].x0 + i * lines[k].dx, y = lines[k].y[i * lines[k].stride];
-            x0 = fmin(x0, x), x1 = fmax(x1, x), y0 = fmin(y0, y), y1 = fmax(y1, y);
-        }
-    FILE *f = e->status == AG_OK ? fopen(path, "w") : NULL;
-    if (f == NULL) {
-        nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
-        return;
-    }
-    fprintf(f,
-            "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 720 400' font-family='sans-serif' font-size='13'>\n"
-            "<rect width='720' height='400' fill='white'/><text x='60' y='20'>%s</text>\n",
-            title);
-    fprintf(f,
-            "<path d='M60 30V360H700' fill='none' stroke='gray'/><text x='5' y='40'>%.4g</text>"
-            "<text x='5' y='360'>%.4g</text><text x='60' y='380'>%.4g</text><text x='670' y='380'>%.4g</text>\n",
-            y1, y0, x0, x1);
-    for (int k = 0; k < n; k++) {
-        const line *l = &lines[k];
-        fprintf(f, "<text x='%d' y='20' fill='%s'>%s</text>\n", 400 + 100 * k, l->colour, l->name);
-        if (!l->dots) fprintf(f, "<polyline fill='none' stroke='%s' points='", l->colour);
-        for (int i = 0; i < l->count; i++) {
-            double x = 60 + 640 * (l->x0 + i * l->dx - x0) / (x1 - x0),
-                   y = 360 - 330 * (l->y[i * l->stride] - y0) / (y1 - y0);
-            if (l->dots) fprintf(f, "<circle cx='%.1f' cy='%.1f' r='3' fill='%s'/>\n", x, y, l->colour);
-            else fprintf(f, "%.1f,%.1f ", x, y);
-        }
-        if (!l->dots) fprintf(f, "'/>\n");
-    }
-    fprintf(f, "</svg>\n");
-    if (fclose(f) != 0) nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
-}
-
 /* The end of main: an error, or a result that should have been better, is a failure. */
 static inline int end(const nn_error *e, bool good, const char *result) {
     if (e->status != AG_OK) fprintf(stderr, "error: %s\n", e->message);

@@ -81,16 +81,20 @@ static bool report(const fit *f) {
     return good;
 }
 
-/* The curves of the model, and the pelts as dots. */
+/* The curves of the model, and the pelts. */
 static void draw(const fit *f, const double *logarithms, nn_error *e) {
-    static double states[STEPS + 1][2], seen[YEARS][2];
-    ag_read(ag_exp(solve(f, f->parameters)), states[0]);
-    for (int i = 0; i < 2 * YEARS; i++) seen[i / 2][i % 2] = exp(logarithms[i]);
-    const line lines[] = {{"hares", "teal", states[0], STEPS + 1, 2, 1900, 1.0 / PARTS, false},
-                          {"lynxes", "firebrick", states[0] + 1, STEPS + 1, 2, 1900, 1.0 / PARTS, false},
-                          {"", "teal", seen[0], YEARS, 2, 1900, 1, true},
-                          {"", "firebrick", seen[0] + 1, YEARS, 2, 1900, 1, true}};
-    draw_lines("ode.svg", "Thousands of pelts a year", lines, 4, e);
+    static double states[2][STEPS + 1], times[STEPS + 1], seen[2][YEARS], years[YEARS];
+    ag_read(ag_transpose(ag_exp(solve(f, f->parameters))), states[0]);
+    for (int i = 0; i <= STEPS; i++) times[i] = 1900 + (double)i / PARTS;
+    for (int i = 0; i < YEARS; i++) {
+        years[i] = 1900 + i;
+        for (int k = 0; k < 2; k++) seen[k][i] = exp(logarithms[2 * i + k]);
+    }
+    const nn_curve curves[] = {{"hares", STEPS + 1, times, states[0]},
+                               {"lynxes", STEPS + 1, times, states[1]},
+                               {"hares' pelts", YEARS, years, seen[0]},
+                               {"lynxes' pelts", YEARS, years, seen[1]}};
+    nn_curves_svg("ode.svg", curves, 4, &(nn_curves_options){.x_label = "year", .y_label = "thousands"}, e);
 }
 
 /* Logarithms of hares and lynxes, year by year. */

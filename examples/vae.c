@@ -4,7 +4,7 @@
  *     OPENBLAS_CORETYPE=SkylakeX vae --data FOLDER     (README.md says where the variable helps) */
 #include "digits.h"
 
-enum { LATENT = 16, HIDDEN = 256, ROWS = 8, SAMPLES = ROWS * ROWS, MOST_EPOCHS = 30 };
+enum { LATENT = 16, HIDDEN = 256, SAMPLES = 64, MOST_EPOCHS = 30 };
 
 typedef struct vae {
     nn_model *model;
@@ -55,21 +55,15 @@ static double run_epoch(vae *v, nn_step *step, nn_loader *batches, nn_optimiser 
 
 /* Digits that nobody wrote, as one picture. */
 static void draw_samples(const vae *v, const char *path, nn_error *e) {
-    static float pixels[SAMPLES][SIDE][SIDE];
+    nn_array pictures = nn_array_new(NN_F32, AG_SHAPE(SAMPLES, SIDE, SIDE), e);
     ag_tape *t = nn_model_tape(v->model);
     ag_var z =
         ag_random_normal(t, AG_SHAPE(SAMPLES, LATENT), nn_model_key(v->model, "samples"), nn_model_clock(v->model));
-    ag_read_f32(ag_sigmoid(decode(v, z)), pixels[0][0]);
-    FILE *file = fopen(path, "wb");
-    if (file == NULL) {
-        nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
-        return;
-    }
-    fprintf(file, "P5 %d %d 255\n", ROWS * SIDE, ROWS * SIDE);
-    for (int y = 0; y < ROWS * SIDE; y++)
-        for (int x = 0; x < ROWS * SIDE; x++)
-            putc((int)(255 * pixels[y / SIDE * ROWS + x / SIDE][y % SIDE][x % SIDE]), file);
-    if (fclose(file) != 0) nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
+    if (e->status == AG_OK) ag_read_f32(ag_sigmoid(decode(v, z)), pictures.data);
+    nn_array grid = nn_image_grid(&pictures, 0, 2, e);
+    nn_png_write(path, &grid, e);
+    nn_array_free(&grid);
+    nn_array_free(&pictures);
 }
 
 int main(int argc, char **argv) {
@@ -91,12 +85,11 @@ int main(int argc, char **argv) {
         if (ag_tape_status(tape) != AG_OK) nn_fail(&e, ag_tape_status(tape), "%s", ag_tape_message(tape));
         printf("epoch %2d: %.2f nats a digit, of others %.2f\n", i + 1, losses[0][i], losses[1][i]);
     }
-    const line lines[] = {{"training", "teal", losses[0], epochs, 1, 1, 1, false},
-                          {"test", "firebrick", losses[1], epochs, 1, 1, 1, false}};
-    draw_lines("vae.svg", "Nats a digit", lines, 2, &e);
-    draw_samples(&v, "vae.pgm", &e);
+    const nn_curve curves[] = {{"training", epochs, NULL, losses[0]}, {"test", epochs, NULL, losses[1]}};
+    nn_curves_svg("vae.svg", curves, 2, &(nn_curves_options){.x_label = "epoch", .y_label = "nats a digit"}, &e);
+    draw_samples(&v, "vae.png", &e);
 
-    int status = end(&e, losses[1][epochs - 1] < expected, "New digits are in vae.pgm, curves in vae.svg");
+    int status = end(&e, losses[1][epochs - 1] < expected, "New digits are in vae.png, curves in vae.svg");
     nn_optimiser_free(adam);
     nn_step_free(step);
     nn_model_free(model);
