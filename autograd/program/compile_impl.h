@@ -11,6 +11,8 @@ typedef void ag_lanes_entry(const void *in, void *out);
 struct ag_compiled {
     ag_memory memory;
     ag_program *p;
+    ag_type type; /* p's, and how many outputs it has: at hand */
+    uint32_t outputs;
     ag_runner *runner; /* runs it where compiling failed, and tells what went wrong in a run */
     bool run_failed;   /* the last one, so the message is the runner's */
     void *library, *work, *spare;
