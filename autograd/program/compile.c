@@ -312,7 +312,10 @@ static void add_entry(const ag_program *p, int64_t work, bool can_fail, bool qui
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
     ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
     ag_text_line(t, "(void)xs, (void)ys, (void)work;");
-    for (uint64_t k = 0; k < p->inputs.count; k++) ag_text_line(t, "if (!xs[%u]) return -1;", (unsigned)k);
+    for (uint64_t k = 0; k < p->inputs.count; k++)
+        ag_text_line(t, "if (!xs[%u]) return %d;", (unsigned)k, AG_LACKS_INPUT);
+    for (uint64_t k = 0; k < p->outputs.count; k++)
+        ag_text_line(t, "if (!ys[%u]) return %d;", (unsigned)k, AG_LACKS_OUTPUT);
     if (quick) {
         add_call(p, QUICK, work, t);
         ag_add_nan_test(p, t);
@@ -376,7 +379,6 @@ ag_compiled *ag_program_compile(const ag_program *p, const ag_compile_options *o
     }
     c->p = ag_program_small(p, MOST_SMALL);
     c->type = p->type;
-    c->outputs = (uint32_t)p->outputs.count;
     print_and_compile(c, options);
     if (c->status == AG_OK) open_arrays(c);
     if (c->status != AG_OK) c->runner = ag_runner_new(p);
@@ -423,10 +425,12 @@ ag_status ag_compiled_run_machine(ag_compiled *c, ag_type type, const void *cons
 static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
     c->run_failed = false;
     if (c->status != AG_OK || type != c->type) return ag_compiled_run_machine(c, type, xs, ys);
-    bool all = true;
-    for (uint32_t k = 0; k < c->outputs; k++) all &= ys[k] != NULL;
-    for (uint32_t k = 0; !all && k < c->outputs; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
-    return c->entry(xs, all ? ys : c->ys, c->work) ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
+    int failed = c->entry(xs, ys, c->work);
+    if (failed == AG_LACKS_OUTPUT) {
+        for (uint64_t k = 0; k < c->p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
+        failed = c->entry(xs, c->ys, c->work);
+    }
+    return failed ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
 }
 
 ag_status ag_compiled_run(ag_compiled *c, const double *const *xs, double *const *ys) {
