@@ -259,12 +259,13 @@ AG_API ag_printed ag_program_print_c(const ag_program *program, const char *name
 
 typedef struct ag_compile_options {
     const char *compiler;     /* NULL: the environment's CC, or cc */
-    const char *const *flags; /* ended by NULL. NULL: -O2 -march=native and what the kernels are compiled with */
+    const char *const *flags; /* ended by NULL. NULL: -O3 -march=native, products fused into sums, no errno */
     const char *cache;        /* a folder. NULL: autograd in XDG_CACHE_HOME or ~/.cache */
 } ag_compile_options;
 
 /* A program as machine code: printed, compiled by the system's C compiler, kept in a cache and loaded. Never NULL. Where
- * that fails, its status and message say why, and it is run by a runner instead. For one thread at a time. */
+ * that fails, its status and message say why, and it is run by a runner instead. For one thread at a time. Tensors of at
+ * most 16 elements are taken apart into numbers. */
 typedef struct ag_compiled ag_compiled;
 AG_API ag_compiled *ag_program_compile(const ag_program *program, const ag_compile_options *options);
 AG_API void ag_compiled_free(ag_compiled *compiled);

@@ -246,6 +246,27 @@ static void check_layouts(const op_domain *d) {
     }
 }
 
+/* AG_STRICT: NaN in, NaN out, whatever else goes in. Of the operations that have it not, most are not. */
+static void strict_operations_keep_nan(void **unused) {
+    static const double others[] = {NAN, 0.0, -0.0, 1, -1, 0.5, -2, 3, INFINITY, -INFINITY, 1e300, -1e-300};
+    enum { OTHERS = sizeof others / sizeof *others };
+    (void)unused;
+    for (int op = 0; op < AG_OPCODES; op++) {
+        const ag_op_info *info = &ag_op_table[op];
+        bool keeps = true;
+        for (int k = 0; k < info->arity; k++)
+            for (int i = 0; i < OTHERS * OTHERS; i++) {
+                double x[3] = {others[i % OTHERS], others[i / OTHERS], others[i % OTHERS]};
+                if (k == 1) x[2] = x[1];
+                x[k] = NAN;
+                keeps &= isnan(info->value(x[0], x[1], x[2])) &&
+                         isnan(info->value_f32((float)x[0], (float)x[1], (float)x[2]));
+            }
+        if (info->traits & AG_STRICT && !keeps) fail_msg("%s is not strict", info->name);
+        if (op == AG_CHAIN || op == AG_SELECT || op == AG_LT || op == AG_POW) assert_false(keeps);
+    }
+}
+
 static void stop_has_no_derivative(void **unused) {
     (void)unused;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -680,6 +701,7 @@ int main(void) {
         cmocka_unit_test(operands_broadcast),
         cmocka_unit_test(operands_constant),
         cmocka_unit_test(operands_aliased),
+        cmocka_unit_test(strict_operations_keep_nan),
         cmocka_unit_test(stop_has_no_derivative),
         cmocka_unit_test(all_layouts),
         cmocka_unit_test(all_lengths),

@@ -82,11 +82,11 @@ static void every_operation_at_special_values(void **unused) {
 
 /* ---- identities ---- */
 
-enum { IDENTITIES = 43 };
+enum { IDENTITIES = 46 };
 
 /* Identity i, and how many instructions are left of it. */
 static ag_var identity(int i, ag_var x, ag_var y, ag_var z, int *size) {
-    ag_var below = ag_lt(x, y);
+    ag_var below = ag_lt(x, y), root = ag_sqrt(x), inverse = ag_recip(root);
     switch (i) {
     case 0: *size = 0; return ag_add(x, -0.0);
     case 1: *size = 0; return ag_add(-0.0, x);
@@ -130,6 +130,9 @@ static ag_var identity(int i, ag_var x, ag_var y, ag_var z, int *size) {
     case 39: *size = 1; return ag_select(x, 1, 0);
     case 40: *size = 2; return ag_add(ag_min(x, y), ag_min(x, y));
     case 41: *size = 5; return ag_sub(ag_recip(ag_min(x, y)), ag_recip(ag_min(y, x)));
+    case 42: *size = 4; return ag_max(ag_mul(inverse, 0.5), ag_div(0.5, root));
+    case 43: *size = 4; return ag_max(inverse, ag_div(-4, root));
+    case 44: *size = 4; return ag_mul(inverse, ag_div(3, root)); /* not a power of 2: rounded otherwise */
     default: *size = 2; return ag_div(ag_max(x, y), 0.0);
     }
 }

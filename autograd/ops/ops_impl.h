@@ -17,7 +17,8 @@ enum {
     AG_LINEAR_Y = 8,
     AG_LINEAR_Z = 16,
     AG_LINEAR_XY = 32,
-    AG_LINEAR_YZ = 64
+    AG_LINEAR_YZ = 64,
+    AG_STRICT = 128
 };
 
 typedef struct ag_op_info {
@@ -54,8 +55,9 @@ typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x
 typedef struct ag_straight {
     uint32_t op, to, x, y, z;
 } ag_straight;
-/* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can. */
-enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA };
+/* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can; chain, by a product that is
+ * tested afterwards, which is faster for single numbers (a zero may have another sign). */
+enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA, AG_STRAIGHT_CHAIN };
 enum { AG_LANES = 64, AG_FEW_LANES = 16 };
 
 /* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */

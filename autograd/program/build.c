@@ -262,6 +262,14 @@ ag_ref ag_emit(ag_builder *b, uint32_t op, const ag_ref *in, ag_shape shape) {
     return spread(p, emit_elementwise(b, op, own, (ag_shape){.rank = 0}), shape);
 }
 
+bool ag_is_emitted(const ag_builder *b, uint32_t op, const ag_ref *in, ag_ref *out) {
+    ag_draft d = {.code = {.op = op, .view = in[0].where}, .in = in, .n = (uint32_t)ag_op_table[op].arity};
+    if (in[0].where & WHERE_ELEMENT) d.code.view = WHERE_ELEMENT;
+    if (b->p->status != AG_OK || b->size == 0) return false;
+    *out = (ag_ref){b->table[2 * find(b, &d, hash_of(&d))], d.code.view};
+    return out->value != FREE;
+}
+
 ag_ref ag_emit_call(ag_builder *b, const ag_pcall *call, const void *params, const ag_ref *in, ag_shape shape) {
     ag_draft d = {.code = {.op = CODE_CALL, .view = ag_program_shape(b->p, shape)},
                   .in = in,

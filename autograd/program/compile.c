@@ -4,7 +4,7 @@
  * once, so that nobody finds half a file. The name of that place is a hash of the source, the flags, the compiler's
  * version and the processor's features. A cache that others can write to is not used. */
 #include "compile_impl.h"
-#include "print/print_impl.h"
+#include "quick_impl.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
@@ -17,8 +17,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { MOST_ARGUMENTS = 64, PATH_ROOM = 4096, LARGE_SOURCE = 1 << 21 };
+enum { MOST_ARGUMENTS = 64, PATH_ROOM = 4096, LARGE_SOURCE = 1 << 21, MOST_SMALL = 16 };
 #define FUNCTION "ag_compiled_program"
+#define QUICK "ag_compiled_quick"
 #define ENTRY "ag_compiled_entry"
 #define LANES_ENTRY "ag_compiled_lanes"
 
@@ -43,9 +44,17 @@ typedef struct ag_command {
     const char *const *flags;
 } ag_command;
 
-static const char *const default_flags[] = {
-    "-O3", "-march=native", "-fno-math-errno", "-fno-trapping-math", "-ffp-contract=off", NULL};
-static const char *const large_flags[] = {"-O1", "-march=native", "-fno-math-errno", "-ffp-contract=off", NULL};
+/* Contraction: the machine fuses products and sums, too. No vectors of scalars side by side: a call that reads what the last
+ * one wrote, number by number, as a vector waits for the store; where nothing waits they gain little. */
+static const char *const default_flags[] = {"-O3",
+                                            "-march=native",
+                                            "-fno-math-errno",
+                                            "-fno-trapping-math",
+                                            "-ffp-contract=fast",
+                                            "-fno-tree-slp-vectorize",
+                                            "-fno-semantic-interposition",
+                                            NULL};
+static const char *const large_flags[] = {"-O1", "-march=native", "-fno-math-errno", "-ffp-contract=fast", NULL};
 
 /* CC may have words behind the compiler's name: "ccache gcc". */
 static void split_compiler(ag_command *c) {
@@ -287,20 +296,33 @@ static void compile_or_load(ag_compiled *c, const ag_compile_options *o, const a
 
 /* ---- the source ---- */
 
-static void add_entry(const ag_program *p, int64_t work, bool can_fail, ag_text *t) {
-    const char *number = ag_c_number_type(p->type);
+static void add_call(const ag_program *p, const char *call, int64_t work, ag_text *t) {
     uint64_t nx = p->inputs.count, ny = p->outputs.count;
-    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
-    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
-    ag_text_add(t, "    (void)xs, (void)ys, (void)work;\n");
-    for (uint64_t k = 0; k < nx; k++) ag_text_add(t, "    if (!xs[%u]) return -1;\n", (unsigned)k);
-    ag_text_add(t, "    %s" FUNCTION "(", can_fail ? "return " : "");
+    ag_text_add(t, "    %s(", call);
     for (uint64_t k = 0; k < nx; k++)
         ag_text_add(t, "%sxs[%u]%s", k ? ", " : "", (unsigned)k,
                     ag_pinput_at(p, k)->ref.where & WHERE_ELEMENT ? "[0]" : "");
     for (uint64_t k = 0; k < ny; k++) ag_text_add(t, "%sys[%u]", nx || k ? ", " : "", (unsigned)k);
     if (work) ag_text_add(t, "%swork", nx || ny ? ", " : "");
-    ag_text_add(t, can_fail ? ");\n}\n" : ");\n    return 0;\n}\n");
+    ag_text_add(t, ");\n");
+}
+
+static void add_entry(const ag_program *p, int64_t work, bool can_fail, bool quick, ag_text *t) {
+    const char *number = ag_c_number_type(p->type);
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work);", number, number, number);
+    ag_text_line(t, "int " ENTRY "(const %s *const *xs, %s *const *ys, %s *work) {", number, number, number);
+    ag_text_line(t, "(void)xs, (void)ys, (void)work;");
+    for (uint64_t k = 0; k < p->inputs.count; k++)
+        ag_text_line(t, "if (!xs[%u]) return %d;", (unsigned)k, AG_LACKS_INPUT);
+    for (uint64_t k = 0; k < p->outputs.count; k++)
+        ag_text_line(t, "if (!ys[%u]) return %d;", (unsigned)k, AG_LACKS_OUTPUT);
+    if (quick) {
+        add_call(p, QUICK, work, t);
+        ag_add_nan_test(p, t);
+    }
+    add_call(p, can_fail ? "return " FUNCTION : FUNCTION, work, t);
+    if (!can_fail) ag_text_line(t, "return 0;");
+    ag_text_line(t, "}");
 }
 
 static void add_lanes_entry(const ag_program *p, ag_text *t) {
@@ -312,8 +334,9 @@ static void add_lanes_entry(const ag_program *p, ag_text *t) {
 static void print_and_compile(ag_compiled *c, const ag_compile_options *o) {
     ag_c_file file = {.memory = &c->memory, .wants_lanes = true};
     ag_text text = {.memory = &c->memory};
-    bool ok = ag_c_print_file(&file, c->p, FUNCTION, &text);
-    if (ok) add_entry(c->p, file.work, ag_c_can_fail(&file, c->p), &text);
+    bool ok = ag_c_print_file(&file, c->p, FUNCTION, &text), quick = ok && ag_chains_show(c->p, &c->memory);
+    if (quick) ok = ag_add_quick(c->p, QUICK, &file, &text);
+    if (ok) add_entry(c->p, file.work, ag_c_can_fail(&file, c->p), quick, &text);
     if (ok && file.lanes_out) add_lanes_entry(c->p, &text);
     c->lanes_in = file.lanes_in;
     c->lanes_out = file.lanes_out;
@@ -354,7 +377,8 @@ ag_compiled *ag_program_compile(const ag_program *p, const ag_compile_options *o
         fail(c, ag_program_status(p), "%s", ag_program_message(p));
         return c;
     }
-    c->p = ag_program_keep(p);
+    c->p = ag_program_small(p, MOST_SMALL);
+    c->type = p->type;
     print_and_compile(c, options);
     if (c->status == AG_OK) open_arrays(c);
     if (c->status != AG_OK) c->runner = ag_runner_new(p);
@@ -399,13 +423,14 @@ ag_status ag_compiled_run_machine(ag_compiled *c, ag_type type, const void *cons
 }
 
 static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
-    const ag_program *p = c->p;
     c->run_failed = false;
-    if (c->status != AG_OK || type != p->type) return ag_compiled_run_machine(c, type, xs, ys);
-    bool all = true;
-    for (uint64_t k = 0; k < p->outputs.count; k++) all &= ys[k] != NULL;
-    for (uint64_t k = 0; !all && k < p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
-    return c->entry(xs, all ? ys : c->ys, c->work) ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
+    if (c->status != AG_OK || type != c->type) return ag_compiled_run_machine(c, type, xs, ys);
+    int failed = c->entry(xs, ys, c->work);
+    if (failed == AG_LACKS_OUTPUT) {
+        for (uint64_t k = 0; k < c->p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
+        failed = c->entry(xs, c->ys, c->work);
+    }
+    return failed ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
 }
 
 ag_status ag_compiled_run(ag_compiled *c, const double *const *xs, double *const *ys) {

@@ -4,13 +4,16 @@
 
 #include "runner_impl.h"
 
-/* Of one row; not 0: an input is missing, or something went wrong. Of C_LANES rows, see print/lanes.c. */
+/* Of one row; not 0: data or a place for it is missing, or (above 0) something went wrong. Of C_LANES rows, see
+ * print/lanes.c. */
+enum { AG_LACKS_INPUT = -1, AG_LACKS_OUTPUT = -2 };
 typedef int ag_entry(const void *const *xs, void *const *ys, void *work);
 typedef void ag_lanes_entry(const void *in, void *out);
 
 struct ag_compiled {
     ag_memory memory;
     ag_program *p;
+    ag_type type;      /* p's, at hand */
     ag_runner *runner; /* runs it where compiling failed, and tells what went wrong in a run */
     bool run_failed;   /* the last one, so the message is the runner's */
     void *library, *work, *spare;

@@ -189,6 +189,7 @@ static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
     }
     if (c->op == AG_FMA) s.op = AG_STRAIGHT_FMA;
     if (c->op == AG_FNMA) s.op = AG_STRAIGHT_FNMA;
+    if (c->op == AG_CHAIN && !g->r->is_lanes) s.op = AG_STRAIGHT_CHAIN;
     release_operands(g, c, g->time[i]); /* it reads before it writes */
     ag_place(g, i);
     s.to = (uint32_t)g->spot[i].offset;

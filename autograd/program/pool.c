@@ -9,8 +9,9 @@ ag_runner *ag_program_borrow(const ag_program *p) {
     pthread_mutex_unlock(&q->lock);
     if (r) return r;
     r = ag_runner_new(p);
-    if (r->p) {
-        r->pooled = true; /* a reference of the program to itself would keep it for ever */
+    if (r->p) r->pooled = true;
+    if (r->p == p) {
+        r->is_counted = false;
         ag_program_free(q);
     }
     return r;

@@ -142,6 +142,8 @@ ag_ref ag_emit_constant(ag_builder *b, ag_shape shape, const void *data);
 ag_ref ag_emit_number(ag_builder *b, double number, ag_shape shape);
 /* An elementwise operation whose operands broadcast to shape. */
 ag_ref ag_emit(ag_builder *b, uint32_t op, const ag_ref *in, ag_shape shape);
+/* Whether an operation on whole values of one shape is there already, and where. */
+bool ag_is_emitted(const ag_builder *b, uint32_t op, const ag_ref *in, ag_ref *out);
 ag_ref ag_emit_call(ag_builder *b, const ag_pcall *call, const void *params, const ag_ref *in, ag_shape shape);
 /* Whether all elements that a ref sees are one. */
 bool ag_ref_is_uniform(const ag_program *p, ag_ref r);
@@ -197,6 +199,9 @@ ag_program *ag_program_scalars(const ag_program *p);
 /* That for rows in lanes: elements of an output k with summed[k] are added to a last input, which has an element for each
  * scalar output. Given up (AG_ERR_MEMORY) when it has asked for so many bytes: products of large matrices have no end. */
 ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, size_t bytes);
+/* The same program, with the same ports, with scalar operations only, if no tensor in it has more than `most` elements;
+ * otherwise p. A reference for the caller. */
+ag_program *ag_program_small(const ag_program *p, int64_t most);
 
 /* ---- map.c ---- */
 extern const ag_operation *const ag_builtin_map;

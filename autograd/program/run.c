@@ -47,10 +47,21 @@ static bool open_arrays(ag_runner *r) {
     r->spare = ag_memory_zeroed(&r->memory, p->outputs.count * sizeof *r->spare + 1);
     r->loaded = ag_memory_zeroed(&r->memory, p->inputs.count + 1);
     r->load_at = ag_memory_zeroed(&r->memory, p->inputs.count * sizeof *r->load_at + 1);
-    return r->base && r->spare && r->loaded && r->load_at;
+    r->input_bytes = ag_memory_zeroed(&r->memory, p->inputs.count * sizeof *r->input_bytes + 1);
+    for (uint64_t k = 0; r->input_bytes && k < p->inputs.count; k++)
+        r->input_bytes[k] = (size_t)ag_where_count(p, ag_pinput_at(p, k)->ref.where) * ag_type_size(p->type);
+    return r->base && r->spare && r->loaded && r->load_at && r->input_bytes;
 }
 
-ag_runner *ag_runner_new(const ag_program *p) { return ag_runner_plan(p, false); }
+enum { MOST_SMALL = 4 }; /* elements of tensors that are better taken apart */
+
+ag_runner *ag_runner_new(const ag_program *p) {
+    if (ag_program_status(p) != AG_OK) return ag_runner_plan(p, false);
+    ag_program *small = ag_program_small(p, MOST_SMALL);
+    ag_runner *r = ag_runner_plan(small, false);
+    ag_program_free(small);
+    return r;
+}
 
 ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
     ag_memory memory = {.no_reserve = true};
@@ -64,6 +75,7 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
         return r;
     }
     r->p = ag_program_keep(p);
+    r->is_counted = true;
     r->kernels = ag_kernels_for(p->type);
     r->tape = ag_tape_new_with(&(ag_options){p->type, memory.permit, memory.context, true});
     if (r->tape->status != AG_OK || !open_arrays(r)) {
@@ -89,6 +101,7 @@ static void free_arrays(ag_runner *r) {
     ag_memory_free(m, r->spare, p->outputs.count * sizeof *r->spare + 1);
     ag_memory_free(m, r->loaded, p->inputs.count + 1);
     ag_memory_free(m, r->load_at, p->inputs.count * sizeof *r->load_at + 1);
+    ag_memory_free(m, r->input_bytes, p->inputs.count * sizeof *r->input_bytes + 1);
     ag_memory_free(m, r->arrays, r->longest * sizeof *r->arrays + 1);
     ag_memory_free(m, r->block, r->block_size);
     ag_memory_free(m, r->row_at, (p->inputs.count + p->outputs.count) * sizeof *r->row_at + 1);
@@ -109,7 +122,7 @@ void ag_runner_free(ag_runner *r) {
     ag_list *lists[] = {&r->straight, &r->steps, &r->operands, &r->views, &r->guards};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ag_range_free(&r->memory, &lists[i]->range);
     ag_tape_free(r->tape);
-    if (!r->pooled) ag_program_free((ag_program *)(uintptr_t)r->p);
+    if (r->is_counted) ag_program_free((ag_program *)(uintptr_t)r->p);
     ag_memory memory = r->memory;
     ag_memory_free(&memory, r, sizeof *r);
 }
@@ -130,12 +143,22 @@ static bool run_call(ag_runner *r, const ag_pstep *s) {
     return call->operation->forward(&c) && r->tape->status == AG_OK;
 }
 
+/* memcpy, which costs more to call than to do where there are few numbers. */
+static void copy(char *to, const char *from, size_t bytes) {
+    enum { FEW = 64, WORD = 8 };
+    if (bytes > FEW || bytes % WORD) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    for (size_t i = 0; i < bytes; i += WORD) memcpy(to + i, from + i, WORD);
+}
+
 static void run_copy(const ag_runner *r) {
     const ag_array *to = &r->arrays[0], *from = &r->arrays[1];
     const ag_view *v = from->view;
     int64_t stride[AG_MAX_RANK];
     if (v->contiguous) {
-        memcpy(to->data, from->data, (size_t)v->count * ag_type_size(r->p->type));
+        copy(to->data, from->data, (size_t)v->count * ag_type_size(r->p->type));
         return;
     }
     ag_row_major(v->rank, v->dim, stride);
@@ -171,13 +194,13 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
     for (uint64_t k = 0; k < p->inputs.count; k++) {
         r->base[SPACE_INPUTS + k] = (char *)(uintptr_t)xs[k];
         if (!r->loaded[k] && xs[k]) continue;
-        size_t bytes = (size_t)ag_where_count(p, ag_pinput_at(p, k)->ref.where) * size;
+        size_t bytes = r->input_bytes[k];
         if (!bytes) continue;
         if (!xs[k]) {
             ag_fail(r->tape, AG_ERR_VALUE, "run: input %s has no data", ag_program_input(p, (int)k).name);
             return false;
         }
-        memcpy(r->work + (size_t)r->load_at[k] * size, xs[k], bytes);
+        copy(r->work + (size_t)r->load_at[k] * size, xs[k], bytes);
     }
     for (uint64_t k = 0; k < p->outputs.count; k++) {
         char *to = ys[k];
@@ -195,7 +218,7 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
 ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
     if (is_nil(r)) return AG_ERR_MEMORY;
     if (r->status != AG_OK) return r->status;
-    ag_tape_recover(r->tape);
+    if (r->tape->status != AG_OK) ag_tape_recover(r->tape);
     if (type != r->p->type)
         ag_fail(r->tape, AG_ERR_VALUE, "run: the program is of %s, the arrays of %s",
                 type == AG_F64 ? "float" : "double", type == AG_F64 ? "double" : "float");

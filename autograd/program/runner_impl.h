@@ -51,8 +51,9 @@ typedef struct ag_pguard {
 
 struct ag_runner {
     const ag_program *p;
-    ag_runner *next; /* in the pool of the program, which then is not counted */
+    ag_runner *next; /* in the pool of a program */
     bool pooled;
+    bool is_counted; /* as a reference of p; not where p's own pool has it, as p would keep itself for ever */
     ag_memory memory;
     ag_status status; /* of the plan; a run has its own in the tape's */
     ag_tape *tape;    /* where operations report errors and find scratch memory */
@@ -77,7 +78,8 @@ struct ag_runner {
     uint8_t *summed;  /* which outputs the lanes add up */
     struct ag_worker *workers; /* of a plan for lanes, once it has run */
     uint8_t *loaded;           /* of each input, whether it is copied to the work array */
-    int64_t *load_at;          /* and where */
+    int64_t *load_at;          /* and where; */
+    size_t *input_bytes;       /* how large it is */
     char message[640];
 };
 

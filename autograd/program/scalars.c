@@ -131,11 +131,10 @@ typedef struct ag_unrolled {
     const uint8_t *summed;
 } ag_unrolled;
 
-static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
-    const ag_unrolled *u = context;
-    const ag_program *p = u->p;
+/* The elements of the outputs, one after the other, to ys. */
+static void trace_elements(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
     uint64_t nx = p->inputs.count;
-    int64_t total = 0, at_output = 0;
+    int64_t total = 0;
     for (uint64_t k = 0; k < nx; k++) total += ag_where_count(p, ag_pinput_at(p, k)->ref.where);
     ag_var *space = ag_scratch(t, (size_t)total * sizeof *space + 1), *at = space;
     const ag_var **x = ag_scratch(t, nx * sizeof *x + 1);
@@ -145,20 +144,36 @@ static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
         for (int64_t i = 0; i < ag_where_count(p, where); i++) *at++ = where & WHERE_ELEMENT ? xs[k] : ag_at(xs[k], i);
     }
     if (space && x) ag_program_unroll(t, p, x, ys);
-    for (uint64_t k = 0; u->summed && k < p->outputs.count && t->status == AG_OK; k++) {
-        int64_t end = at_output + ag_where_count(p, ag_poutput_at(p, k)->ref.where);
-        for (; at_output < end; at_output++)
-            if (u->summed[k]) ys[at_output] = ag_add(ag_at(xs[nx], at_output), ys[at_output]);
-    }
     ag_scratch_free(t, x);
     ag_scratch_free(t, space);
+}
+
+static int64_t output_count(const ag_program *p, uint64_t k) {
+    return ag_where_count(p, ag_poutput_at(p, k)->ref.where);
+}
+
+static int64_t outputs_count(const ag_program *p) {
+    int64_t n = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++) n += output_count(p, k);
+    return n;
+}
+
+static void trace_scalars(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_unrolled *u = context;
+    const ag_program *p = u->p;
+    int64_t at_output = 0;
+    trace_elements(t, p, xs, ys);
+    for (uint64_t k = 0; u->summed && k < p->outputs.count && t->status == AG_OK; k++) {
+        int64_t end = at_output + output_count(p, k);
+        for (; at_output < end; at_output++)
+            if (u->summed[k]) ys[at_output] = ag_add(ag_at(xs[p->inputs.count], at_output), ys[at_output]);
+    }
 }
 
 /* `like` has the type and the memory of the result. */
 static ag_program *scalars_of(const ag_program *p, const uint8_t *summed, const ag_program *like) {
     int nx = ag_program_inputs(p);
-    int64_t ny = 0;
-    for (uint64_t k = 0; k < p->outputs.count; k++) ny += ag_where_count(p, ag_poutput_at(p, k)->ref.where);
+    int64_t ny = outputs_count(p);
     ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     size_t size = (size_t)(nx + 1) * sizeof(ag_port);
     ag_port *in = ag_memory_resize(&memory, NULL, 0, size);
@@ -202,4 +217,76 @@ ag_program *ag_program_row_scalars(const ag_program *p, const uint8_t *summed, s
         q->memory.context = p->memory.context;
     }
     return q;
+}
+
+/* ---- programs on small tensors ---- */
+
+enum { MOST_IN_SMALL = 1 << 10 };
+
+static const ag_operation *operation_of(const ag_program *p, const ag_code *c) {
+    return c->op == CODE_CALL ? ag_pcall_at(p, c->extra)->operation : NULL;
+}
+
+/* Whether an instruction works on tensors: it is not in scalars, nor does it just put scalars together. */
+static bool works_on_tensors(const ag_program *p, const ag_code *c) {
+    if (c->op < AG_OPCODES) return !(c->view & WHERE_ELEMENT);
+    return c->op == CODE_CALL &&
+           !ag_placements_of(operation_of(p, c), ag_pparams_at(p, ag_pcall_at(p, c->extra)->params));
+}
+
+/* Whether all values have at most `most` elements and can be taken apart, and some are better so. */
+static bool is_small(const ag_program *p, int64_t most) {
+    int64_t total = outputs_count(p);
+    bool gains = false;
+    for (uint64_t i = 0; i < p->codes.count && total <= MOST_IN_SMALL; i++) {
+        const ag_code *c = ag_code_at(p, i);
+        const ag_operation *operation = operation_of(p, c);
+        int64_t count = ag_where_count(p, c->view);
+        if (count > most || (operation && (!operation->scalars || operation->hold))) return false;
+        for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+            ag_ref r = *ag_ref_at(p, c->in + k);
+            if (ag_where_count(p, r.where) > most) return false;
+            gains |= r.where & WHERE_ELEMENT && ag_code_at(p, r.value)->op == CODE_CALL;
+        }
+        gains |= works_on_tensors(p, c);
+        total += count;
+    }
+    return gains && total <= MOST_IN_SMALL;
+}
+
+static void trace_small(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_program *p = context;
+    ag_var *space = ag_scratch(t, (size_t)outputs_count(p) * sizeof *space + 1), *at = space;
+    if (!space) return;
+    trace_elements(t, p, xs, space);
+    for (uint64_t k = 0; k < p->outputs.count && t->status == AG_OK; k++) {
+        ag_shape shape = ag_where_shape(p, ag_poutput_at(p, k)->ref.where);
+        int64_t count = output_count(p, k);
+        ys[k] = shape.rank == 0 ? *at : count ? ag_reshape(ag_stack(at, (int)count, 0), shape) : ag_zeros(t, shape);
+        at += count;
+    }
+    ag_scratch_free(t, space);
+}
+
+static ag_program *make_small(const ag_program *p, const void *key) {
+    (void)key;
+    int nx = ag_program_inputs(p), ny = ag_program_outputs(p);
+    ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
+    size_t size = (size_t)(nx + ny) * sizeof(ag_port) + 1;
+    ag_port *ports = ag_memory_resize(&memory, NULL, 0, size);
+    if (!ports) return ag_program_failed(p, AG_ERR_MEMORY, "scalars: out of memory");
+    for (int k = 0; k < nx; k++) ports[k] = ag_program_input(p, k);
+    for (int k = 0; k < ny; k++) ports[nx + k] = ag_program_output(p, k);
+    ag_program *q = ag_trace_like(p, trace_small, (void *)(uintptr_t)p, ports, nx, ports + nx, ny);
+    ag_memory_free(&memory, ports, size);
+    return q;
+}
+
+ag_program *ag_program_small(const ag_program *p, int64_t most) {
+    static const char key[] = "small";
+    if (!is_small(p, most)) return ag_program_keep(p);
+    ag_program *q = ag_program_derived(p, key, sizeof key, make_small);
+    if (ag_program_status(q) == AG_OK) return q;
+    ag_program_free(q);
+    return ag_program_keep(p);
 }

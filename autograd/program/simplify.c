@@ -130,13 +130,22 @@ static bool chain(const ag_site *s, ag_ref *out) {
     return false;
 }
 
+/* c / sqrt(x), c a power of 2, where 1 / sqrt(x) is known: that is never subnormal, so c times it is exact. */
+static bool share_reciprocal(const ag_site *s, ag_ref *out) {
+    int exponent;
+    ag_ref x, inverse;
+    if (!s->is[0] || fabs(frexp(s->c[0], &exponent)) != 0.5 || exponent < -20 || exponent > 20) return false;
+    if (!is_made_by(s, s->in[1], AG_SQRT, &x) || !ag_is_emitted(s->b, AG_RECIP, &s->in[1], &inverse)) return false;
+    return emit2(s, AG_MUL, inverse, s->in[0], out);
+}
+
 static bool divide(const ag_site *s, ag_ref *out) {
     int exponent;
     if (is_number(s, 0, 1)) return emit1(s, AG_RECIP, s->in[1], out);
     if (is_number(s, 1, 1)) return give(s, s->in[0], out);
     if (s->is[1] && fabs(frexp(s->c[1], &exponent)) == 0.5 && exponent > -120 && exponent < 120)
         return emit2(s, AG_MUL, s->in[0], scalar(s, 1 / s->c[1]), out);
-    return false;
+    return share_reciprocal(s, out);
 }
 
 static bool fused(const ag_site *s, ag_ref *out) {

@@ -39,7 +39,7 @@ void gb_descend(const gb_surface *s, double *x) {
         double there = s->sign * s->value(s->context, moved);
         if (there < value) {
             if (s->moved) s->moved(s->context, x, -s->sign * step);
-            memcpy(x, moved, (size_t)s->n * sizeof *x);
+            for (int i = 0; i < s->n; i++) x[i] = moved[i];
             value = there;
             s->slope(s->context, x, slope);
             good++;

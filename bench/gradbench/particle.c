@@ -4,6 +4,8 @@
  * programming language theory to make automatic differentiation sound and efficient", 2008. */
 #include "gradbench.h"
 
+#include <math.h>
+
 enum { MOST_STEPS = 1 << 20, STATE = 4 };
 
 /* A step of Euler's method, and the end, are programs of the state (x, x', v, v') and w; so are their derivatives. */
@@ -11,9 +13,11 @@ typedef struct particle {
     double w, result;
     ag_tape *tape;
     gb_mode *inner;
-    bool reverse; /* the outer mode */
-    ag_compiled *step, *end, *step_derivative, *end_derivative;
-    double (*path)[STATE]; /* reverse: the states that were passed */
+    bool reverse;                      /* the outer mode */
+    ag_compiled *step, *end;           /* forward: with their derivatives along directions */
+    ag_compiled *step_back, *end_back; /* reverse: their derivatives */
+    double (*path)[STATE];             /* reverse: the states that were passed */
+    double at, slope;                  /* the w whose path it is; forward: the derivative there */
     int64_t steps, room;
 } particle;
 
@@ -65,13 +69,21 @@ static void end(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     out[0] = ag_square(ag_fnma(ag_div(x[1], v[1]), v[0], x[0]));
 }
 
-/* A runner of the model and one of its derivative, in the outer mode: by its inputs, or along directions of them. */
-static void make(gb_run *run, ag_model model, ag_compiled **value, ag_compiled **derivative) {
+/* The model and its derivative in the outer mode: forward one program of both, in reverse *back is the derivative. */
+static void make(gb_run *run, ag_model model, ag_compiled **value, ag_compiled **back) {
     particle *p = run->state;
     const ag_port in[] = {ag_in("state", AG_SHAPE(STATE)), ag_in("w", (ag_shape){.rank = 0})};
+    const int adjoints[] = {1, 2};
     ag_program *program = ag_program_trace(AG_F64, model, p, in, 2, NULL, 1);
-    *derivative = gb_compiled(run, p->reverse ? ag_program_vjp(program, NULL, 0) : ag_program_jvp(program, NULL, 0));
-    *value = gb_compiled(run, program);
+    if (p->reverse) {
+        ag_program *vjp = ag_program_vjp(program, NULL, 0);
+        *back = gb_compiled(run, ag_program_select(vjp, adjoints, 2));
+        *value = gb_compiled(run, program);
+        ag_program_free(vjp);
+    } else {
+        *value = gb_compiled(run, ag_program_jvp(program, NULL, 0));
+        ag_program_free(program);
+    }
 }
 
 static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
@@ -79,9 +91,10 @@ static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
     p->reverse = reverse;
     p->inner = inner;
     p->room = 1 << 12;
-    p->path = gb_array(run, p->room, sizeof *p->path);
-    make(run, step, &p->step, &p->step_derivative);
-    make(run, end, &p->end, &p->end_derivative);
+    if (reverse) p->path = gb_array(run, p->room, sizeof *p->path);
+    p->at = NAN;
+    make(run, step, &p->step, &p->step_back);
+    make(run, end, &p->end, &p->end_back);
     return !run->error[0];
 }
 
@@ -98,65 +111,62 @@ static const double start[STATE] = {0, 8, 0.75, 0};
 static bool crosses(const double *state) { return !(state[1] + dt * state[3] > 0); }
 
 /* Counts a step; false if there are too many. */
-static bool go_on(particle *p, double w) {
-    if (++p->steps < MOST_STEPS) return true;
-    ag_fail(p->tape, AG_ERR_VALUE, "particle: with w = %g it does not cross the axis in %d steps", w, MOST_STEPS);
+static bool go_on(particle *p, double w, int64_t most) {
+    if (++p->steps < most) return true;
+    ag_fail(p->tape, AG_ERR_VALUE, "particle: with w = %g it does not cross the axis in %lld steps", w,
+            (long long)most);
     return false;
+}
+
+/* Forward: the derivative of the state goes along with it. */
+static double miss_forward(particle *p, const double *w) {
+    double state[2][STATE], tangent[2][STATE] = {{0}}, result; /* they take turns */
+    const double one = 1;
+    int now = 0;
+    memcpy(state[0], start, sizeof start);
+    for (; !crosses(state[now]) && go_on(p, *w, MOST_STEPS); now = !now)
+        ag_compiled_run(p->step, (const double *[]){state[now], w, tangent[now], &one},
+                        (double *[]){state[!now], tangent[!now]});
+    ag_compiled_run(p->end, (const double *[]){state[now], w, tangent[now], &one}, (double *[]){&result, &p->slope});
+    return result;
+}
+
+/* Reverse: the states are kept for the way back. */
+static double miss_reverse(particle *p, const double *w) {
+    double result;
+    memcpy(p->path[0], start, sizeof start);
+    while (!crosses(p->path[p->steps]) && go_on(p, *w, p->room))
+        ag_compiled_run(p->step, (const double *[]){p->path[p->steps - 1], w}, (double *[]){p->path[p->steps]});
+    ag_compiled_run(p->end, (const double *[]){p->path[p->steps], w}, (double *[]){&result});
+    return result;
 }
 
 static double miss(void *context, const double *w) {
     particle *p = context;
-    double state[STATE], next[STATE], result = 0;
-    memcpy(state, start, sizeof state);
     p->steps = 0;
-    while (!crosses(state) && go_on(p, *w)) {
-        ag_compiled_run(p->step, (const double *[]){state, w}, (double *[]){next});
-        memcpy(state, next, sizeof state);
-    }
-    ag_compiled_run(p->end, (const double *[]){state, w}, (double *[]){&result});
-    return result;
+    p->at = *w;
+    return p->reverse ? miss_reverse(p, w) : miss_forward(p, w);
 }
 
-/* Forward: the derivative of the state goes along with it. */
-static void slope_forward(particle *p, const double *w, double *out) {
-    double state[STATE], next[STATE], tangent[STATE] = {0}, next_tangent[STATE], result;
+/* Adjoints flow on the way back. */
+static double way_back(const particle *p, const double *w) {
+    double adjoint[2][STATE], slope, part = 0; /* they take turns */
     const double one = 1;
-    memcpy(state, start, sizeof state);
-    p->steps = 0;
-    while (!crosses(state) && go_on(p, *w)) {
-        ag_compiled_run(p->step_derivative, (const double *[]){state, w, tangent, &one},
-                        (double *[]){next, next_tangent});
-        memcpy(state, next, sizeof state);
-        memcpy(tangent, next_tangent, sizeof tangent);
+    int now = 0;
+    ag_compiled_run(p->end_back, (const double *[]){p->path[p->steps], w, &one}, (double *[]){adjoint[now], &slope});
+    for (int64_t i = p->steps; i-- > 0; now = !now) {
+        ag_compiled_run(p->step_back, (const double *[]){p->path[i], w, adjoint[now]},
+                        (double *[]){adjoint[!now], &part});
+        slope += part;
     }
-    ag_compiled_run(p->end_derivative, (const double *[]){state, w, tangent, &one}, (double *[]){&result, out});
+    return slope;
 }
 
-/* Reverse: the states are kept on the way there, adjoints flow on the way back. */
-static void slope_reverse(particle *p, const double *w, double *out) {
-    double adjoint[STATE], before[STATE], part = 0;
-    const double one = 1;
-    memcpy(p->path[0], start, sizeof start);
-    p->steps = 0;
-    while (!crosses(p->path[p->steps])) {
-        if (p->steps + 1 == p->room || !go_on(p, *w)) break;
-        ag_compiled_run(p->step, (const double *[]){p->path[p->steps - 1], w}, (double *[]){p->path[p->steps]});
-    }
-    if (p->steps + 1 == p->room) ag_fail(p->tape, AG_ERR_VALUE, "particle: more than %lld steps", (long long)p->room);
-    *out = 0;
-    ag_compiled_run(p->end_derivative, (const double *[]){p->path[p->steps], w, &one},
-                    (double *[]){NULL, adjoint, out});
-    for (int64_t i = p->steps; i-- > 0;) {
-        ag_compiled_run(p->step_derivative, (const double *[]){p->path[i], w, adjoint},
-                        (double *[]){NULL, before, &part});
-        memcpy(adjoint, before, sizeof adjoint);
-        *out += part;
-    }
-}
-
+/* The descent wants it where it has just asked for the value. */
 static void slope(void *context, const double *w, double *out) {
     particle *p = context;
-    (p->reverse ? slope_reverse : slope_forward)(p, w, out);
+    if (p->at != *w) (void)miss(p, w);
+    *out = p->reverse ? way_back(p, w) : p->slope;
 }
 
 static void evaluate(gb_run *run) {

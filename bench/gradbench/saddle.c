@@ -9,9 +9,11 @@ typedef struct saddle {
     gb_mode *mode, *inner, *outer;
     bool reverse; /* the outer mode */
     ag_compiled *height, *inner_slope, *outer_slope, *move, *height_derivative;
-    ag_compiled *slope;         /* of the ascent that is under way */
-    double x[2], tangent[2][2]; /* forward: of y along each x */
-    double (*path)[3];          /* reverse: y and the step's length, for each step */
+    ag_compiled *slope;      /* of the ascent that is under way */
+    double x[2], top[2];     /* and where it ended */
+    double tangent[2][2][2]; /* forward: of y along each x, before and after a step, which take turns */
+    int now;
+    double (*path)[3]; /* reverse: y and the step's length, for each step */
     int64_t steps, room;
 } saddle;
 
@@ -52,13 +54,15 @@ static ag_program *program_of(saddle *s, ag_model model, gb_mode *mode) {
     return ag_program_trace(AG_F64, model, s, in, 3, NULL, 1);
 }
 
-/* By x and y, or along directions of them. */
+/* By x and y alone, or the value and along directions of them. */
 static ag_compiled *derivative_of(gb_run *run, ag_program *program) {
     const saddle *s = run->state;
-    const int by[] = {0, 1};
-    ag_compiled *r = gb_compiled(run, s->reverse ? ag_program_vjp(program, by, 2) : ag_program_jvp(program, by, 2));
+    const int by[] = {0, 1}, adjoints[] = {1, 2};
+    ag_program *all = s->reverse ? ag_program_vjp(program, by, 2) : ag_program_jvp(program, by, 2);
+    ag_program *wanted = s->reverse ? ag_program_select(all, adjoints, 2) : all;
+    if (wanted != all) ag_program_free(all);
     ag_program_free(program);
-    return r;
+    return gb_compiled(run, wanted);
 }
 
 static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
@@ -99,21 +103,21 @@ static void slope_at(void *context, const double *y, double *out) {
 /* A step that was taken: tangents go along, or it is kept for the way back. */
 static void keep(void *context, const double *y, double step) {
     saddle *s = context;
-    double next[2], tangent[2];
+    double next[2], *kept = s->path[s->steps];
     if (s->steps == s->room) return;
-    memcpy(s->path[s->steps], y, 2 * sizeof *y);
-    s->path[s->steps++][2] = step;
-    for (int i = 0; i < 2 && !s->reverse; i++) {
-        ag_compiled_run(s->move, (const double *[]){s->x, y, &step, unit[i], s->tangent[i]},
-                        (double *[]){next, tangent});
-        memcpy(s->tangent[i], tangent, sizeof tangent);
-    }
+    kept[0] = y[0], kept[1] = y[1], kept[2] = step;
+    s->steps++;
+    if (s->reverse) return;
+    for (int i = 0; i < 2; i++)
+        ag_compiled_run(s->move, (const double *[]){s->x, y, &step, unit[i], s->tangent[s->now][i]},
+                        (double *[]){next, s->tangent[!s->now][i]});
+    s->now = !s->now;
 }
 
 static void ascend(saddle *s, ag_compiled *by, bool kept, double *y) {
     memcpy(y, s->start, sizeof s->start);
     memset(s->tangent, 0, sizeof s->tangent);
-    s->steps = 0;
+    s->steps = s->now = 0;
     s->slope = by;
     gb_descend(&(gb_surface){s, height_at, slope_at, kept ? keep : NULL, 2, -1}, y);
 }
@@ -122,27 +126,26 @@ static void ascend(saddle *s, ag_compiled *by, bool kept, double *y) {
 
 static double greatest(void *context, const double *x) {
     saddle *s = context;
-    double y[2];
     memcpy(s->x, x, sizeof s->x);
-    ascend(s, s->inner_slope, false, y);
-    return height_at(s, y);
+    ascend(s, s->inner_slope, true, s->top);
+    return height_at(s, s->top);
 }
 
+/* The descent wants it where it has just asked for the value: by the ascent from there. */
 static void slope_of_greatest(void *context, const double *x, double *out) {
     saddle *s = context;
-    double y[2], value, by_y[2], before[2], part[2];
-    memcpy(s->x, x, sizeof s->x);
-    ascend(s, s->inner_slope, true, y);
+    double value, by_y[2][2], part[2];
+    int now = 0;
+    if (x[0] != s->x[0] || x[1] != s->x[1]) (void)greatest(s, x);
     for (int i = 0; i < 2 && !s->reverse; i++)
-        ag_compiled_run(s->height_derivative, (const double *[]){x, y, &none, unit[i], s->tangent[i]},
+        ag_compiled_run(s->height_derivative, (const double *[]){x, s->top, &none, unit[i], s->tangent[s->now][i]},
                         (double *[]){&value, &out[i]});
     if (!s->reverse) return;
-    ag_compiled_run(s->height_derivative, (const double *[]){x, y, &none, &one}, (double *[]){NULL, out, by_y});
-    for (int64_t k = s->steps; k-- > 0;) {
+    ag_compiled_run(s->height_derivative, (const double *[]){x, s->top, &none, &one}, (double *[]){out, by_y[now]});
+    for (int64_t k = s->steps; k-- > 0; now = !now) {
         const double *kept = s->path[k];
-        ag_compiled_run(s->move, (const double *[]){x, kept, kept + 2, by_y}, (double *[]){NULL, part, before});
+        ag_compiled_run(s->move, (const double *[]){x, kept, kept + 2, by_y[now]}, (double *[]){part, by_y[!now]});
         for (int i = 0; i < 2; i++) out[i] += part[i];
-        memcpy(by_y, before, sizeof by_y);
     }
 }
 
