@@ -367,7 +367,7 @@ static int open_loop(const ag_c_form *f, int axis, const loop *l) {
 
 /* sum of adjacent elements: in parts, which compilers add up side by side, and then what is left. */
 static void sum_c_form(const ag_c_form *f, const char *a, const char *b, int64_t size, bool adjacent) {
-    enum { PARTS = 8 };
+    enum { PARTS = 16 }; /* as many floats as the widest registers hold */
     int64_t first = adjacent && size >= 2 * PARTS ? size / PARTS * PARTS : 0;
     ag_c_line(f, "%s sum = 0;", f->number);
     if (first > 0) {
@@ -376,8 +376,7 @@ static void sum_c_form(const ag_c_form *f, const char *a, const char *b, int64_t
         ag_c_line(f, "for (long i8 = 0; i8 < %d; i8++) part[i8] += %s[%s + i8] * %s[%s + i8];", PARTS, f->in[0], a,
                   f->in[1], b);
         ag_c_line(f, "}");
-        ag_c_line(f,
-                  "sum = ((part[0] + part[4]) + (part[2] + part[6])) + ((part[1] + part[5]) + (part[3] + part[7]));");
+        ag_c_line(f, "for (long i8 = 0; i8 < %d; i8++) sum += part[i8];", PARTS);
     }
     if (first < size)
         ag_c_line(f, "for (long i7 = %lld; i7 < %lld; i7++) sum += %s[%s] * %s[%s];", (long long)first, (long long)size,
