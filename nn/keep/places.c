@@ -1,5 +1,6 @@
 /* Arrays in memory and the tensors of a file that they become, or are taken from. */
 #include "nn/keep/keep_impl.h"
+#include "nn/shapes.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -140,12 +141,6 @@ static char *own_name(const char *name, const nn_load_options *o, nn_error *e) {
     return nn_copy_text(name, strlen(name), e);
 }
 
-static bool same_shape(ag_shape a, ag_shape b) {
-    bool same = a.rank == b.rank;
-    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
-    return same;
-}
-
 /* Numbers of a file, which are little-endian; -1, or the first that does not fit. */
 static int64_t convert(const nn_tensor *t, int64_t first, int64_t count, nn_type type, void *to) {
     size_t size = nn_type_size(t->type);
@@ -179,7 +174,7 @@ static int64_t find_unfit(const nn_place *place, const nn_tensor *t) {
 static void compare(differences *d, const nn_place *place, const nn_tensor *t, const nn_matching *m) {
     char in_file[NN_SHAPE_TEXT], own[NN_SHAPE_TEXT];
     bool counter = place->stored != place->type;
-    if (!same_shape(place->shape, t->shape)) {
+    if (!nn_same_shape(place->shape, t->shape)) {
         differ(d, "%s\"%.80s\" is %.60s, not %.60s", comma(d), place->name, nn_shape_words(t->shape, in_file),
                nn_shape_words(place->shape, own));
     } else if (m->exact ? t->type != place->stored : !counter && nn_type_kind(t->type) != 'f') {
