@@ -60,7 +60,7 @@ int main(int argc, char **argv) {
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);
-    double accuracy = fit(model, &n, &d, folder != NULL ? 12 : 2, &e);
+    double accuracy = fit(model, &n, &d, folder != NULL ? 10 : 2, &e);
 
     char result[128];
     snprintf(result, sizeof result, "%.1f %% are right; curves in digits_cnn.svg", 100 * accuracy);

@@ -14,7 +14,7 @@ typedef struct sizes {
     int64_t blocks, width, heads, context, batch, every /* characters from a stretch to the next */, epochs;
     double rate, expected;
 } sizes;
-static const sizes large = {4, 128, 4, 64, 16, 32, 3, 2e-3, 1.75}, small = {1, 32, 2, 24, 32, 8, 3, 1e-2, 0.3};
+static const sizes large = {4, 128, 4, 64, 16, 32, 2, 2e-3, 1.75}, small = {1, 32, 2, 24, 32, 8, 3, 1e-2, 0.3};
 
 typedef struct gpt {
     sizes size;
