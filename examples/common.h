@@ -38,9 +38,9 @@ static inline double normal(uint64_t *state) {
 }
 
 /* The end of main: an error, or a result that should have been better, is a failure. */
-static inline int end(const nn_error *e, bool good, const char *result) {
+static inline int end(const nn_error *e, bool good) {
     if (e->status != AG_OK) fprintf(stderr, "error: %s\n", e->message);
-    else printf("%s%s\n", result, good ? "" : ": not as good as it should be");
+    else if (!good) fprintf(stderr, "That is not as good as it should be.\n");
     return e->status == AG_OK && good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 

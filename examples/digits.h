@@ -94,4 +94,28 @@ static inline void close_digits(digits *d) {
     for (int i = 0; i < 2; i++) nn_array_free(&d->arrays[i]);
 }
 
+/* Trains a model whose outputs are the loss and logits, and returns its accuracy on digits that it never saw. */
+static inline double fit_digits(nn_model *model, nn_forward *forward, void *net, const digits *d, int64_t epochs,
+                                const char *curves, nn_error *e) {
+    int64_t steps = epochs * nn_loader_batches(d->train_batches);
+    nn_step *step = nn_step_new(model, forward, net, (nn_step_options){.outputs = 2, .traced = true});
+    nn_optimiser *adam = nn_adamw(model, (nn_adam_options){.decay = 0.05});
+    nn_optimiser_schedule(adam, nn_one_cycle_schedule(3e-3, steps, 0, 0, 0));
+    nn_fitted fitted = nn_fit(&(nn_fit_options){.step = step,
+                                                .optimiser = adam,
+                                                .train = d->train_batches,
+                                                .validation = d->test_batches,
+                                                .epochs = epochs,
+                                                .metrics = {{.kind = NN_ACCURACY}},
+                                                .metric_count = 1,
+                                                .progress = stdout,
+                                                .curves = curves},
+                              e);
+    nn_optimiser_free(adam);
+    nn_step_free(step);
+    if (fitted.last.epoch < epochs) return NAN; /* after an error or an interrupt */
+    printf("%.1f %% are right; curves in %s\n", 100 * fitted.last.metrics[0], curves);
+    return fitted.last.metrics[0];
+}
+
 #endif

@@ -31,27 +31,6 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
     out[0] = nn_softmax_cross_entropy_at(out[1], batch[1], (nn_class_options){.smoothing = 0.1});
 }
 
-/* Trains, and returns the accuracy on digits that it never saw. */
-static double fit(nn_model *model, net *n, const digits *d, int64_t epochs, nn_error *e) {
-    int64_t steps = epochs * nn_loader_batches(d->train_batches);
-    nn_step *step = nn_step_new(model, forward, n, (nn_step_options){.outputs = 2, .traced = true});
-    nn_optimiser *adam = nn_adamw(model, (nn_adam_options){.decay = 0.05});
-    nn_optimiser_schedule(adam, nn_one_cycle_schedule(3e-3, steps, 0, 0, 0));
-    nn_fitted fitted = nn_fit(&(nn_fit_options){.step = step,
-                                                .optimiser = adam,
-                                                .train = d->train_batches,
-                                                .validation = d->test_batches,
-                                                .epochs = epochs,
-                                                .metrics = {{.kind = NN_ACCURACY}},
-                                                .metric_count = 1,
-                                                .progress = stdout,
-                                                .curves = "digits_cnn.svg"},
-                              e);
-    nn_optimiser_free(adam);
-    nn_step_free(step);
-    return fitted.last.epoch == epochs ? fitted.last.metrics[0] : NAN;
-}
-
 int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, DIGITS_HELP);
     nn_error e = {0};
@@ -60,13 +39,11 @@ int main(int argc, char **argv) {
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);
-    double accuracy = fit(model, &n, &d, folder != NULL ? 10 : 2, &e);
-
-    char result[128];
-    snprintf(result, sizeof result, "%.1f %% are right; curves in digits_cnn.svg", 100 * accuracy);
-    int status = end(&e, accuracy >= (folder != NULL ? 0.985 : 0.96), result);
+    nn_model_summary(model, stdout);
+    double accuracy = fit_digits(model, forward, &n, &d, folder != NULL ? 10 : 2, "digits_cnn.svg", &e);
+    nn_model_save(model, "digits_cnn.safetensors", &e);
     nn_model_free(model);
     ag_tape_free(tape);
     close_digits(&d);
-    return status;
+    return end(&e, accuracy >= (folder != NULL ? 0.985 : 0.96));
 }

@@ -89,7 +89,8 @@ int main(int argc, char **argv) {
     nn_curves_svg("vae.svg", curves, 2, &(nn_curves_options){.x_label = "epoch", .y_label = "nats a digit"}, &e);
     draw_samples(&v, "vae.png", &e);
 
-    int status = end(&e, losses[1][epochs - 1] < expected, "New digits are in vae.png, curves in vae.svg");
+    if (e.status == AG_OK) printf("new digits are in vae.png, curves in vae.svg\n");
+    int status = end(&e, losses[1][epochs - 1] < expected);
     nn_optimiser_free(adam);
     nn_step_free(step);
     nn_model_free(model);
