@@ -4,7 +4,7 @@
 
 #include "common.h"
 
-enum { SIDE = 28, PIXELS = SIDE * SIDE, DRAWN = 1500 };
+enum { SIDE = 28, PIXELS = SIDE * SIDE, DRAWN = 1000 };
 
 #define DIGITS_HELP                                                                                                    \
     "FOLDER holds MNIST's 10,000 test digits, t10k-images-idx3-ubyte.gz and t10k-labels-idx1-ubyte.gz, to be found "   \

@@ -4,9 +4,9 @@
 
 static const char *const help = "FOLDER holds inputs.npy (sequences, steps, 2), numbers and marks, and targets.npy "
                                 "(sequences), the sums. Without it,\n"
-                                "sequences of 20 steps are made.\n";
+                                "sequences of 12 steps are made.\n";
 
-enum { SEQUENCES = 3000, LENGTH = 20, HIDDEN = 32, EPOCHS = 20 };
+enum { SEQUENCES = 2500, LENGTH = 12, HIDDEN = 24, EPOCHS = 12 };
 
 typedef struct net {
     nn_recurrent lstm;

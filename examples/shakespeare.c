@@ -8,13 +8,13 @@ static const char *const help =
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/\n"
     "tinyshakespeare/input.txt, plain or as gzip. Without it, a smaller model learns sentences that are made up.\n";
 
-enum { MOST_BLOCKS = 4, SENTENCES = 1500, SAMPLE = 500 };
+enum { MOST_BLOCKS = 4, SENTENCES = 1500, SAMPLE = 400 };
 
 typedef struct sizes {
     int64_t blocks, width, heads, context, batch, every /* characters from a stretch to the next */, epochs;
     double rate, expected;
 } sizes;
-static const sizes large = {4, 128, 4, 64, 16, 32, 2, 2e-3, 1.75}, small = {1, 32, 2, 24, 32, 8, 3, 1e-2, 0.3};
+static const sizes large = {4, 128, 4, 64, 16, 32, 2, 2e-3, 1.75}, small = {1, 32, 2, 24, 32, 8, 1, 1e-2, 0.3};
 
 typedef struct gpt {
     sizes size;
