@@ -1,0 +1,172 @@
+/* Random programs in maps and scans, maps in scans, guards in all of them: the same derivatives as with the rows and steps
+ * recorded one by one, by every route of derivatives.h, and compiled. */
+#include "folder.h"
+#include "random_programs.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SHARE = 5 };
+#else
+enum { SHARE = 1 };
+#endif
+enum { SEEDS = 24 / SHARE, EACH_COMPILED = 8, MOST_STEPS = 6, ROWS_INSIDE = 3, INPUT_ROOM = MOST_STEPS * TOTAL };
+
+/* A random program `seed`, of about a fourth of its steps, over rows or steps. */
+typedef struct nested {
+    int seed;
+    bool scan, inside; /* a scan or a map; with a map in it */
+    int64_t steps;
+    ag_scan_options options;
+    bool by_hand;
+    ag_program *step, *body;
+} nested;
+
+static ag_var random_body(ag_tape *t, int seed, const ag_var *x) {
+    static program p;
+    uint64_t state = (uint64_t)seed * 31 + 5, skipped = 0;
+    for (int i = 0; i < 64; i++) skipped |= (uint64_t)(random_number(&state, 0, 4) >= 1) << i;
+    ag_var y = run_program_without(&p, seed, skipped, t, x);
+    return ag_guard(ag_lt(ag_abs(y), 1e3), "bounded") ? ag_sin(y) : ag_num(0);
+}
+
+/* ---- a map within ---- */
+
+static void body_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const nested *c = context;
+    y[0] = random_body(t, c->seed + 1000, x);
+}
+
+static ag_var map_inside(ag_tape *t, const nested *c, ag_var first, const ag_var *x) {
+    const ag_along in[] = {AG_SHARED, AG_EACH, AG_SHARED, AG_SHARED, AG_SHARED}, out[] = {AG_SHARED};
+    ag_var xs[] = {first, x[2], x[2], x[3], x[4]}, y = ag_num(0), sum = y;
+    if (!c->by_hand) {
+        ag_map(t, c->body, ROWS_INSIDE, xs, in, out, &sum);
+        return sum;
+    }
+    for (int i = 0; i < ROWS_INSIDE; i++) {
+        xs[1] = ag_at(x[2], i);
+        body_model(t, xs, &y, (void *)(uintptr_t)c);
+        sum = ag_add(sum, y);
+    }
+    return sum;
+}
+
+/* ---- a row, a step ---- */
+
+static void step_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const nested *c = context;
+    ag_var r = random_body(t, c->seed, x);
+    if (c->inside) r = ag_add(r, ag_mul(0.3, ag_tanh(map_inside(t, c, r, x))));
+    y[0] = ag_tanh(ag_add(r, ag_mul(0.5, x[0])));
+    y[1] = ag_mul(x[2], ag_sin(r));
+}
+
+static void record_by_hand(ag_tape *t, const nested *c, const ag_var *x, ag_var *ys) {
+    ag_var rows[MOST_STEPS], out[2], sum = ag_num(0), in[PROGRAM_INPUTS];
+    memcpy(in, x, sizeof in);
+    for (int64_t i = 0; i < c->steps; i++) {
+        int64_t at = c->options.backward ? c->steps - 1 - i : i;
+        in[1] = ag_at(x[1], at);
+        in[2] = ag_index(x[2], 0, at);
+        step_model(t, in, out, (void *)(uintptr_t)c);
+        rows[at] = out[1];
+        sum = ag_add(sum, out[0]);
+        if (c->scan) in[0] = out[0];
+    }
+    ys[0] = c->scan ? in[0] : sum;
+    ys[1] = ag_stack(rows, (int)c->steps, 0);
+}
+
+static ag_var nested_function(ag_tape *t, const ag_var *x, int n, void *context) {
+    const nested *c = context;
+    const ag_along in[] = {AG_SHARED, AG_EACH, AG_EACH, AG_SHARED, AG_SHARED}, out[] = {AG_SHARED, AG_EACH};
+    ag_var ys[2] = {ag_num(0), ag_num(0)};
+    assert_int_equal(n, PROGRAM_INPUTS);
+    if (c->by_hand) record_by_hand(t, c, x, ys);
+    else if (c->scan) ag_scan(t, c->step, c->steps, 1, x, in, &c->options, ys);
+    else ag_map(t, c->step, c->steps, x, in, out, ys);
+    return ag_add(ys[1], ys[0]);
+}
+
+/* ---- cases ---- */
+
+static ag_program *trace_part(ag_model f, const nested *c) {
+    static const double example[TOTAL];
+    ag_port in[PROGRAM_INPUTS] = {{0}};
+    for (int k = 0; k < PROGRAM_INPUTS; k++) in[k] = (ag_port){.shape = program_input_shape(k), .example = example};
+    return ag_program_trace(AG_F64, f, (void *)(uintptr_t)c, in, PROGRAM_INPUTS, NULL, f == step_model ? 2 : 1);
+}
+
+static nested nested_of(int seed) {
+    nested c = {.seed = seed, .scan = seed % 4 != 0, .inside = seed % 3 == 0, .steps = 1 + seed % MOST_STEPS};
+    c.options = (ag_scan_options){.backward = c.scan && seed % 8 < 4, .states = seed % 5 ? 0 : 3};
+    c.body = trace_part(body_model, &c);
+    c.step = trace_part(step_model, &c);
+    return c;
+}
+
+/* A point for each input, the rows of inputs 1 and 2 being different ones. */
+static routes_case point_of(nested *c, const char *label) {
+    double x[INPUT_ROOM];
+    uint64_t state = (uint64_t)c->seed + 3;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var inputs[PROGRAM_INPUTS];
+    for (int k = 0; k < PROGRAM_INPUTS; k++) {
+        ag_shape s = program_input_shape(k);
+        if (k == 1) s = AG_SHAPE(c->steps);
+        if (k == 2) s = AG_SHAPE(c->steps, 3);
+        for (int64_t i = 0; i < shape_count(s); i++) x[i] = random_number(&state, -INPUT_BOUND, INPUT_BOUND);
+        inputs[k] = ag_tensor(t, x, s);
+    }
+    routes_case r = routes_case_new(label, nested_function, c, inputs, PROGRAM_INPUTS);
+    ag_tape_free(t);
+    return r;
+}
+
+static void check_compiled(const routes_case *r, const routes *want) {
+    ag_program *p = routes_trace(r, AG_F64), *g = ag_program_gradient(p, NULL, 0);
+    ag_compiled *compiled = ag_program_compile(g, &(ag_compile_options){.cache = folder});
+    assert_string_equal(ag_compiled_message(compiled), "");
+    double s, *values = new_numbers(want->values), *gradient = new_numbers(r->start[r->n]);
+    const double *xs[PROGRAM_INPUTS];
+    double *ys[2 + PROGRAM_INPUTS] = {&s, values};
+    for (int k = 0; k < PROGRAM_INPUTS; k++) {
+        xs[k] = r->x + r->start[k];
+        ys[2 + k] = gradient + r->start[k];
+    }
+    assert_int_equal(ag_compiled_run(compiled, xs, ys), AG_OK);
+    check_numbers(r->label, "compiled, values", values, want->value, want->values, 1e-10);
+    check_numbers(r->label, "compiled, gradient", gradient, want->gradient, r->start[r->n], 1e-10);
+    free(values), free(gradient);
+    ag_compiled_free(compiled);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
+static void every_route(void **unused) {
+    (void)unused;
+    for (int seed = 1; seed <= SEEDS; seed++) {
+        nested c = nested_of(seed);
+        char label[96];
+        snprintf(label, sizeof label, "seed %d, %s%s of %d%s%s", seed, c.inside ? "maps in a " : "",
+                 c.scan ? "scan" : "map", (int)c.steps, c.options.backward ? ", backward" : "",
+                 c.options.states ? ", few states" : "");
+        routes_case r = point_of(&c, label);
+        routes got = routes_of(&r, AG_F64);
+        c.by_hand = true;
+        routes want = routes_of(&r, AG_F64);
+        c.by_hand = false;
+        routes_agree(&r, "f64", &got, &want, 1e-10);
+        check_program_routes(&r, AG_F64, &want, 1e-10);
+        if (have_compiler && seed % EACH_COMPILED == 0) check_compiled(&r, &want);
+        routes_free(&got);
+        routes_free(&want);
+        routes_case_free(&r);
+        ag_program_free(c.step);
+        ag_program_free(c.body);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_route)};
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
+}
