@@ -17,9 +17,9 @@ extern "C" {
  * class 1. Of equal logits the first counts. Numbers: predictions and targets of the same count.
  * X(NAME, name, greater is better) */
 #define NN_METRICS(X)                                                                                                  \
-    X(ACCURACY, accuracy, true)   /* of labels that are predicted */                                                   \
-    X(TOP_K, top_k, true)         /* of labels that are among the k greatest logits */                                 \
-    X(F1, f1, true)               /* 2 p r / (p + r): for two classes that of class 1, else the mean over those that occur */   \
+    X(ACCURACY, accuracy, true) /* of labels that are predicted */                                                     \
+    X(TOP_K, top_k, true)       /* of labels that are among the k greatest logits */                                   \
+    X(F1, f1, true) /* 2 p r / (p + r): for two classes that of class 1, else the mean over those that occur */        \
     X(PRECISION, precision, true) /* likewise */                                                                       \
     X(RECALL, recall, true)       /* likewise */                                                                       \
     X(AUC, auc, true)             /* area below the ROC curve of two classes, ties count half: Mann, Whitney, 1947 */  \

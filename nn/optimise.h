@@ -106,6 +106,7 @@ typedef struct nn_lion_options {
 NN_API nn_optimiser *nn_lion(nn_model *model, nn_lion_options options);
 
 NN_API void nn_optimiser_free(nn_optimiser *optimiser);
+NN_API nn_model *nn_optimiser_model(const nn_optimiser *optimiser);
 
 /* One step, from the adjoints that sweeps left in the parameters, then nn_model_commit. Parameters that the last sweep did
  * not reach stay as they are, and so does their state. If a gradient is not finite nothing changes, and the error

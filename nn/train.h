@@ -118,7 +118,7 @@ typedef enum nn_ending {
 
 typedef struct nn_fitted {
     nn_ending ending;
-    nn_epoch last, best; /* epoch 0: there was none */
+    nn_epoch last, best; /* epoch 0 and NaN: there was none */
 } nn_fitted;
 
 /* Trains. A loss or a gradient that is not finite is an error (AG_ERR_VALUE) before the model changes, and names the operation

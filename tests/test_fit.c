@@ -340,6 +340,7 @@ static void the_best_is_kept(void **state) {
 static void expect_failure(task *k, nn_fit_options o, ag_status status, const char *message) {
     nn_fitted f = nn_fit(&o, &k->e);
     assert_int_equal(f.ending, NN_FAILED);
+    assert_true(f.last.epoch > 0 || (isnan(f.last.loss) && isnan(f.best.metrics[0])));
     assert_int_equal(k->e.status, status);
     if (strstr(k->e.message, message) == NULL) fail_msg("%s", k->e.message);
     k->e = (nn_error){0};
@@ -368,6 +369,10 @@ static void errors(void **state) {
     nn_fit_options o = options_of(&k);
     o.step = NULL;
     expect_failure(&k, o, AG_ERR_VALUE, "fit: no step");
+    (void)nn_dense_init(k.model, "hidden", 1, 1, (nn_dense_options){0});
+    o.step = nn_step_new(k.model, forward, &k, (nn_step_options){.outputs = 2}); /* NULL: the name is taken */
+    expect_failure(&k, o, AG_ERR_VALUE, "the name \"hidden.weight\" is taken");
+    ag_tape_recover(k.tape);
     o = options_of(&k);
     o.epochs = 0;
     expect_failure(&k, o, AG_ERR_VALUE, "fit: 0 epochs");
@@ -382,7 +387,8 @@ static void errors(void **state) {
     expect_failure(&k, o, AG_ERR_VALUE, "is negative");
     o = options_of(&k);
     o.metrics[0].field = 5;
-    expect_failure(&k, o, AG_ERR_VALUE, "metric r2: no predictions or no targets");
+    expect_failure(&k, o, AG_ERR_VALUE,
+                   "fit: metric r2 wants output 1 of the step and field 5 of a batch; the last ones are 1 and 1");
     o = options_of(&k);
     o.checkpoint = "/nowhere/at/all";
     expect_failure(&k, o, AG_ERR_FILE, "/nowhere/at/all");

@@ -30,6 +30,8 @@ fail:
     return NULL;
 }
 
+nn_model *nn_optimiser_model(const nn_optimiser *o) { return o == NULL ? NULL : o->model; }
+
 void nn_optimiser_free(nn_optimiser *o) {
     if (o == NULL) return;
     nn_moments_free(&o->arrays);

@@ -152,9 +152,12 @@ static void optimise(fit *f, const nn_batch *b, int64_t batches) {
 static void measure(fit *f, const nn_batch *b) {
     for (int k = 0; k < f->o->metric_count; k++) {
         const nn_metric *m = &f->o->metrics[k];
-        int field = m->field > 0 ? m->field : 1;
-        nn_meter_add(f->meters[k], nn_step_output(f->o->step, m->output > 0 ? m->output : 1),
-                     field < b->field_count ? &b->fields[field] : NULL, f->e);
+        int field = m->field > 0 ? m->field : 1, output = m->output > 0 ? m->output : 1;
+        if (nn_step_output(f->o->step, output)->data == NULL || field >= b->field_count)
+            nn_fail(f->e, AG_ERR_VALUE,
+                    "fit: metric %s wants output %d of the step and field %d of a batch; the last ones are %d and %d",
+                    nn_metric_name(m->kind), output, field, nn_step_output_count(f->o->step) - 1, b->field_count - 1);
+        else nn_meter_add(f->meters[k], nn_step_output(f->o->step, output), &b->fields[field], f->e);
     }
 }
 
@@ -282,6 +285,9 @@ static void run_epoch(fit *f) {
 /* ---- all --------------------------------------------------------------------------------------------------------- */
 
 static void check(const nn_fit_options *o, nn_error *e) {
+    /* what could not be made has left its reason on the tape */
+    ag_tape *t = nn_model_tape(o->step != NULL ? nn_step_model(o->step) : nn_optimiser_model(o->optimiser));
+    if (t != NULL && ag_tape_status(t) != AG_OK) nn_fail(e, ag_tape_status(t), "%s", ag_tape_message(t));
     if (o->step == NULL || o->optimiser == NULL || o->train == NULL)
         nn_fail(e, AG_ERR_VALUE, "fit: no %s", o->step == NULL ? "step" : o->train == NULL ? "loader" : "optimiser");
     if (o->epochs < 1) nn_fail(e, AG_ERR_VALUE, "fit: %" PRId64 " epochs", o->epochs);
@@ -294,7 +300,9 @@ static void check(const nn_fit_options *o, nn_error *e) {
 }
 
 nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
-    nn_fitted result = {.ending = NN_FAILED};
+    const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
+    nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
+    for (int k = 0; k < NN_MAX_METRICS; k++) result.last.metrics[k] = result.best.metrics[k] = NAN;
     if (nn_ok(e)) check(o, e);
     if (!nn_ok(e)) return result;
     fit f = {.o = o, .e = e, .model = nn_step_model(o->step), .now = {.epoch = 1}, .begun = nn_seconds()};

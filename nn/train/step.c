@@ -38,6 +38,7 @@ struct nn_step {
 };
 
 nn_model *nn_step_model(const nn_step *s) { return s->model; }
+int nn_step_output_count(const nn_step *s) { return s->options.outputs; }
 
 static ag_tape *tape_of(const nn_step *s) { return nn_model_tape(s->model); }
 static bool is_fine(const nn_step *s) { return ag_tape_status(tape_of(s)) == AG_OK; }

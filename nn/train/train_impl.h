@@ -6,6 +6,7 @@
 #include "nn/train.h"
 
 nn_model *nn_step_model(const nn_step *step);
+int nn_step_output_count(const nn_step *step);
 
 /* ---- signals (signals.c): SIGINT and SIGTERM become a question, where they would have ended the program */
 void nn_signals_catch(void);
