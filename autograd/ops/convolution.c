@@ -299,31 +299,9 @@ static bool valid(const ag_call *call, int role) {
     return role != CONV_Y || (p->size[0] == 0 && p->size[1] == 0);
 }
 
-#define OPERATION(id, role)                                                                                            \
-    static bool id##_shape(ag_call *call) { return set_shape(call, role); }                                            \
-    static bool id##_forward(const ag_call *call) { return forward(call, role); }                                      \
-    static bool id##_adjoint(const ag_call *call) { return adjoint(call, role); }                                      \
-    static ag_var id##_tangent(const ag_rule *rule, const ag_var *v) { return tangent(rule, role, v); }                \
-    static void id##_record(const ag_rule *rule, ag_var w, ag_var *to) { record(rule, role, w, to); }                  \
-    static void id##_scalars(const ag_elements *e) { scalars(e, role); }                                               \
-    static bool id##_c_form(const ag_c_form *f) { return c_form(f, role); }                                            \
-    static bool id##_valid(const ag_call *call) { return valid(call, role); }                                          \
-    static const ag_operation id = {                                                                                   \
-        .name = #id,                                                                                                   \
-        .shape = id##_shape,                                                                                           \
-        .forward = id##_forward,                                                                                       \
-        .adjoint = id##_adjoint,                                                                                       \
-        .tangent = id##_tangent,                                                                                       \
-        .record = id##_record,                                                                                         \
-        .scalars = id##_scalars,                                                                                       \
-        .stores = true,                                                                                                \
-        .c_form = id##_c_form,                                                                                         \
-        .valid = id##_valid,                                                                                           \
-    };                                                                                                                 \
-    const ag_operation *const ag_builtin_##id = &id;
-OPERATION(conv2d, CONV_Y)
-OPERATION(conv_transpose2d, CONV_X)
-OPERATION(conv2d_weights, CONV_W)
+AG_FAMILY_MEMBER(conv2d, CONV_Y)
+AG_FAMILY_MEMBER(conv_transpose2d, CONV_X)
+AG_FAMILY_MEMBER(conv2d_weights, CONV_W)
 
 static const ag_operation *operation_of(int role) {
     return role == CONV_Y ? &conv2d : role == CONV_X ? &conv_transpose2d : &conv2d_weights;

@@ -362,33 +362,11 @@ static bool c_form(const ag_c_form *f, kind k) {
 
 /* ---- the operations ---- */
 
-#define OPERATION(id, kind)                                                                                            \
-    static bool id##_shape(ag_call *call) { return set_shape(call, kind); }                                            \
-    static bool id##_forward(const ag_call *call) { return forward(call, kind); }                                      \
-    static bool id##_adjoint(const ag_call *call) { return adjoint(call, kind); }                                      \
-    static ag_var id##_tangent(const ag_rule *rule, const ag_var *v) { return tangent(rule, kind, v); }                \
-    static void id##_record(const ag_rule *rule, ag_var w, ag_var *to) { record(rule, kind, w, to); }                  \
-    static void id##_scalars(const ag_elements *e) { scalars(e, kind); }                                               \
-    static bool id##_c_form(const ag_c_form *f) { return c_form(f, kind); }                                            \
-    static bool id##_valid(const ag_call *call) { return valid(call, kind); }                                          \
-    static const ag_operation id = {                                                                                   \
-        .name = #id,                                                                                                   \
-        .shape = id##_shape,                                                                                           \
-        .forward = id##_forward,                                                                                       \
-        .adjoint = id##_adjoint,                                                                                       \
-        .tangent = id##_tangent,                                                                                       \
-        .record = id##_record,                                                                                         \
-        .scalars = id##_scalars,                                                                                       \
-        .stores = true,                                                                                                \
-        .c_form = id##_c_form,                                                                                         \
-        .valid = id##_valid,                                                                                           \
-    };                                                                                                                 \
-    const ag_operation *const ag_builtin_##id = &id;
-OPERATION(max_pool, MAX)
-OPERATION(max_pool_at, MAX_AT)
-OPERATION(max_pool_spread, MAX_SPREAD)
-OPERATION(mean_pool, MEAN)
-OPERATION(mean_pool_spread, MEAN_SPREAD)
+AG_FAMILY_MEMBER(max_pool, MAX)
+AG_FAMILY_MEMBER(max_pool_at, MAX_AT)
+AG_FAMILY_MEMBER(max_pool_spread, MAX_SPREAD)
+AG_FAMILY_MEMBER(mean_pool, MEAN)
+AG_FAMILY_MEMBER(mean_pool_spread, MEAN_SPREAD)
 
 static const ag_operation *operation_of(kind k) {
     static const ag_operation *const all[] = {&max_pool, &max_pool_at, &max_pool_spread, &mean_pool, &mean_pool_spread};

@@ -50,4 +50,29 @@ static inline double ag_load_adjoint(const ag_call *call, int64_t i) {
 /* w * p, but 0 if either is 0: how a partial reaches an adjoint. */
 static inline double ag_chain_number(double w, double p) { return w == 0 || p == 0 ? 0 : w * p; }
 
+/* One operation of a family that shares set_shape, forward, adjoint, tangent, record, scalars, c_form and valid, which take
+ * its role: `id`, and ag_builtin_id. */
+#define AG_FAMILY_MEMBER(id, role)                                                                                     \
+    static bool id##_shape(ag_call *call) { return set_shape(call, role); }                                            \
+    static bool id##_forward(const ag_call *call) { return forward(call, role); }                                      \
+    static bool id##_adjoint(const ag_call *call) { return adjoint(call, role); }                                      \
+    static ag_var id##_tangent(const ag_rule *rule, const ag_var *v) { return tangent(rule, role, v); }                \
+    static void id##_record(const ag_rule *rule, ag_var w, ag_var *to) { record(rule, role, w, to); }                  \
+    static void id##_scalars(const ag_elements *e) { scalars(e, role); }                                               \
+    static bool id##_c_form(const ag_c_form *f) { return c_form(f, role); }                                            \
+    static bool id##_valid(const ag_call *call) { return valid(call, role); }                                          \
+    static const ag_operation id = {                                                                                   \
+        .name = #id,                                                                                                   \
+        .shape = id##_shape,                                                                                           \
+        .forward = id##_forward,                                                                                       \
+        .adjoint = id##_adjoint,                                                                                       \
+        .tangent = id##_tangent,                                                                                       \
+        .record = id##_record,                                                                                         \
+        .scalars = id##_scalars,                                                                                       \
+        .stores = true,                                                                                                \
+        .c_form = id##_c_form,                                                                                         \
+        .valid = id##_valid,                                                                                           \
+    };                                                                                                                 \
+    const ag_operation *const ag_builtin_##id = &id;
+
 #endif
