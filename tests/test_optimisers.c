@@ -1,4 +1,5 @@
 /* Optimisers: PyTorch's numbers, state, groups, clipping, averaged weights, several threads. */
+#include "any_threads.h"
 #include "optimisers.h"
 
 /* ---- as PyTorch ------------------------------------------------------------------------------------------------ */
@@ -387,14 +388,9 @@ static uint64_t large_hash(void) {
             ag_tape_rewind(t, mark);
         }
         double norm = nn_optimiser_norm(o);
-        uint64_t bits;
-        memcpy(&bits, &norm, sizeof bits);
-        hash = (hash ^ bits) * UINT64_C(0x100000001b3);
-        for (int k = 0; k < 3; k++) {
-            const unsigned char *bytes = ag_data(x[k]);
-            for (int64_t i = 0; i < ag_count(x[k]) * (type == AG_F64 ? 8 : 4); i++)
-                hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
-        }
+        hash = hash_bytes(hash, &norm, sizeof norm);
+        for (int k = 0; k < 3; k++)
+            hash = hash_bytes(hash, ag_data(x[k]), (size_t)ag_count(x[k]) * (type == AG_F64 ? 8 : 4));
         check_fine("a large model", t);
         nn_optimiser_free(o);
         nn_model_free(model);
@@ -403,22 +399,9 @@ static uint64_t large_hash(void) {
     return hash;
 }
 
-static const char *self;
-/* How many threads there are is read once in a process, so the test runs itself. */
 static void threads_do_not_change_a_bit(void **state) {
-    char command[4200], line[64];
-    uint64_t first = 0;
     (void)state;
-    for (int threads = 1; threads <= 3; threads++) {
-        snprintf(command, sizeof command, "OMP_NUM_THREADS=%d '%s' bits", threads, self);
-        FILE *pipe = popen(command, "r");
-        assert_non_null(pipe);
-        assert_non_null(fgets(line, sizeof line, pipe));
-        assert_int_equal(pclose(pipe), 0);
-        uint64_t hash = strtoull(line, NULL, 16);
-        if (threads == 1) first = hash;
-        else assert_true(hash == first);
-    }
+    same_for_threads(3);
 }
 
 int main(int argc, char **argv) {
@@ -437,9 +420,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(threads_do_not_change_a_bit),
     };
     if (argc > 1 && strcmp(argv[1], "bits") == 0) {
-        printf("%016llx\n", (unsigned long long)large_hash());
+        print_hash(large_hash());
         return 0;
     }
-    self = argv[0];
+    snprintf(program_path, sizeof program_path, "%s", argv[0]);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
