@@ -36,7 +36,7 @@ static bool add(search *s, candidate c) {
     return true;
 }
 
-static bool same_shape(const ac_trial *t) { return nn_shape_equal(t->claim.right_shape, t->claim.claimed_shape); }
+static bool same_shape(const ac_trial *t) { return nn_same_shape(t->claim.right_shape, t->claim.claimed_shape); }
 
 /* Does `f` hold at every draw, and is it needed at one? What it records is forgotten. */
 static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), const candidate *c) {
@@ -108,7 +108,7 @@ static ag_var local_derivative(search *s, const candidate *c) {
     copy.operands = operands;
     ag_var y = ac_evaluate(e, &copy, 1);
     if (e->error->set) return x;
-    if (!nn_shape_equal(ag_shape_of(x), ag_shape_of(y)) || ag_is_constant(y)) {
+    if (!nn_same_shape(ag_shape_of(x), ag_shape_of(y)) || ag_is_constant(y)) {
         ac_fail(e->error, step->span, "not a step from entry to entry");
         return x;
     }
@@ -164,7 +164,7 @@ static bool try_factor(search *s, const candidate *c, spread how) {
     ag_shape shape = ag_shape_of(q);
     if (e->error->set) return false;
     bool fits = how == WHOLE
-                    ? shape.rank == 0 || nn_shape_equal(shape, right)
+                    ? shape.rank == 0 || nn_same_shape(shape, right)
                     : right.rank == 2 && shape.rank == 1 && shape.dim[0] == right.dim[how == DOWN_THE_ROWS ? 0 : 1];
     if (!fits) return false;
     ag_read(q, s->value);
@@ -223,7 +223,7 @@ static bool record_variant(search *s, ac_variant variant) {
     e->variant = variant;
     ag_var x = ac_evaluate(e, s->t->left, s->t->statement->frame_size);
     memset(&e->variant, 0, sizeof e->variant);
-    if (e->error->set || !nn_shape_equal(ag_shape_of(x), s->t->claim.claimed_shape)) return false;
+    if (e->error->set || !nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape)) return false;
     ag_read(x, s->value);
     return ac_is_fine(e, s->t->statement->span);
 }

@@ -60,7 +60,7 @@ static bool keep_side(ac_trial *t, ag_var x, ac_span span, int draw, ag_shape *s
         *values = take_draws(t, span, count);
         if (*values == NULL) return false;
     }
-    if (!nn_shape_equal(now, *shape))
+    if (!nn_same_shape(now, *shape))
         return ac_fail(e->error, span, "the shape changes from draw to draw: %s, then %s",
                        ac_shape_words(*shape, first, sizeof first), ac_shape_words(now, here, sizeof here));
     ag_read(x, *values + draw * count);
@@ -178,7 +178,7 @@ static bool compute_base(ac_trial *t) {
         if (!ac_go_to_draw(t, draw)) return false;
         ag_var x = ac_evaluate(e, base, t->statement->frame_size);
         if (e->error->set) return false;
-        fits = nn_shape_equal(ag_shape_of(x), t->claim.right_shape);
+        fits = nn_same_shape(ag_shape_of(x), t->claim.right_shape);
         if (fits) ag_read(x, t->base + draw * t->right_count);
         ag_tape_rewind(e->tape, mark);
     }

@@ -12,13 +12,6 @@ int64_t nn_shape_count(ag_shape shape) {
     return count;
 }
 
-bool nn_shape_equal(ag_shape a, ag_shape b) {
-    if (a.rank != b.rank) return false;
-    for (int i = 0; i < a.rank; i++)
-        if (a.dim[i] != b.dim[i]) return false;
-    return true;
-}
-
 double nn_claim_tolerance(const nn_claim *claim, int64_t i) {
     if (claim->tolerance > 0) return claim->tolerance;
     double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)];
@@ -39,7 +32,7 @@ bool nn_claim_entry_holds(const nn_claim *claim, int64_t i) { return relative_er
 nn_comparison nn_claim_compare(const nn_claim *claim) {
     nn_comparison c;
     memset(&c, 0, sizeof c);
-    c.same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    c.same_shape = nn_same_shape(claim->claimed_shape, claim->right_shape);
     if (!c.same_shape) return c;
     int64_t count = nn_shape_count(claim->right_shape), total = count * claim->draws, worst = 0;
     double greatest = -1;
@@ -107,7 +100,7 @@ void nn_array_text(ag_shape shape, const double *x, int digits, char *text, size
     }
 }
 
-void nn_shape_text(ag_shape shape, char *text, size_t size) {
+void nn_shape_phrase(ag_shape shape, char *text, size_t size) {
     *text = '\0';
     if (shape.rank == 0) nn_text_add(text, size, "a number");
     else if (shape.rank == 1) nn_text_add(text, size, "a vector of length %" PRId64, shape.dim[0]);

@@ -150,10 +150,10 @@ static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
 
 static bool find_shape(const nn_claim *claim, nn_diagnosis *d) {
     char claimed[96], right[96];
-    nn_shape_text(claim->claimed_shape, claimed, sizeof claimed);
-    nn_shape_text(claim->right_shape, right, sizeof right);
+    nn_shape_phrase(claim->claimed_shape, claimed, sizeof claimed);
+    nn_shape_phrase(claim->right_shape, right, sizeof right);
     nn_text_add(d->detail, sizeof d->detail, "claimed is %s, right is %s", claimed, right);
-    return !nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    return !nn_same_shape(claim->claimed_shape, claim->right_shape);
 }
 
 /* ---- factors --------------------------------------------------------------------------------------------------- */
@@ -273,7 +273,7 @@ typedef struct finder {
 
 /* The first of them that explains everything. */
 static bool find_first(const finder *finders, int count, const nn_claim *claim, nn_diagnosis *d) {
-    bool same_shape = nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    bool same_shape = nn_same_shape(claim->claimed_shape, claim->right_shape);
     for (int i = 0; i < count; i++) {
         memset(d, 0, sizeof *d);
         d->kind = finders[i].kind;
@@ -302,7 +302,7 @@ nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
     if (nn_claim_compare(claim).holds) return d;
     nn_claim whole = *claim;
     whole.base = NULL;
-    bool part = claim->base != NULL && nn_shape_equal(claim->claimed_shape, claim->right_shape);
+    bool part = claim->base != NULL && nn_same_shape(claim->claimed_shape, claim->right_shape);
     if (find_first(mistakes, COUNT(mistakes), &whole, &d) || (part && find_first(mistakes, COUNT(mistakes), claim, &d)))
         return d;
     find_first(rest, COUNT(rest), &whole, &d);

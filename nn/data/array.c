@@ -1,5 +1,6 @@
 /* Arrays, and tables of what their types are. */
 #include "nn/data/data_impl.h"
+#include "nn/shapes.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -56,10 +57,8 @@ int64_t nn_elements(ag_shape shape, size_t size) {
 }
 
 const char *nn_shape_words(ag_shape shape, char text[NN_SHAPE_TEXT]) {
-    size_t at = (size_t)snprintf(text, NN_SHAPE_TEXT, "(");
-    for (int i = 0; i < shape.rank && i < AG_MAX_RANK; i++)
-        at += (size_t)snprintf(text + at, NN_SHAPE_TEXT - at, i > 0 ? ", %" PRId64 : "%" PRId64, shape.dim[i]);
-    (void)snprintf(text + at, NN_SHAPE_TEXT - at, ")");
+    if (shape.rank > AG_MAX_RANK) shape.rank = AG_MAX_RANK;
+    (void)snprintf(text, NN_SHAPE_TEXT, "%s", nn_show_shape(shape).text);
     return text;
 }
 

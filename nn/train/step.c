@@ -3,6 +3,7 @@
  * Eagerly: the fields become constants, `forward` records, the tape is swept and rewound. Traced: the fields become inputs,
  * gradients and buffers' next values are recorded, too, and all of that is frozen as a program of fields, parameters,
  * buffers and clock. It is run where their arrays are: gradients are written into the parameters' adjoints. */
+#include "nn/shapes.h"
 #include "nn/train/train_impl.h"
 
 #include <inttypes.h>
@@ -43,12 +44,6 @@ int nn_step_output_count(const nn_step *s) { return s->options.outputs; }
 static ag_tape *tape_of(const nn_step *s) { return nn_model_tape(s->model); }
 static bool is_fine(const nn_step *s) { return ag_tape_status(tape_of(s)) == AG_OK; }
 static nn_type own_type(const nn_step *s) { return s->type == AG_F64 ? NN_F64 : NN_F32; }
-
-static bool same_shape(ag_shape a, ag_shape b) {
-    bool same = a.rank == b.rank;
-    for (int i = 0; same && i < a.rank; i++) same = a.dim[i] == b.dim[i];
-    return same;
-}
 
 /* ---- making and freeing ---- */
 
@@ -99,7 +94,7 @@ void nn_step_free(nn_step *s) {
 
 /* An array of this type and shape, made anew only if it has to be. */
 static bool make_array(nn_step *s, nn_array *a, ag_shape shape) {
-    if (a->data != NULL && same_shape(a->shape, shape)) return true;
+    if (a->data != NULL && nn_same_shape(a->shape, shape)) return true;
     nn_error e = {.status = AG_OK};
     nn_array_free(a);
     *a = nn_array_new(own_type(s), shape, &e);
@@ -297,7 +292,7 @@ static traced *trace(nn_step *s, const nn_array *fields, int count, bool derives
 static traced *find_trace(nn_step *s, const nn_array *fields, int count, bool derives) {
     for (traced *r = s->traces; r != NULL; r = r->next) {
         bool same = r->field_count == count && r->derives == derives && r->training == nn_model_training(s->model);
-        for (int k = 0; same && k < count; k++) same = same_shape(r->shapes[k], fields[k].shape);
+        for (int k = 0; same && k < count; k++) same = nn_same_shape(r->shapes[k], fields[k].shape);
         if (same) return r;
     }
     return trace(s, fields, count, derives);

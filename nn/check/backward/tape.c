@@ -26,9 +26,9 @@ static bool output_fits(nn_backward_check *c, ag_tape *tape, int o, ag_var *y) {
     if (y->tape == NULL) *y = ag_constant(tape, ag_value(*y));
     if (y->tape != tape) return nn_backward_fail(c, AG_ERR_TAPE, "the recorded %s is on another tape", output->name);
     if (ag_is_inert(*y)) return nn_backward_fail(c, AG_ERR_STALE, "the recorded %s is inert or stale", output->name);
-    if (nn_shape_equal(ag_shape_of(*y), output->shape)) return true;
-    nn_shape_text(ag_shape_of(*y), got, sizeof got);
-    nn_shape_text(output->shape, want, sizeof want);
+    if (nn_same_shape(ag_shape_of(*y), output->shape)) return true;
+    nn_shape_phrase(ag_shape_of(*y), got, sizeof got);
+    nn_shape_phrase(output->shape, want, sizeof want);
     return nn_backward_fail(c, AG_ERR_SHAPE, "the recorded %s is %s, not %s", output->name, got, want);
 }
 
