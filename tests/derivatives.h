@@ -301,6 +301,13 @@ static void routes_agree(const routes_case *c, const char *type, const routes *r
 
 #include "program_routes.h"
 
+/* What takes long does only a part of its cases where each of them takes many times as long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { SHARE = 10 };
+#else
+enum { SHARE = 1 };
+#endif
+
 /* The routes alone, without differences: for points where a function has a kink or is infinite. Returns the f64
  * results, to be compared further and freed by routes_free. */
 static UNUSED_OK routes check_routes(const routes_case *c) {

@@ -1,7 +1,7 @@
 /* Random programs, differentiated in every way there is, on every kind of tape. */
 #include "random_programs.h"
 
-enum { SEEDS = 150 };
+enum { SEEDS = 150 / SHARE };
 
 /* Inputs and a direction, one after the other. */
 typedef struct point {

@@ -3,12 +3,13 @@
 #include "folder.h"
 #include "random_programs.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SHARE = 5 };
-#else
-enum { SHARE = 1 };
-#endif
-enum { SEEDS = 24 / SHARE, EACH_COMPILED = 8, MOST_STEPS = 6, ROWS_INSIDE = 3, INPUT_ROOM = MOST_STEPS * TOTAL };
+enum {
+    SEEDS = SHARE > 1 ? 4 : 24,
+    EACH_COMPILED = 8,
+    MOST_STEPS = 6,
+    ROWS_INSIDE = 3,
+    INPUT_ROOM = MOST_STEPS * TOTAL
+};
 
 /* A random program `seed`, of about a fourth of its steps, over rows or steps. */
 typedef struct nested {

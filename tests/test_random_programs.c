@@ -6,12 +6,6 @@
 
 #include <pthread.h>
 
-/* Sanitizers make it slow; there every tenth is enough. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SHARE = 10 };
-#else
-enum { SHARE = 1 };
-#endif
 enum { SEEDS = 250 / SHARE, QUICK_SEEDS = 2000 / SHARE, ROWS = 67 };
 
 /* A program to be checked, and the first thing that is wrong with it. */
