@@ -43,6 +43,7 @@ void ag_cursor_open(ag_cursor *c, const ag_view *v, const ag_view *to) {
             c->index[c->rank++] = 0;
         }
     }
+    if (v->count > 0 && c->rank == 1 && c->stride[0] == 0) c->access = SINGLE; /* spread by a view */
 }
 
 /* The next run along the innermost axis, of at most n elements; the cursor moves behind it. */

@@ -22,7 +22,8 @@ typedef struct run {
     ac_file *file;
     ac_evaluator e;
     ac_tally tally;
-    int validated; /* statements whose names were recorded once */
+    ac_room rooms[3]; /* of the check under way: what is right, what is claimed, and what is in both */
+    int validated;    /* statements whose names were recorded once */
 } run;
 
 static int64_t count_of(ag_shape shape) { return nn_shape_count(shape); }
@@ -34,36 +35,44 @@ bool ac_go_to_draw(ac_trial *t, int draw) {
     return ac_prepare(t->e, t->statement->uses, t->statement->use_count, true);
 }
 
-/* Room for `count` numbers at every draw. */
-static double *take_draws(ac_trial *t, ac_span span, int64_t count) {
-    ac_evaluator *e = t->e;
-    double all = (double)count * t->claim.draws;
-    double *values = NULL;
-    if (all > MOST_ENTRIES)
-        ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->claim.draws,
-                (long long)count, MOST_ENTRIES);
-    else if (all * sizeof *values > (double)e->file->limits.bytes)
-        ac_fail(e->error, span, "%d draws of %lld numbers need more memory than the limit of %zu MB", t->claim.draws,
-                (long long)count, e->file->limits.bytes >> 20);
-    else if ((values = nn_allocate((size_t)all, sizeof *values)) == NULL) ac_fail(e->error, span, "out of memory");
-    return values;
+static bool make_room(ac_room *room, size_t count) {
+    if (room->values != NULL && count <= room->count) return true;
+    nn_release(room->values);
+    room->values = nn_allocate(count, sizeof *room->values);
+    room->count = count;
+    return room->values != NULL;
 }
 
-/* The values of one side at a draw, behind those of the draws before. Shapes are those of the first draw. */
-static bool keep_side(ac_trial *t, ag_var x, ac_span span, int draw, ag_shape *shape, double **values) {
+/* Room for `count` numbers at every draw that is kept. */
+static double *take_draws(ac_trial *t, ac_room *room, ac_span span, int64_t count) {
+    ac_evaluator *e = t->e;
+    double all = (double)count * t->kept;
+    if (all > MOST_ENTRIES)
+        ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->kept, (long long)count,
+                MOST_ENTRIES);
+    else if (all * sizeof(double) > (double)e->file->limits.bytes)
+        ac_fail(e->error, span, "%d draws of %lld numbers need more memory than the limit of %zu MB", t->kept,
+                (long long)count, e->file->limits.bytes >> 20);
+    else if (make_room(room, (size_t)all)) return room->values;
+    else ac_fail(e->error, span, "out of memory");
+    return NULL;
+}
+
+/* The values of one side at a draw, in its place among those that are kept. Shapes are those of the first draw. */
+static bool keep_side(ac_trial *t, ag_var x, ac_span span, int place, ag_shape *shape, double **values, ac_room *room) {
     ac_evaluator *e = t->e;
     ag_shape now = ag_shape_of(x);
     int64_t count = count_of(now);
     char first[80], here[80];
-    if (draw == 0) {
+    if (*values == NULL) {
         *shape = now;
-        *values = take_draws(t, span, count);
+        *values = take_draws(t, room, span, count);
         if (*values == NULL) return false;
     }
     if (!nn_same_shape(now, *shape))
         return ac_fail(e->error, span, "the shape changes from draw to draw: %s, then %s",
                        ac_shape_words(*shape, first, sizeof first), ac_shape_words(now, here, sizeof here));
-    ag_read(x, *values + draw * count);
+    ag_read(x, *values + place * count);
     return true;
 }
 
@@ -72,11 +81,10 @@ static bool keep_literal(ac_trial *t, const ac_node *node) {
     double sign = 1;
     for (; node->kind == AC_NEGATE; node = node->operands[0]) sign = -sign;
     t->claim.claimed_shape = node->shape;
-    t->claimed_count = count_of(node->shape);
-    t->claimed = take_draws(t, node->span, t->claimed_count);
+    int64_t count = count_of(node->shape);
+    t->claimed = take_draws(t, &t->rooms[1], node->span, count);
     if (t->claimed == NULL) return false;
-    for (int64_t i = 0; i < t->claimed_count * t->claim.draws; i++)
-        t->claimed[i] = sign * node->values[i % t->claimed_count];
+    for (int64_t i = 0; i < count * t->kept; i++) t->claimed[i] = sign * node->values[i % count];
     t->claim.unit = node->units;
     return true;
 }
@@ -92,30 +100,79 @@ static bool read_tolerance(ac_trial *t) {
     return true;
 }
 
-static bool compute_draw(ac_trial *t, int draw) {
+/* Room for some draws, which are none yet. */
+static bool keep_draws(ac_trial *t, int kept) {
+    t->right = t->claimed = NULL;
+    t->kept = kept;
+    return !t->literal || keep_literal(t, t->statement->right);
+}
+
+static bool compute_draw(ac_trial *t, int draw, int place) {
     ac_evaluator *e = t->e;
     const ac_statement *s = t->statement;
     if (!ac_go_to_draw(t, draw) || (draw == 0 && !read_tolerance(t))) return false;
+    ag_mark mark = ag_tape_mark(e->tape);
     ag_var left = ac_evaluate(e, s->left, s->frame_size);
-    if (e->error->set || !keep_side(t, left, s->left->span, draw, &t->claim.right_shape, &t->right)) return false;
-    if (t->literal) return true;
-    ag_var right = ac_evaluate(e, s->right, s->frame_size);
-    return !e->error->set && keep_side(t, right, s->right->span, draw, &t->claim.claimed_shape, &t->claimed);
+    if (e->error->set || !keep_side(t, left, s->left->span, place, &t->claim.right_shape, &t->right, &t->rooms[0]))
+        return false;
+    if (!t->literal) {
+        ag_tape_rewind(e->tape, mark);
+        ag_var right = ac_evaluate(e, s->right, s->frame_size);
+        if (e->error->set ||
+            !keep_side(t, right, s->right->span, place, &t->claim.claimed_shape, &t->claimed, &t->rooms[1]))
+            return false;
+    }
+    t->right_count = count_of(t->claim.right_shape);
+    t->claimed_count = count_of(t->claim.claimed_shape);
+    return true;
 }
 
-static bool compute_draws(ac_trial *t) {
+/* Compares `draws` of those that are kept, from one on. */
+static nn_comparison compare(ac_trial *t, int first, int draws) {
+    nn_claim claim = t->claim;
+    claim.draws = draws;
+    claim.right = t->right + first * t->right_count;
+    claim.claimed = t->claimed + first * t->claimed_count;
+    return nn_claim_compare(&claim);
+}
+
+/* Draw by draw, up to one that is wrong. Two are kept: this one, and the worst before it. */
+static bool compare_each(ac_trial *t, nn_comparison *worst) {
+    ag_mark mark = ag_tape_mark(t->e->tape);
+    int place = 0;
+    for (int draw = 0; draw < t->claim.draws && (draw == 0 || worst->holds); draw++) {
+        bool fine = compute_draw(t, draw, place);
+        ag_tape_rewind(t->e->tape, mark);
+        if (!fine) return false;
+        nn_comparison c = compare(t, place, 1);
+        if (draw > 0 && c.holds && c.ratio <= worst->ratio) continue;
+        c.draw = draw;
+        *worst = c;
+        t->shown = place;
+        place = t->kept - 1 - place;
+    }
+    return true;
+}
+
+/* All draws side by side, as a diagnosis wants them. */
+static bool compare_all(ac_trial *t, nn_comparison *worst) {
     ag_mark mark = ag_tape_mark(t->e->tape);
     bool fine = true;
     for (int draw = 0; draw < t->claim.draws && fine; draw++) {
-        fine = compute_draw(t, draw);
+        fine = compute_draw(t, draw, draw);
         ag_tape_rewind(t->e->tape, mark);
     }
     if (!fine) return false;
-    t->right_count = count_of(t->claim.right_shape);
-    t->claimed_count = count_of(t->claim.claimed_shape);
     t->claim.right = t->right;
     t->claim.claimed = t->claimed;
+    *worst = compare(t, 0, t->claim.draws);
+    t->shown = worst->draw;
     return true;
+}
+
+static bool compare_draws(ac_trial *t, nn_comparison *worst) {
+    if (!keep_draws(t, t->claim.draws > 1 ? 2 : 1) || !compare_each(t, worst)) return false;
+    return worst->holds || (keep_draws(t, t->claim.draws) && compare_all(t, worst));
 }
 
 /* ---- what a diagnosis may use ----------------------------------------------------------------------------------- */
@@ -172,7 +229,7 @@ static bool compute_base(ac_trial *t) {
     if (base == NULL) return true;
     ag_mark mark = ag_tape_mark(e->tape);
     bool fits = true;
-    t->base = take_draws(t, base->span, t->right_count);
+    t->base = take_draws(t, &t->rooms[2], base->span, t->right_count);
     if (t->base == NULL) return false;
     for (int draw = 0; draw < t->claim.draws && fits; draw++) {
         if (!ac_go_to_draw(t, draw)) return false;
@@ -210,15 +267,15 @@ static void tell(const run *r, const ac_trial *t) {
     ac_finding *f = t->finding;
     f->right_shape = t->claim.right_shape;
     f->claimed_shape = t->claim.claimed_shape;
-    f->right = t->right + f->comparison.draw * t->right_count;
-    f->claimed = t->claimed + f->comparison.draw * t->claimed_count;
+    f->right = t->right + t->shown * t->right_count;
+    f->claimed = t->claimed + t->shown * t->claimed_count;
     f->unit = t->claim.unit;
     for (int i = 0; i < r->sink_count; i++)
         if (r->sinks[i]->found != NULL) r->sinks[i]->found(r->sinks[i]->context, r->file, f);
 }
 
 static bool judge(run *r, ac_trial *t) {
-    nn_comparison c = t->finding->comparison = nn_claim_compare(&t->claim);
+    nn_comparison c = t->finding->comparison;
     ac_ask_witnesses(t, 0);
     if (c.draw > 0 && t->finding->witness.agrees) ac_ask_witnesses(t, c.draw);
     if (t->e->error->set || (!c.holds && !diagnose(t))) return false;
@@ -232,18 +289,16 @@ static bool judge(run *r, ac_trial *t) {
 static bool run_check(run *r, const ac_statement *s) {
     ac_finding finding;
     memset(&finding, 0, sizeof finding);
-    ac_trial t = {.e = &r->e, .statement = s, .finding = &finding, .literal = ac_is_literal(s->right)};
+    ac_trial t = {
+        .e = &r->e, .rooms = r->rooms, .statement = s, .finding = &finding, .literal = ac_is_literal(s->right)};
     t.left = ac_inline(r->file->arena, s->left);
     finding.statement = s;
     finding.law = s->random;
     finding.draws = t.claim.draws = s->random ? r->options->draws : 1;
     if (!ac_prepare(&r->e, s->uses, s->use_count, false)) return false;
     ag_mark mark = ag_tape_mark(r->e.tape);
-    bool fine = (!t.literal || keep_literal(&t, s->right)) && compute_draws(&t) && judge(r, &t);
+    bool fine = compare_draws(&t, &finding.comparison) && judge(r, &t);
     ag_tape_rewind(r->e.tape, mark);
-    nn_release(t.right);
-    nn_release(t.claimed);
-    nn_release(t.base);
     return fine;
 }
 
@@ -322,6 +377,7 @@ static void run_file(run *r) {
     if (!r->file->error.set) {
         if (ac_evaluator_open(&r->e, r->file, &r->file->error, r->options->seed)) run_statements(r);
         ac_evaluator_close(&r->e);
+        for (int i = 0; i < 3; i++) nn_release(r->rooms[i].values);
     }
     for (int i = 0; i < r->sink_count; i++)
         if (r->sinks[i]->end != NULL) r->sinks[i]->end(r->sinks[i]->context, r->file, &r->tally);

@@ -5,14 +5,23 @@
 #include "nn/check/check.h"
 #include "nn/check/claim_impl.h"
 
+/* Numbers that are used again by the next check: new pages cost more than what is done with them. */
+typedef struct ac_room {
+    double *values;
+    size_t count;
+} ac_room;
+
 /* A check under way. */
 typedef struct ac_trial {
     ac_evaluator *e;
     const ac_statement *statement;
     const ac_node *left; /* its left side, with the definitions of names of derivatives in their place */
     nn_claim claim;
-    double *right, *claimed, *base;     /* of all draws; owned */
+    double *right, *claimed, *base;     /* of the draws that are kept, in rooms: */
+    ac_room *rooms;                     /* three */
     int64_t right_count, claimed_count; /* of one draw */
+    int kept;                           /* how many draws there is room for: all, or two */
+    int shown;                          /* where among them the worst one is */
     bool literal;
     char base_name[96];
     ac_finding *finding;

@@ -47,6 +47,7 @@ typedef struct nn_comparison {
     int draw;
     int64_t entry; /* row-major */
     double claimed, right, error, tolerance;
+    double ratio; /* error / tolerance; infinity if one of the two is NaN */
 } nn_comparison;
 
 nn_comparison nn_claim_compare(const nn_claim *claim);

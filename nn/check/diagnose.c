@@ -14,7 +14,8 @@ static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i
 static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
 
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size) {
-    double slack = fmax(NN_TOLERANCE * fmax(1, fabs(target)), claim->tolerance);
+    double slack = NN_TOLERANCE * (fabs(target) > 1 ? fabs(target) : 1);
+    if (claim->tolerance > slack) slack = claim->tolerance;
     return claim->unit == NULL ? slack : fmax(fmax(slack, nn_claim_tolerance(claim, i)), 0.01 * size);
 }
 
@@ -26,15 +27,18 @@ static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
 
 static double greatest_right(const nn_claim *claim) {
     double size = 0;
-    for (int64_t i = 0; i < total(claim); i++) size = fmax(size, fabs(right_at(claim, i)));
+    int64_t n = total(claim);
+    for (int64_t i = 0; i < n; i++)
+        if (fabs(right_at(claim, i)) > size) size = fabs(right_at(claim, i));
     return size;
 }
 
 /* Is claimed c times `right`? */
 static bool fits_factor(const void *context, double c) {
     const nn_claim *claim = context;
-    double size = fabs(c) * greatest_right(claim);
-    for (int64_t i = 0; i < total(claim); i++)
+    double size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim);
+    int64_t n = total(claim);
+    for (int64_t i = 0; i < n; i++)
         if (!fits(claim, i, c * right_at(claim, i), size)) return false;
     return true;
 }
@@ -135,7 +139,7 @@ static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
     if (right.rank != 2 || claimed.rank != 2 || claimed.dim[0] != right.dim[1] || claimed.dim[1] != right.dim[0])
         return false;
     int64_t m = right.dim[0], n = right.dim[1];
-    double size = greatest_right(claim);
+    double size = claim->unit == NULL ? 0 : greatest_right(claim); /* what only rounding needs */
     for (int64_t start = 0; start < total(claim); start += m * n)
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++)
@@ -230,10 +234,10 @@ bool nn_known_factor(const nn_claim *claim, double c, bool (*fits_it)(const void
 static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
     char words[200];
     bool literal = claim->unit != NULL;
-    int64_t greatest = 0;
-    for (int64_t i = 1; i < total(claim); i++)
+    int64_t greatest = 0, n = total(claim);
+    for (int64_t i = 1; i < n; i++)
         if (fabs(right_at(claim, i)) > fabs(right_at(claim, greatest))) greatest = i;
-    double c = total(claim) == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
+    double c = n == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
     if (!isfinite(c)) return false;
     if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {
         if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))
@@ -283,6 +287,14 @@ static bool find_first(const finder *finders, int count, const nn_claim *claim, 
     return false;
 }
 
+static bool holds(const nn_claim *claim) {
+    int64_t n = total(claim);
+    if (!nn_same_shape(claim->claimed_shape, claim->right_shape)) return false;
+    for (int64_t i = 0; i < n; i++)
+        if (!nn_claim_entry_holds(claim, i)) return false;
+    return true;
+}
+
 nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
     static const finder mistakes[] = {
         {NN_POWER_OF_TEN, false, find_power_of_ten},
@@ -299,7 +311,7 @@ nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
     };
     nn_diagnosis d;
     memset(&d, 0, sizeof d);
-    if (nn_claim_compare(claim).holds) return d;
+    if (holds(claim)) return d;
     nn_claim whole = *claim;
     whole.base = NULL;
     bool part = claim->base != NULL && nn_same_shape(claim->claimed_shape, claim->right_shape);
