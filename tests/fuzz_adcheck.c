@@ -176,7 +176,7 @@ static void check(const char *text, size_t size, const ac_options *options) {
     ac_json_open(&json_report, json.out);
     HOLDS(ac_html_open(&html_report, page.out, options));
     html_report.graphviz = AC_GRAPHVIZ_ABSENT; /* a process each time would take too long */
-    int status = ac_check_text("fuzz.ad", text, size, options, sinks, 4);
+    int status = ac_check_text(&(ac_source){.name = "fuzz.ad", .text = text, .size = size}, options, sinks, 4);
     ac_text_close(&text_report);
     ac_json_close(&json_report);
     HOLDS(ac_html_close(&html_report));
@@ -201,7 +201,7 @@ static void check(const char *text, size_t size, const ac_options *options) {
 static void draw(const char *text, size_t size, const ac_options *options) {
     report dot;
     open_report(&dot);
-    (void)ac_draw("fuzz.ad", text, size, options, dot.out);
+    (void)ac_draw(&(ac_source){.name = "fuzz.ad", .text = text, .size = size}, options, dot.out);
     close_report(&dot);
     check_printable(&dot);
     free(dot.text);

@@ -30,7 +30,7 @@ static result run_bytes(const char *bytes, size_t size, ac_options options) {
     for (int i = 0; i < 3; i++) assert_non_null(files[i] = open_memstream(&r.text[i], &sizes[i]));
     ac_text_open(&text, files[OUT], files[ERRORS], false);
     ac_json_open(&json, files[JSON]);
-    r.status = ac_check_text("t.ad", bytes, size, &options, sinks, 2);
+    r.status = ac_check_text(&(ac_source){.name = "t.ad", .text = bytes, .size = size}, &options, sinks, 2);
     ac_text_close(&text);
     ac_json_close(&json);
     for (int i = 0; i < 3; i++) fclose(files[i]);

@@ -2,6 +2,7 @@
 #include "folder.h"
 #include "html.h"
 
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -138,12 +139,83 @@ static void a_page_that_cannot_be_written_is_an_error(void **unused) {
     assert_non_null(strstr(text, "square"));
 }
 
+/* A derivation of so many claims of 40 kB. */
+static void write_claims(const char *name, int claims) {
+    enum { NUMBERS = 20000 };
+    size_t size;
+    char *text;
+    FILE *out = open_memstream(&text, &size);
+    assert_non_null(out);
+    for (int i = 0; i < claims; i++) {
+        fputs("check sum([", out);
+        for (int k = 0; k < NUMBERS; k++) fputs("1,", out);
+        fprintf(out, "0]) == %d\n", NUMBERS);
+    }
+    assert_int_equal(fclose(out), 0);
+    write_file(name, text);
+    free(text);
+}
+
+/* Runs adcheck on a file; the most memory that it held, in kB. */
+static long most_memory(const char *name) {
+    struct rusage usage;
+    int status = -1;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (chdir(folder) == 0 && freopen("said", "w", stdout) != NULL) execl(ADCHECK, "adcheck", name, (char *)NULL);
+        _exit(3);
+    }
+    assert_int_equal(wait4(child, &status, 0, &usage), child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return usage.ru_maxrss;
+}
+
+#ifdef __SANITIZE_ADDRESS__
+enum { KEEPS_WHAT_IS_FREED = 1 };
+#else
+enum { KEEPS_WHAT_IS_FREED = 0 };
+#endif
+
+static void memory_does_not_grow_with_the_text(void **unused) {
+    (void)unused;
+    enum { FEW = 60, MANY = 300 }; /* 2.4 and 12 MB */
+    write_claims("few.ad", FEW);
+    write_claims("many.ad", MANY);
+    long few = most_memory("few.ad"), many = most_memory("many.ad");
+    read_back("said", said, sizeof said);
+    expect(said, "many.ad: 300 checks, 300 hold, 0 wrong");
+    if (!KEEPS_WHAT_IS_FREED && many > few + 2000)
+        fail_msg("%ld kB for %d claims, %ld kB for %d", few, FEW, many, MANY);
+}
+
+/* A large text is copied to a file: without room for that it is read into memory, if it can be read again. */
+static void a_large_file_needs_no_copy(void **unused) {
+    (void)unused;
+    write_claims("few.ad", 60);
+    assert_int_equal(run("- < few.ad"), 0);
+    expect(said, "<stdin>: 60 checks, 60 hold, 0 wrong");
+    assert_int_equal(run_line("cat few.ad | " ADCHECK " -"), 0);
+    expect(said, "<stdin>: 60 checks, 60 hold, 0 wrong");
+    assert_int_equal(run_line("trap '' XFSZ; ulimit -f 100; " ADCHECK " few.ad"), 0);
+    expect(said, "few.ad: 60 checks, 60 hold, 0 wrong");
+    assert_int_equal(run_line("cat few.ad | (trap '' XFSZ; ulimit -f 100; " ADCHECK " -)"), 2);
+    expect(complained, "<stdin>:1:1: error: there is no room for a temporary copy");
+    assert_int_equal(run_line("yes '#' | head -c 80000000 | " ADCHECK " -"), 2);
+    expect(complained, "the file has more than 67108864 bytes");
+    assert_int_equal(run("."), 2);
+    expect(complained, "Is a directory");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_status_says_how_it_went),
         cmocka_unit_test(a_name_that_is_no_text_is_shown_as_such),
         cmocka_unit_test(a_page_is_written_beside_the_report),
         cmocka_unit_test(a_page_that_cannot_be_written_is_an_error),
+        cmocka_unit_test(memory_does_not_grow_with_the_text),
+        cmocka_unit_test(a_large_file_needs_no_copy),
     };
     return cmocka_run_group_tests(tests, make_files, close_folder);
 }

@@ -60,7 +60,7 @@ static void check_file(const char *name, reader *r) {
     assert_in_range(size, 1, sizeof text - 1);
     text[size] = '\0';
     const ac_sink sink = {.context = r, .found = on_found, .end = on_end}, *const sinks[] = {&sink};
-    ac_check_text(name, text, size, &(ac_options){.seed = r->seed}, sinks, 1);
+    ac_check_text(&(ac_source){.name = name, .text = text, .size = size}, &(ac_options){.seed = r->seed}, sinks, 1);
 }
 
 /* Every file that is named in the list, in its order; false at the end of the list. */

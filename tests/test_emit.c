@@ -26,7 +26,8 @@ static const char derivation[] = "x = [1, 3, 0]\n"
                                  "check \"dL/dz\": grad(L, z) == (p - y) * exp(\xCF\x83)\n";
 
 static bool emit(const char *f, const char *x, FILE *out, char *message, size_t room) {
-    return ac_emit_c("test.ad", derivation, sizeof derivation - 1, &(ac_options){.seed = 1}, f, x, out, message, room);
+    return ac_emit_c(&(ac_source){.name = "test.ad", .text = derivation, .size = sizeof derivation - 1},
+                     &(ac_options){.seed = 1}, f, x, out, message, room);
 }
 
 static ag_var loss(ag_tape *t, const double *x, ag_var w, const double *b, const double *y, double s) {

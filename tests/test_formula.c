@@ -83,7 +83,7 @@ static void formula_of(const char *expression, char *text, size_t size) {
     static char page[MOST_TEXT];
     char source[2048];
     snprintf(source, sizeof source, "%sshow %s\n", names, expression);
-    ac_file *file = ac_parse("test", source, strlen(source), (ac_limits){0});
+    ac_file *file = ac_parse(&(ac_source){.name = "test", .text = source, .size = strlen(source)}, (ac_limits){0});
     assert_non_null(file);
     if (file->error.set) fail_msg("%s: %s", expression, file->error.message);
     ac_statement *shown = file->statements[file->statement_count - 1];

@@ -45,7 +45,7 @@ static char *try_page(const input *files, int count, const ac_options *options) 
     const ac_sink *const sinks[] = {&report.sink};
     for (int i = 0; i < count && opened; i++) {
         size_t size = files[i].size > 0 ? files[i].size : strlen(files[i].text);
-        ac_check_text(files[i].name, files[i].text, size, options, sinks, 1);
+        ac_check_text(&(ac_source){.name = files[i].name, .text = files[i].text, .size = size}, options, sinks, 1);
     }
     char *page = ac_html_close(&report) ? contents(out) : NULL;
     fclose(out);
@@ -527,7 +527,9 @@ static void a_page_that_cannot_be_written_is_said_to_be_none(void **unused) {
     assert_non_null(full);
     assert_true(ac_html_open(&report, full, &few_draws));
     const ac_sink *const sinks[] = {&report.sink};
-    assert_int_equal(ac_check_text("a", derivation, strlen(derivation), &few_draws, sinks, 1), 1);
+    assert_int_equal(
+        ac_check_text(&(ac_source){.name = "a", .text = derivation, .size = strlen(derivation)}, &few_draws, sinks, 1),
+        1);
     assert_false(ac_html_close(&report));
     fclose(full);
     assert_int_equal(taken, 0);
@@ -549,7 +551,9 @@ static void a_page_that_cannot_be_kept_is_none(void **unused) {
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
         bool opened = ac_html_open(&report, out, &few_draws);
         const ac_sink *const sinks[] = {&report.sink};
-        if (opened) ac_check_text("a", derivation, strlen(derivation), &few_draws, sinks, 1);
+        if (opened)
+            ac_check_text(&(ac_source){.name = "a", .text = derivation, .size = strlen(derivation)}, &few_draws, sinks,
+                          1);
         bool whole = ac_html_close(&report);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
         fclose(out);

@@ -1,11 +1,11 @@
 /* adcheck FILE...: is this derivation right, and if not, what is wrong with it? */
 #include "nn/check/report.h"
+#include "nn/check/text_file.h"
 #include "nn/memory.h"
 
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static const char usage[] =
@@ -101,56 +101,9 @@ static bool read_arguments(command *c, int count, char **arguments) {
 
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
-typedef struct contents {
-    char *text;
-    size_t size;
-    const char *why; /* it could not be read; NULL: it could */
-} contents;
-
-/* Bytes that are surely enough for a plain file, with a '\0' behind it; 0: unknown. */
-static size_t room_for(FILE *in) {
-    struct stat s;
-    bool plain = fstat(fileno(in), &s) == 0 && S_ISREG(s.st_mode) && s.st_size > 0 && s.st_size <= AC_MAX_BYTES;
-    return plain ? (size_t)s.st_size + 1 : 0;
-}
-
-/* One byte more than a file may have is enough to know that there is more. The text ends with '\0'. */
-static contents read_all(FILE *in) {
-    contents c = {NULL, 0, NULL};
-    size_t capacity = 0, room = room_for(in);
-    while (c.size <= AC_MAX_BYTES) {
-        if (c.size == capacity) {
-            size_t more = capacity > 0 ? 2 * capacity : room > 0 ? room : 1 << 16;
-            char *text = nn_allocate(more, 1);
-            if (text != NULL && c.size > 0) memcpy(text, c.text, c.size);
-            nn_release(c.text);
-            c.text = text;
-            capacity = more;
-            if (text == NULL) {
-                c.why = "out of memory";
-                return c;
-            }
-        }
-        size_t got = fread(c.text + c.size, 1, capacity - c.size, in);
-        c.size += got;
-        if (got == 0) break;
-    }
-    if (ferror(in)) c.why = strerror(errno);
-    return c;
-}
-
-static contents read_file(const char *name) {
-    bool standard = strcmp(name, "-") == 0;
-    FILE *in = standard ? stdin : fopen(name, "rb");
-    if (in == NULL) return (contents){NULL, 0, strerror(errno)};
-    contents c = read_all(in);
-    if (!standard) fclose(in);
-    return c;
-}
-
-static bool write_dot(const command *c, const char *name, const contents *text) {
+static bool write_dot(const command *c, const ac_text_file *file) {
     FILE *out = fopen(c->dot, "w");
-    bool fine = out != NULL && ac_draw(name, text->text, text->size, &c->options, out);
+    bool fine = out != NULL && ac_draw(&file->source, &c->options, out);
     if (out != NULL && fclose(out) != 0) fine = false;
     if (!fine) fprintf(stderr, "adcheck: %s: the graph could not be written\n", c->dot);
     return fine;
@@ -159,13 +112,13 @@ static bool write_dot(const command *c, const char *name, const contents *text) 
 static int check_files(const command *c, const ac_sink *const *sinks, int sink_count) {
     int status = 0;
     for (int i = 0; i < c->file_count; i++) {
-        const char *name = strcmp(c->files[i], "-") == 0 ? "<stdin>" : c->files[i];
-        contents text = read_file(c->files[i]);
-        int now = text.why != NULL ? ac_check_unreadable(name, text.why, sinks, sink_count)
-                                   : ac_check_text(name, text.text, text.size, &c->options, sinks, sink_count);
+        ac_text_file file;
+        ac_text_file_open(&file, c->files[i]);
+        int now = file.why != NULL ? ac_check_unreadable(file.source.name, file.why, sinks, sink_count)
+                                   : ac_check_text(&file.source, &c->options, sinks, sink_count);
         if (now > status) status = now;
-        if (c->dot != NULL && i + 1 == c->file_count && (now == 2 || !write_dot(c, name, &text))) status = 2;
-        nn_release(text.text);
+        if (c->dot != NULL && i + 1 == c->file_count && (now == 2 || !write_dot(c, &file))) status = 2;
+        ac_text_file_close(&file);
     }
     return status;
 }
@@ -174,13 +127,13 @@ static int emit_files(const command *c) {
     int status = 0;
     for (int i = 0; i < c->file_count; i++) {
         char message[512];
-        const char *name = strcmp(c->files[i], "-") == 0 ? "<stdin>" : c->files[i];
-        contents text = read_file(c->files[i]);
-        bool fine = text.why == NULL && ac_emit_c(name, text.text, text.size, &c->options, c->emit[0], c->emit[1],
-                                                  stdout, message, sizeof message);
-        if (!fine) fprintf(stderr, "%s: %s\n", name, text.why != NULL ? text.why : message);
+        ac_text_file file;
+        ac_text_file_open(&file, c->files[i]);
+        bool fine = file.why == NULL &&
+                    ac_emit_c(&file.source, &c->options, c->emit[0], c->emit[1], stdout, message, sizeof message);
+        if (!fine) fprintf(stderr, "%s: %s\n", file.source.name, file.why != NULL ? file.why : message);
         if (!fine) status = 2;
-        nn_release(text.text);
+        ac_text_file_close(&file);
     }
     return fflush(stdout) == 0 && !ferror(stdout) ? status : 2;
 }

@@ -392,12 +392,11 @@ int ac_check_unreadable(const char *name, const char *why, const ac_sink *const 
     return 2;
 }
 
-int ac_check_text(const char *name, const char *text, size_t size, const ac_options *options,
-                  const ac_sink *const *sinks, int sink_count) {
+int ac_check_text(const ac_source *source, const ac_options *options, const ac_sink *const *sinks, int sink_count) {
     ac_options o = *options;
     if (o.draws <= 0) o.draws = AC_DRAWS;
-    run r = {.options = &o, .sinks = sinks, .sink_count = sink_count, .file = ac_parse(name, text, size, o.limits)};
-    if (r.file == NULL) return ac_check_unreadable(name, "out of memory", sinks, sink_count);
+    run r = {.options = &o, .sinks = sinks, .sink_count = sink_count, .file = ac_parse(source, o.limits)};
+    if (r.file == NULL) return ac_check_unreadable(source->name, "out of memory", sinks, sink_count);
     run_file(&r);
     int status = r.file->error.set ? 2 : r.tally.wrong > 0 ? 1 : 0;
     ac_file_free(r.file);

@@ -57,9 +57,8 @@ typedef struct ac_sink {
     void (*end)(void *context, const ac_file *file, const ac_tally *tally); /* file->error says how it ended */
 } ac_sink;
 
-/* Reads and checks a text, which ends with '\0' behind `size` bytes. Returns the exit status: 0 every check holds, 1 some are wrong, 2 it could not be understood. */
-int ac_check_text(const char *name, const char *text, size_t size, const ac_options *options,
-                  const ac_sink *const *sinks, int sink_count);
+/* Reads and checks a text. Returns the exit status: 0 every check holds, 1 some are wrong, 2 it could not be understood. */
+int ac_check_text(const ac_source *source, const ac_options *options, const ac_sink *const *sinks, int sink_count);
 
 /* The same for a file that could not even be read: `why` becomes its error. */
 int ac_check_unreadable(const char *name, const char *why, const ac_sink *const *sinks, int sink_count);
@@ -67,11 +66,11 @@ int ac_check_unreadable(const char *name, const char *why, const ac_sink *const 
 /* Records what a file's definitions describe (at the first draw), sweeps from the function whose derivative is claimed
  * last, and writes the graph for Graphviz, with names, values and adjoints. False if the file cannot be understood, or
  * writing failed. */
-bool ac_draw(const char *name, const char *text, size_t size, const ac_options *options, FILE *out);
+bool ac_draw(const ac_source *source, const ac_options *options, FILE *out);
 
 /* Prints the gradient of the number named f by x as a C function, df_dx: its arguments are x and the names that stand for
  * numbers or draws on which f depends otherwise. False, with a message, if there is no such gradient. */
-bool ac_emit_c(const char *name, const char *text, size_t size, const ac_options *options, const char *f, const char *x,
-               FILE *out, char *message, size_t room);
+bool ac_emit_c(const ac_source *source, const ac_options *options, const char *f, const char *x, FILE *out,
+               char *message, size_t room);
 
 #endif

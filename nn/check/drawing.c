@@ -78,8 +78,8 @@ static bool draw_all(ac_evaluator *e, FILE *out) {
     return ag_dot(e->tape, out);
 }
 
-bool ac_draw(const char *name, const char *text, size_t size, const ac_options *options, FILE *out) {
-    ac_file *file = ac_parse(name, text, size, options->limits);
+bool ac_draw(const ac_source *source, const ac_options *options, FILE *out) {
+    ac_file *file = ac_parse(source, options->limits);
     ac_evaluator e;
     bool fine = false;
     if (file != NULL && !file->error.set) {

@@ -84,9 +84,9 @@ static bool emit(ac_evaluator *e, const char *f, const char *x, FILE *out) {
     return fine;
 }
 
-bool ac_emit_c(const char *name, const char *text, size_t size, const ac_options *options, const char *f, const char *x,
-               FILE *out, char *message, size_t room) {
-    ac_file *file = ac_parse(name, text, size, options->limits);
+bool ac_emit_c(const ac_source *source, const ac_options *options, const char *f, const char *x, FILE *out,
+               char *message, size_t room) {
+    ac_file *file = ac_parse(source, options->limits);
     ac_evaluator e;
     if (file == NULL) {
         snprintf(message, room, "out of memory");

@@ -38,9 +38,16 @@ void *ac_keep(ac_parser *p, ac_list *l, int start) {
 
 /* ---- tokens ----------------------------------------------------------------------------------------------------- */
 
+static void tell_read(ac_parser *p) {
+    const ac_source *s = &p->file->source;
+    if (s->was_read != NULL) s->was_read(s->context, p->end - p->read);
+    p->read = p->end;
+}
+
 void ac_advance(ac_parser *p) {
-    enum { WORDS = 1024 }; /* between two looks at the clock */
+    enum { WORDS = 1024, READ = 1 << 18 }; /* words between two looks at the clock, bytes between two reports */
     p->end = p->token.span.end;
+    if (p->end - p->read > READ) tell_read(p);
     if (++p->words % WORDS == 0) (void)ac_is_in_time(p->file, p->error, p->token.span);
     p->token = ac_next_token(&p->lexer);
 }
@@ -124,6 +131,7 @@ bool ac_check_word(ac_parser *p, ac_span name) {
 /* ---- files ------------------------------------------------------------------------------------------------------ */
 
 static void release(ac_parser *p) {
+    tell_read(p);
     nn_release(p->statements.items);
     nn_release(p->symbols.items);
     nn_release(p->locals.items);
@@ -147,12 +155,12 @@ static void parse_file(ac_file *f) {
     release(&p);
 }
 
-ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits) {
+ac_file *ac_parse(const ac_source *source, ac_limits limits) {
     if (limits.bytes == 0) limits.bytes = (size_t)1 << 30;
     if (!(limits.seconds > 0)) limits.seconds = 60;
     ac_arena *arena = ac_arena_new(limits.bytes);
     ac_file *f = arena == NULL ? NULL : ac_arena_take(arena, 1, sizeof *f);
-    char *copied = f == NULL ? NULL : ac_arena_take(arena, strlen(name) + 1, 1);
+    char *copied = f == NULL ? NULL : ac_arena_take(arena, strlen(source->name) + 1, 1);
     if (copied != NULL) f->read = ac_arena_take(arena, 1, sizeof *f->read);
     if (copied == NULL || f->read == NULL) {
         ac_arena_free(arena);
@@ -161,10 +169,12 @@ ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits lim
     f->arena = arena;
     f->limits = limits;
     f->deadline = ac_clock() + limits.seconds;
-    f->source = (ac_source){strcpy(copied, name), text, size};
-    if (size > AC_MAX_BYTES || text[size] != '\0') {
-        f->source = (ac_source){copied, "", 0};
-        if (size > AC_MAX_BYTES) ac_fail(&f->error, (ac_span){0, 0}, "the file has more than %d bytes", AC_MAX_BYTES);
+    f->source = *source;
+    f->source.name = strcpy(copied, source->name);
+    if (source->size > AC_MAX_BYTES || source->text[source->size] != '\0') {
+        f->source = (ac_source){.name = copied, .text = ""};
+        if (source->size > AC_MAX_BYTES)
+            ac_fail(&f->error, (ac_span){0, 0}, "the file has more than %d bytes", AC_MAX_BYTES);
         else ac_fail(&f->error, (ac_span){0, 0}, "the text has no end");
     } else parse_file(f);
     return f;
@@ -181,7 +191,8 @@ void ac_file_free(ac_file *file) {
 /* A parser that is about to read a part of a statement again. */
 static ac_parser at_part(const ac_file *f, uint32_t at, int64_t line, ac_error *error) {
     ac_parser p = {.file = f, .error = error, .lexer = {&f->source, error, at, line, 0}, .names = f->names};
-    p.start = at;
+    p.start = p.end = p.read = at;
+    p.token.span = (ac_span){at, at};
     ac_advance(&p);
     return p;
 }

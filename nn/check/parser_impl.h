@@ -28,6 +28,7 @@ typedef struct ac_parser {
     ac_lexer lexer;
     ac_token token; /* the next one */
     uint32_t end;   /* of the one before */
+    uint32_t read;  /* what was read up to here was reported */
     ac_entry *names;
     ac_list statements, symbols;
     uint32_t start;       /* of the statement: names that are defined behind it are not known yet */

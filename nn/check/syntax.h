@@ -42,6 +42,9 @@ typedef struct ac_source {
     const char *name; /* of the file, for messages */
     const char *text; /* ends with '\0' behind `size` bytes */
     size_t size;
+    /* Called now and then: so many more bytes were read, and are not needed for now. Or NULL. */
+    void (*was_read)(void *context, size_t bytes);
+    void *context;
 } ac_source;
 
 /* The character that a text of `size` bytes starts with (RFC 3629: no overlong forms, no surrogates), and its length; 0 if
@@ -197,10 +200,9 @@ struct ac_file {
     double deadline; /* by ac_clock */
 };
 
-/* Reads a file. Never NULL unless there is no memory at all; see error. The text has to last as long as the file, and to end
- * with '\0' behind `size` bytes. Expressions are read for errors, and again when they are needed: what is kept is names,
+/* Reads a file. Never NULL unless there is no memory at all; see error. The text has to last as long as the file. Expressions are read for errors, and again when they are needed: what is kept is names,
  * and what is known of them. */
-ac_file *ac_parse(const char *name, const char *text, size_t size, ac_limits limits);
+ac_file *ac_parse(const ac_source *source, ac_limits limits);
 
 /* Reads the sides of a check, or what is shown, into the arena. False, with an error, if there is no memory or time. */
 bool ac_read_sides(const ac_file *file, ac_statement *statement, ac_error *error);
