@@ -186,6 +186,10 @@ static const ag_operation assemble_operation = {
 };
 const ag_operation *const ag_builtin_assemble = &assemble_operation;
 
+const ag_placement *ag_parts_of(const ag_operation *operation, const void *params) {
+    return operation == &assemble_operation ? placements(params) : NULL;
+}
+
 const ag_placement *ag_placements_of(const ag_operation *operation, const void *params) {
     const assembly *a = params;
     bool pure = operation == &assemble_operation && (a->flags & DISJOINT) && (a->flags & COVERS);

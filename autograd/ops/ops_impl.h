@@ -195,6 +195,8 @@ typedef struct ag_placement {
 } ag_placement;
 /* If an operation puts each operand at a place of its own and nothing else remains: where; NULL otherwise. */
 const ag_placement *ag_placements_of(const ag_operation *operation, const void *params);
+/* Where an assembly puts each operand; others may be added there. NULL for other operations. */
+const ag_placement *ag_parts_of(const ag_operation *operation, const void *params);
 
 /* A view of a contiguous var, by offset and strides in elements. */
 ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *stride);

@@ -33,11 +33,22 @@ static ag_ref operand(const ag_grouping *u, uint32_t i, uint32_t k) {
     return *ag_ref_at(u->g->p, ag_code_at(u->g->p, i)->in + k);
 }
 
+static bool is_shift(const ag_grouping *u, uint32_t j) { return ag_is_grouped_shift(u->g, member(u, j)); }
+static bool is_sum(const ag_grouping *u, uint32_t j) {
+    return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL && !is_shift(u, j);
+}
+
 /* The operands of a member as it is executed: those of a product that it takes in stand for the product. */
 static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint32_t *op) {
     const ag_planning *g = u->g;
     uint32_t i = member(u, j), n = operand_count(u, i);
     *op = ag_code_at(g->p, i)->op;
+    if (is_shift(u, j)) { /* the rest is not of the group */
+        ag_shift shift;
+        (void)ag_find_shift(g, i, &shift);
+        in[0] = operand(u, i, shift.part);
+        return 1;
+    }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
     if (*op == CODE_CALL) *op = AG_ADD;            /* to the sum so far */
     else if (*op == AG_FMA) *op = AG_STRAIGHT_FMA; /* codes of both kinds are the same numbers */
@@ -51,8 +62,6 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     in[1] = operand(u, product, operand_count(u, product) - 1); /* the same for a square */
     return 3;
 }
-
-static bool is_sum(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL; }
 
 /* The view of a member's shape; a sum is never asked: its operand is a member. */
 static uint32_t shape_of(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->view; }
@@ -99,10 +108,34 @@ static void find_rows(ag_grouping *u) {
     u->rows = u->outs + u->sums + u->ins;
 }
 
+/* What is at the end of a shifted row are operands behind all others, in the order of the parts. */
+static void add_shift(ag_grouping *u, uint32_t j, uint32_t from, ag_pstep *step) {
+    ag_runner *r = u->g->r;
+    ag_shift shift;
+    (void)ag_find_shift(u->g, member(u, j), &shift);
+    uint32_t others = u->outs + u->sums + u->ins + step->edges;
+    ag_pshift *to = ag_runner_add(r, &r->shifts, sizeof *to, 1);
+    if (!to) return;
+    *to = (ag_pshift){.to = u->row[j],
+                      .from = from,
+                      .at = (uint32_t)r->straight.count - step->code,
+                      .by = shift.by,
+                      .parts = shift.parts,
+                      .part = shift.part,
+                      .edge = others,
+                      .where = shift.where};
+    for (uint32_t k = 0; k < shift.parts; k++)
+        if (k != shift.part) u->operands[others++] = ag_operand_at(u->g, operand(u, member(u, j), k));
+    step->edges += shift.parts - 1;
+    step->shifts++;
+    step->backward = shift.by < 0;
+}
+
 static void make_code(ag_grouping *u, ag_pstep *step) {
     ag_planning *g = u->g;
     ag_runner *r = g->r;
     step->code = (uint32_t)r->straight.count;
+    step->shift = (uint32_t)r->shifts.count;
     for (uint32_t j = 0; j < member_count(u); j++) {
         ag_ref in[3];
         uint32_t row[3] = {0}, i = member(u, j), op, n;
@@ -117,6 +150,10 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
                 u->free[u->free_count++] = u->row[at];
         }
         if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
+        if (is_shift(u, j)) {
+            add_shift(u, j, row[0], step);
+            continue;
+        }
         if (is_sum(u, j)) row[1] = u->row[j];
         ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);
         if (s) *s = (ag_straight){op, u->row[j], row[0], row[1], row[2]};
@@ -126,11 +163,13 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
     step->sums = u->sums;
     step->rows = u->rows;
     if (u->rows > r->most_rows) r->most_rows = u->rows;
+    if (step->shifts > r->most_shifts) r->most_shifts = step->shifts;
 }
 
 void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
+    for (uint32_t j = first; j < end; j++) operands += ag_operand_count(g->p, ag_code_at(g->p, g->order[j]));
     size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 3 * n * sizeof(uint32_t);
     ag_grouping u = {.g = g, .first = first, .end = end, .operands = ag_memory_zeroed(memory, size)};
     if (!u.operands) {
@@ -144,6 +183,6 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     find_rows(&u);
     ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
     make_code(&u, &step);
-    ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins);
+    ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins + step.edges);
     ag_memory_free(memory, u.operands, size);
 }

@@ -13,7 +13,8 @@ struct ag_fused {
     char *buffer;      /* most_rows rows of AG_LANES numbers */
     ag_cursor *cursor; /* longest: of each operand */
     double *sum;       /* longest: what was folded */
-    char *constants;   /* constant_count rows of one number each, for fixed rows */
+    char *carry; /* most_shifts rows of AG_LANES numbers: what the next block of each shift takes from the last one */
+    char *constants; /* constant_count rows of one number each, for fixed rows */
     void **fixed;
     size_t constant_count, fixed_count;
     void *block;
@@ -63,14 +64,78 @@ static void fix(ag_runner *r, ag_pstep *s) {
     }
 }
 
-/* One block. Tensors of few elements have room for few lanes only. */
-static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows) {
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
-    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, s->codes, rows);
-    else r->kernels->straight_rows(code, s->codes, rows);
+/* ---- shifts ---- */
+
+static const ag_pshift *shifts_of(const ag_runner *r, const ag_pstep *s) {
+    const ag_pshift *all = (const ag_pshift *)(const void *)r->shifts.range.base;
+    return all ? all + s->shift : NULL;
 }
 
-void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_block(r, s, s->fixed); }
+static char *carry_of(const ag_runner *r, uint32_t k) {
+    return ag_element(r->p->type, r->fused->carry, (int64_t)k * AG_LANES);
+}
+
+/* What comes from beyond the end, for the first block. */
+static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
+    ag_type type = r->p->type;
+    const ag_pshift *shift = shifts_of(r, s);
+    memset(r->fused->carry, 0, s->shifts * AG_LANES * ag_type_size(type));
+    for (uint32_t i = 0; i < s->shifts; i++, shift++) {
+        const ag_array *edge = r->arrays + shift->edge;
+        int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
+        for (uint32_t k = 0; k < shift->parts; k++) {
+            if (k == shift->part) continue;
+            const ag_view *v = edge->view;
+            void *to = ag_element(type, carry_of(r, i), shift->where[k].offset - start);
+            ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
+            edge++;
+        }
+    }
+}
+
+/* The n elements of a block, of which `from` is whole: what it takes from the block before is in `carry`, where what the
+ * next one takes goes. Rows may be the same. */
+static void run_shift(ag_type type, const ag_pshift *shift, char *carry, void *const *rows, int64_t n) {
+    size_t size = ag_type_size(type), all = (size_t)n * size;
+    size_t by = (size_t)(shift->by < 0 ? -shift->by : shift->by) * size, moved = all > by ? all - by : 0;
+    char *to = rows[shift->to], *from = rows[shift->from];
+    char next[AG_LANES * sizeof(double)];
+    if (shift->by > 0) {
+        memcpy(next, from + moved, all - moved); /* if that is less than `by`, this block is the last one */
+        memmove(to + all - moved, from, moved);
+        memcpy(to, carry, all - moved);
+        memcpy(carry, next, all - moved);
+        return;
+    }
+    memcpy(next, from, all - moved);
+    memmove(to, from + (all - moved), moved);
+    memcpy(to + moved, carry + (by - (all - moved)), all - moved);
+    memmove(carry + (all - moved), carry, by - (all - moved));
+    memcpy(carry, next, all - moved);
+}
+
+/* ---- blocks ---- */
+
+static void run_codes(const ag_runner *r, const ag_pstep *s, uint32_t first, uint32_t end, void *const *rows) {
+    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code + first;
+    if (first == end) return;
+    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, end - first, rows);
+    else r->kernels->straight_rows(code, end - first, rows);
+}
+
+/* One block, of n elements. Tensors of few elements have room for few lanes only. */
+static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n) {
+    const ag_pshift *shift = shifts_of(r, s);
+    uint32_t done = 0;
+    for (uint32_t i = 0; i < s->shifts; i++, shift++) {
+        run_codes(r, s, done, shift->at, rows);
+        run_shift(r->p->type, shift, carry_of(r, i), rows, n);
+        done = shift->at;
+    }
+    run_codes(r, s, done, s->codes, rows);
+}
+
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_codes(r, s, 0, s->codes, s->fixed); }
 
 /* ---- room ---- */
 
@@ -85,13 +150,14 @@ bool ag_open_fused(ag_runner *r) {
         fixed += steps[i].rows;
         for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
     }
-    f->size = 64 + (r->most_rows + constants) * row_bytes + (r->most_rows + fixed) * sizeof *f->row +
+    f->size = 64 + (r->most_rows + constants + r->most_shifts) * row_bytes + (r->most_rows + fixed) * sizeof *f->row +
               r->longest * (sizeof *f->cursor + sizeof *f->sum);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
     f->constants = f->buffer + r->most_rows * row_bytes;
-    f->row = (void **)(void *)(f->constants + constants * row_bytes);
+    f->carry = f->constants + constants * row_bytes;
+    f->row = (void **)(void *)(f->carry + r->most_shifts * row_bytes);
     f->fixed = f->row + r->most_rows;
     f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);
@@ -126,7 +192,8 @@ static void begin(ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
     for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
     clear_sums(r, s);
-    for (uint32_t k = results; k < s->count; k++) {
+    if (s->shifts) begin_shifts(r, s);
+    for (uint32_t k = results; k < s->count - s->edges; k++) {
         ag_cursor_open(&f->cursor[k], a[k].view, operands_of(r, s)[k].to);
         if (f->cursor[k].access == SINGLE)
             r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
@@ -136,10 +203,11 @@ static void begin(ag_runner *r, const ag_pstep *s) {
 /* Points the rows at elements at..at+n-1. */
 static void load(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     ag_type type = r->p->type;
-    for (uint32_t k = s->outs + s->sums; k < s->count; k++) {
+    for (uint32_t k = s->outs + s->sums; k < s->count - s->edges; k++) {
         ag_cursor *c = &r->fused->cursor[k];
         void *from = r->arrays[k].data;
         int64_t offset;
+        if (c->access == STRIDED && s->backward) ag_cursor_seek(c, at);
         if (c->access == STRIDED && n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
             r->fused->row[k] = ag_element(type, from, offset);
         } else if (c->access == STRIDED) {
@@ -172,15 +240,15 @@ static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
-    int64_t count = s->view->count;
+    int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
     begin(r, s);
-    for (int64_t at = 0; at < count; at += AG_LANES) {
-        int64_t n = count - at < AG_LANES ? count - at : AG_LANES;
-        if (s->sums && (n < AG_LANES || at % (FOLDED * AG_LANES) == 0)) fold_sums(r, s, AG_LANES);
+    for (int64_t b = 0; b < blocks; b++) {
+        int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
+        if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
         load(r, s, at, n);
-        run_block(r, s, r->fused->row);
+        run_block(r, s, r->fused->row, n);
         if (n < AG_LANES) store(r, s, at, n);
-        if (s->sums && at + AG_LANES >= count) fold_sums(r, s, n);
+        if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);
     }
     for (uint32_t k = s->outs; k < s->outs + s->sums; k++) ag_store(r->p->type, r->arrays[k].data, 0, r->fused->sum[k]);
 }

@@ -6,8 +6,8 @@
 #include "guard_impl.h"
 #include "plan_impl.h"
 
-enum { ALIGN = 64 };       /* elements; a multiple of 64 bytes */
-#define BEHIND 0x80000000u /* an index into the tensors' part, before it is known where that begins */
+enum { ALIGN = 64, PAGE = 512 }; /* elements; a multiple of 64 bytes, and 4096 bytes of f64 */
+#define BEHIND 0x80000000u       /* an index into the tensors' part, before it is known where that begins */
 
 enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 5 }; /* bytes */
 
@@ -57,10 +57,12 @@ static void find_last_uses(ag_planning *g) {
 
 static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g->free_count] : g->scalars++; }
 
-/* Straight-line code reads and writes whole blocks. */
+/* Straight-line code reads and writes whole blocks. Those of arrays that begin at the same place of a page drive each other
+ * out of the first-level cache. */
 static int64_t room_for(int64_t count) {
     int64_t block = count <= AG_FEW_LANES ? AG_FEW_LANES : AG_LANES;
-    return (count + block - 1) / block * block;
+    int64_t room = (count + block - 1) / block * block;
+    return room % PAGE == 0 ? room + block : room;
 }
 
 static int64_t take_scalars(ag_planning *g, int64_t count) {

@@ -40,10 +40,25 @@ static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
 }
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
 
+/* ---- shift.c ---- */
+typedef struct ag_shift {
+    uint32_t parts, part; /* of an assembly, and the one that moves */
+    int32_t by;           /* by so many elements to the back, or to the front if that is below 0 */
+    const ag_placement *where;
+} ag_shift;
+/* Whether instruction i is a shift. */
+bool ag_find_shift(const ag_planning *g, uint32_t i, ag_shift *shift);
+
 /* ---- schedule.c ---- */
 void ag_schedule(ag_planning *g);
 /* Which operand of an addition or subtraction is a product that it takes in, or -1. */
 int ag_fused_operand(const ag_planning *g, uint32_t i);
+
+/* Whether a value is a member of a group that is shifted there. */
+static inline bool ag_is_grouped_shift(const ag_planning *g, uint32_t i) {
+    const ag_code *c = ag_code_at(g->p, i);
+    return c->op == CODE_CALL && !(c->view & WHERE_ELEMENT) && g->group[i] != ALONE;
+}
 
 /* ---- plan.c ---- */
 void ag_place(ag_planning *g, uint32_t value);

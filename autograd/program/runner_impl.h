@@ -22,7 +22,10 @@ typedef enum ag_step_kind {
 typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
-    uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows */
+    uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
+    uint32_t shift, shifts;           /* its shifts, */
+    uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
+    bool backward;                    /* it goes from the last elements to the first */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
@@ -34,6 +37,16 @@ typedef struct ag_poperand {
     const ag_view *to;    /* STEP_FUSED: the shape that it is broadcast to */
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
+
+/* Row `to` of a fused step becomes row `from`, moved by some elements: to the back, or to the front if `by` is below 0.
+ * What comes from beyond the end is put together from other operands. */
+typedef struct ag_pshift {
+    uint32_t to, from;
+    uint32_t at; /* before this instruction of the step */
+    int32_t by;
+    uint32_t parts, part, edge; /* of the assembly; which of them moves; the operand that is the first of the others */
+    const ag_placement *where;  /* of all parts */
+} ag_pshift;
 
 /* What a thread writes to that runs lanes. */
 typedef struct ag_worker {
@@ -61,6 +74,8 @@ struct ag_runner {
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
+    ag_list shifts;                    /* ag_pshift */
+    uint32_t most_shifts;              /* of one step */
     ag_array *arrays;                  /* room for the longest step */
     struct ag_fused *fused;            /* room for the largest fused step */
     uint32_t most_rows;

@@ -3,7 +3,7 @@
  * Elementwise operations on as many elements are gathered in groups, so that a chain of them goes over memory once. A
  * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
  * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
- * too. */
+ * too, and so is a member that is shifted, if all shifts of the group go the same way. */
 #include "plan_impl.h"
 
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
@@ -11,6 +11,7 @@ enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
 typedef struct ag_open_group {
     int64_t elements;
     uint32_t id;
+    int direction; /* of shifts: 1 to the back, -1 to the front, 0 if there is none */
     uint32_t members[LONGEST_GROUP], count;
 } ag_open_group;
 
@@ -94,6 +95,30 @@ static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
     return at < s->open_count && s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
 }
 
+/* A shift joins the group of what it moves, unless it also takes something else from there. */
+static bool join_as_shift(ag_scheduling *s, uint32_t i, const ag_code *c) {
+    const ag_program *p = s->g->p;
+    ag_shift shift;
+    if (!ag_find_shift(s->g, i, &shift)) return false;
+    uint32_t at = waiting_in(s, ag_ref_at(p, c->in + shift.part)->value);
+    if (at == s->open_count) return false;
+    ag_open_group *o = &s->open[at];
+    int direction = shift.by > 0 ? 1 : -1;
+    uint32_t id = o->id;
+    if (o->count == LONGEST_GROUP || o->direction == -direction) return false;
+    for (uint32_t k = 0; k < shift.parts; k++)
+        if (k != shift.part && waiting_in(s, ag_ref_at(p, c->in + k)->value) == at) return false;
+    for (uint32_t k = 0; k < shift.parts; k++) {
+        uint32_t other = waiting_in(s, ag_ref_at(p, c->in + k)->value);
+        if (k != shift.part && other < s->open_count) close_group(s, other);
+    }
+    for (o = s->open; o->id != id;) o++; /* closing moves groups */
+    o->direction = direction;
+    s->g->group[i] = id;
+    o->members[o->count++] = i;
+    return true;
+}
+
 static void execute(ag_scheduling *s, uint32_t i) {
     ag_planning *g = s->g;
     for (; i != NOWHERE; i = g->after[i]) {
@@ -157,7 +182,7 @@ static void find_stored(ag_planning *g) {
     for (uint64_t i = 0; i < p->outputs.count; i++) g->stored[ag_poutput_at(p, i)->ref.value] = 1;
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(p, i);
-        if (c->op == CODE_CALL) g->stored[i] = 1;
+        if (c->op == CODE_CALL && !ag_is_grouped_shift(g, i)) g->stored[i] = 1;
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
             uint32_t v = ag_ref_at(p, c->in + k)->value;
             g->stored[v] |= g->group[i] == ALONE || g->group[v] != g->group[i];
@@ -181,6 +206,7 @@ void ag_schedule(ag_planning *g) {
             o->members[o->count++] = i;
             continue;
         }
+        if (join_as_shift(&s, i, c)) continue;
         close_operands(&s, c, ALONE);
         execute(&s, i);
     }

@@ -16,6 +16,8 @@ typedef struct ag_cursor {
 
 /* At the first element of v, broadcast to the shape of `to`, which it fits. */
 void ag_cursor_open(ag_cursor *c, const ag_view *v, const ag_view *to);
+/* To element `at` of a STRIDED operand. */
+void ag_cursor_seek(ag_cursor *c, int64_t at);
 /* Whether the next n elements lie side by side; if so, the cursor moves behind them and *offset is that of the first. */
 bool ag_cursor_side_by_side(ag_cursor *c, int64_t n, int64_t *offset);
 /* The next n elements of a STRIDED operand whose first one is at `from`. */

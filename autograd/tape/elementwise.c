@@ -62,6 +62,15 @@ static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
     return run;
 }
 
+void ag_cursor_seek(ag_cursor *c, int64_t at) {
+    c->offset = 0;
+    for (int i = c->rank - 1; i >= 0; i--) {
+        c->index[i] = i > 0 ? at % c->dim[i] : at;
+        at /= c->dim[i];
+        c->offset += c->index[i] * c->stride[i];
+    }
+}
+
 bool ag_cursor_side_by_side(ag_cursor *c, int64_t n, int64_t *offset) {
     int last = c->rank - 1;
     if (c->stride[last] != 1 || c->dim[last] - c->index[last] < n) return false;

@@ -154,23 +154,33 @@ static uint32_t count_pieces(const ag_flow *f, const ag_base *base) {
     return n;
 }
 
+static ag_var add_piece(ag_var sum, ag_var piece) {
+    return ag_is_zero(sum) ? piece : ag_is_zero(piece) ? sum : ag_add(sum, piece);
+}
+
+/* Pieces that are all of the base are added, which can be done together with what is computed from it. */
 static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
     ag_tape *t = f->t;
     ag_placement *where = ag_scratch(t, n * sizeof *where);
     ag_var *parts = ag_scratch(t, n * sizeof *parts);
-    ag_var result = ag_inert(t);
+    ag_var result = ag_inert(t), all = ag_num(0);
     ag_base b = *base;
     if (where && parts) {
         uint32_t k = 0, keys = b.scalars ? b.count : 1;
         for (uint32_t s = b.start; s < b.start + keys && s < f->hi; s++) {
-            for (uint32_t p = f->first[s - f->lo]; p; p = f->pieces[p].next, k++) {
+            for (uint32_t p = f->first[s - f->lo]; p; p = f->pieces[p].next) {
                 const ag_view *v = ag_view_at(t, f->pieces[p].where.view);
+                if (is_whole(t, &b, f->pieces[p].where)) {
+                    ag_var piece = ag_expand_to(t, f->pieces[p].var, ag_view_shape(v));
+                    all = add_piece(all, ag_reshape(piece, AG_SHAPE(b.count)));
+                    continue;
+                }
                 where[k].offset = (int64_t)f->pieces[p].where.slot - b.start;
                 for (int i = 0; i < v->rank; i++) where[k].stride[i] = v->stride[i];
-                parts[k] = ag_expand_to(t, f->pieces[p].var, ag_view_shape(v));
+                parts[k++] = ag_expand_to(t, f->pieces[p].var, ag_view_shape(v));
             }
         }
-        result = ag_assemble(t, AG_SHAPE(b.count), parts, where, (int)n);
+        result = k == 0 ? all : add_piece(ag_assemble(t, AG_SHAPE(b.count), parts, where, (int)k), all);
     }
     ag_scratch_free(t, where);
     ag_scratch_free(t, parts);
