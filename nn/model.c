@@ -332,7 +332,8 @@ void nn_model_commit(nn_model *model) {
     for (int i = 0; i < model->buffers.count; i++)
         if (!ag_is_zero(model->buffers.items[i]->next)) commit(model, model->buffers.items[i]);
     nn_model_discard(model);
-    double now = ag_value(model->clock) + 1;
+    double now = ag_value(model->clock) + 1, last = ag_tape_type(model->tape) == AG_F64 ? 0x1p53 : 0x1p24;
+    if (now >= last) now = 0; /* beyond it there are no more whole numbers one apart */
     ag_set(model->clock, &now);
 }
 

@@ -100,7 +100,8 @@ NN_API void nn_model_discard(nn_model *model);
 NN_API void nn_model_train(nn_model *model, bool training);
 NN_API bool nn_model_training(const nn_model *model);
 
-/* The number of steps that were committed, as a scalar input: the counter of random operations. ag_set changes it. */
+/* The number of steps that were committed, as a scalar input: the counter of random operations. ag_set changes it. In f32
+ * it starts again after 2^24 steps, and what random operations draw is repeated. */
 NN_API ag_var nn_model_clock(const nn_model *model);
 /* What random operations of a name draw from: depends on the model's seed and the name alone. */
 NN_API uint64_t nn_model_key(const nn_model *model, const char *name);

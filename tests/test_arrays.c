@@ -499,6 +499,29 @@ static void gzip(void **unused) {
     nn_content_free(&z);
 }
 
+/* 70 MB of zeros in 70 kB. */
+static void too_much_is_not_expanded(void **unused) {
+    (void)unused;
+    enum { SIZE = 70 << 20 };
+    nn_error e = {0};
+    char *zeros = calloc(SIZE, 1);
+    nn_content c = {nn_take(SIZE / 128, 1, "test", &e), SIZE / 128};
+    z_stream z = {0};
+    assert_non_null(zeros);
+    assert_int_equal(deflateInit2(&z, 1, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    z.next_in = (Bytef *)zeros;
+    z.avail_in = SIZE;
+    z.next_out = c.bytes;
+    z.avail_out = SIZE / 128;
+    assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+    c.size = z.total_out;
+    assert_int_equal(deflateEnd(&z), Z_OK);
+    (void)nn_gunzip("f", c.bytes, c.size, &e);
+    assert_error(&e, AG_ERR_VALUE, "longer than the 67108864 bytes that it may be");
+    nn_content_free(&c);
+    free(zeros);
+}
+
 static void inflated_to_a_size(void **unused) {
     (void)unused;
     nn_error e = {0};
@@ -616,6 +639,7 @@ int main(void) {
         cmocka_unit_test(idx),
         cmocka_unit_test(mnist),
         cmocka_unit_test(gzip),
+        cmocka_unit_test(too_much_is_not_expanded),
         cmocka_unit_test(inflated_to_a_size),
         cmocka_unit_test(missing_files),
         cmocka_unit_test(full_disk),

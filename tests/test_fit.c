@@ -311,6 +311,30 @@ static void interrupted(void **state) {
     assert_true(now.sa_handler == SIG_DFL);
 }
 
+/* Of the epoch that was cut off, too. */
+static void metrics_of_training_go_on(void **state) {
+    (void)state;
+    double metrics[2][2];
+    for (int cut = 0; cut < 2; cut++) {
+        char path[512];
+        snprintf(path, sizeof path, "%s", path_of("metrics.safetensors"));
+        for (int run = 1 - cut; run < 2; run++) {
+            task k;
+            open_task(&k, true);
+            k.raise_at = run == 0 ? 8 : 0; /* in the second epoch */
+            nn_fit_options o = options_of(&k);
+            o.validation = NULL;
+            o.epochs = 2;
+            o.checkpoint = cut ? path : NULL;
+            nn_fitted f = fit(&k, o);
+            assert_int_equal(f.ending, run == 0 ? NN_INTERRUPTED : NN_ENDED_EPOCHS);
+            memcpy(metrics[cut], f.last.metrics, sizeof metrics[cut]);
+            close_task(&k);
+        }
+    }
+    assert_memory_equal(metrics[0], metrics[1], sizeof metrics[0]);
+}
+
 static void the_best_is_kept(void **state) {
     (void)state;
     char path[512];
@@ -404,13 +428,10 @@ static void errors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(it_trains),
-        cmocka_unit_test(logs_and_lines),
-        cmocka_unit_test(it_ends),
-        cmocka_unit_test(goes_on_bit_for_bit),
-        cmocka_unit_test(interrupted),
-        cmocka_unit_test(the_best_is_kept),
-        cmocka_unit_test(nan_stops_before_the_model_changes),
+        cmocka_unit_test(it_trains),        cmocka_unit_test(logs_and_lines),
+        cmocka_unit_test(it_ends),          cmocka_unit_test(goes_on_bit_for_bit),
+        cmocka_unit_test(interrupted),      cmocka_unit_test(metrics_of_training_go_on),
+        cmocka_unit_test(the_best_is_kept), cmocka_unit_test(nan_stops_before_the_model_changes),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

@@ -7,9 +7,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn/data/data_impl.h"
+#include "nn/memory.h"
 #include "nn/metrics.h"
 #include "nn/random.h"
+#include "nn/train/train_impl.h"
 
 enum { N = 60 };
 
@@ -99,7 +100,57 @@ static void numbers_(void **state) {
     expect("r2 of equal targets", measure((nn_metric){.kind = NN_R2}, n, p, n, (double[]){2, 2, 2, 2}), NAN);
 }
 
-/* Batches of any size give the same. */
+/* What a meter becomes that another one takes up. */
+static nn_meter *taken_up(nn_meter *m, nn_metric metric, nn_error *e) {
+    nn_numbers kept = {0};
+    nn_meter_keep(m, &kept, e);
+    nn_meter_keep(m, &kept, e); /* another one's, behind it */
+    nn_meter *other = nn_meter_new(metric, e);
+    assert_int_equal(nn_meter_take_up(other, kept.x, kept.count, e), kept.count / 2);
+    nn_meter_free(m);
+    nn_release(kept.x);
+    return other;
+}
+
+/* Numbers of a checkpoint that somebody has changed, or cut off. */
+static void damaged_numbers_are_errors(void **state) {
+    (void)state;
+    static const double wrong[] = {-1, 0.5, 1e300, INFINITY, NAN, 7};
+    static const nn_metric_kind all[] = {NN_ACCURACY, NN_AUC, NN_R2};
+    for (int k = 0; k < 3; k++) {
+        nn_error e = {0};
+        nn_array p = floats(AG_SHAPE(3), (double[]){1, -1, 2}), y = floats(AG_SHAPE(3), (double[]){1, 1, 0});
+        nn_meter *m = nn_meter_new((nn_metric){.kind = all[k]}, &e),
+                 *to = nn_meter_new((nn_metric){.kind = all[k]}, &e);
+        nn_numbers kept = {0};
+        nn_meter_add(m, &p, &y, &e);
+        nn_meter_keep(m, &kept, &e);
+        assert_int_equal(e.status, AG_OK);
+        int refused = 0;
+        for (int64_t i = 0; i < kept.count; i++) {
+            for (size_t w = 0; w < sizeof wrong / sizeof *wrong; w++) {
+                double right = kept.x[i];
+                kept.x[i] = wrong[w];
+                assert_in_range(nn_meter_take_up(to, kept.x, kept.count, &e), 1, kept.count);
+                (void)nn_meter_value(to);
+                refused += e.status != AG_OK;
+                kept.x[i] = right;
+                e = (nn_error){0};
+            }
+            assert_int_equal(nn_meter_take_up(to, kept.x, i, &e), i);
+            assert_int_equal(e.status, AG_ERR_VALUE);
+            e = (nn_error){0};
+        }
+        assert_true(refused > 20);
+        nn_release(kept.x);
+        nn_meter_free(m);
+        nn_meter_free(to);
+        nn_array_free(&p);
+        nn_array_free(&y);
+    }
+}
+
+/* Batches of any size give the same, on one meter or on several that go on where another one was. */
 static void batches(void **state) {
     (void)state;
     nn_random random = {7};
@@ -124,6 +175,7 @@ static void batches(void **state) {
                 nn_meter_add(m, &a, &b, &e);
                 nn_array_free(&a);
                 nn_array_free(&b);
+                if (round == 1 && at % 3 == 0) m = taken_up(m, metric, &e);
             }
             if (e.status != AG_OK) fail_msg("%s", e.message);
             expect(nn_metric_name(metric.kind), nn_meter_value(m), whole);
@@ -172,7 +224,7 @@ static void errors(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(classes), cmocka_unit_test(two_classes), cmocka_unit_test(numbers_),
-        cmocka_unit_test(batches), cmocka_unit_test(errors),
+        cmocka_unit_test(batches), cmocka_unit_test(errors),      cmocka_unit_test(damaged_numbers_are_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,13 @@ static void updates_take_effect_at_commit(ag_tape *t) {
         assert_true(ag_value(nn_model_clock(model)) == step);
         ag_tape_rewind(t, mark);
     }
-    check_read("mean", mean, (const double[]){1, 2, 4, 8}); /* columns doubled, transposed, three times */
+    check_read("mean", mean, (const double[]){1, 2, 4, 8});    /* columns doubled, transposed, three times */
+    double last = ag_tape_type(t) == AG_F64 ? 0x1p53 : 0x1p24; /* beyond it the clock would stand still */
+    ag_set(nn_model_clock(model), &(double){last - 2});
+    nn_model_commit(model);
+    assert_true(ag_value(nn_model_clock(model)) == last - 1);
+    nn_model_commit(model);
+    assert_true(ag_value(nn_model_clock(model)) == 0);
     nn_model_update(model, count, ag_add(count, 5));
     nn_model_discard(model);
     nn_model_commit(model);

@@ -114,7 +114,7 @@ static size_t expand(z_stream *z, const char *name, const uint8_t *bytes, size_t
         used += in - z->avail_in;
         if (out > 0) to->size += out - z->avail_out;
         else if (z->avail_out == 0) {
-            nn_fail(e, AG_ERR_VALUE, "%.200s: compressed data is longer than the %zu bytes promised", name, most);
+            nn_fail(e, AG_ERR_VALUE, "%.200s: compressed data is longer than the %zu bytes that it may be", name, most);
             break;
         }
         if (code != Z_OK && code != Z_STREAM_END) fail_zlib(z, code, used, name, e);
@@ -124,13 +124,19 @@ static size_t expand(z_stream *z, const char *name, const uint8_t *bytes, size_t
 
 bool nn_is_gzip(const uint8_t *bytes, size_t size) { return size >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b; }
 
+/* What a gzip file may expand to: much more is no data, but an attack on memory. */
+static size_t most_of(size_t size) {
+    enum { LEAST = 64 << 20, TIMES = 100 };
+    return size < LEAST / TIMES ? (size_t)LEAST : size < SIZE_MAX / 2 / TIMES ? TIMES * size : SIZE_MAX - 1;
+}
+
 nn_content nn_gunzip(const char *name, const uint8_t *bytes, size_t size, nn_error *e) {
     nn_content content = {0};
     z_stream z;
     size_t room = size < SIZE_MAX / 8 ? 4 * size + 64 : size, at = 0;
     if (!nn_ok(e) || !begin(&z, 15 + 16, name, e)) return content;
     if (resize(&content, room, name, e)) do { /* a file may hold several streams, one behind the other */
-            at += expand(&z, name, bytes + at, size - at, &room, SIZE_MAX - 1, &content, e);
+            at += expand(&z, name, bytes + at, size - at, &room, most_of(size), &content, e);
             (void)inflateReset(&z);
         } while (nn_ok(e) && nn_is_gzip(bytes + at, size - at));
     (void)inflateEnd(&z);

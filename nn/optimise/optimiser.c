@@ -100,7 +100,9 @@ void nn_optimiser_clip_norm(nn_optimiser *o, double most) {
 
 double nn_optimiser_norm(const nn_optimiser *o) { return o == NULL ? (double)NAN : o->norm; }
 
-int64_t nn_optimiser_steps(const nn_optimiser *o) { return o == NULL ? 0 : (int64_t)o->now[0]; }
+int64_t nn_optimiser_steps(const nn_optimiser *o) {
+    return o == NULL || !(o->now[0] >= 0 && o->now[0] < 0x1p53) ? 0 : (int64_t)o->now[0]; /* a file may have anything */
+}
 
 /* A star of the pattern takes as few characters as it can; if the rest does not match, one more. */
 static bool matches(const char *pattern, const char *name) {

@@ -73,11 +73,12 @@ static nn_epoch unpack(const double *x) {
 }
 
 /* What a checkpoint holds beside the model; how many things. */
-static int list_kept(fit *f, numbers *now, nn_array *history, nn_kept kept[7]) {
+static int list_kept(fit *f, numbers *now, nn_array *history, nn_array *meters, nn_kept kept[8]) {
     const nn_fit_options *o = f->o;
     int n = 0;
     kept[n++] = (nn_kept){.name = "fit", .numbers = (double *)now, .count = (int64_t)(sizeof *now / sizeof(double))};
     kept[n++] = (nn_kept){.name = "history", .array = history};
+    kept[n++] = (nn_kept){.name = "meters", .array = meters};
     kept[n++] = (nn_kept){.name = "optimiser", .optimiser = o->optimiser};
     kept[n++] = (nn_kept){.name = "train", .loader = o->train};
     if (o->validation != NULL) kept[n++] = (nn_kept){.name = "validation", .loader = o->validation};
@@ -86,16 +87,35 @@ static int list_kept(fit *f, numbers *now, nn_array *history, nn_kept kept[7]) {
     return n;
 }
 
+/* What the meters have summed in the epoch that is under way. */
+static nn_array keep_meters(fit *f) {
+    nn_numbers all = {0};
+    for (int k = 0; k < f->o->metric_count && f->now.batches > 0; k++) nn_meter_keep(f->meters[k], &all, f->e);
+    nn_array array = nn_array_new(NN_F64, AG_SHAPE(all.count), f->e);
+    if (nn_ok(f->e) && all.count > 0) memcpy(array.data, all.x, (size_t)all.count * sizeof *all.x);
+    nn_release(all.x);
+    return array;
+}
+
+static void take_up_meters(fit *f, const nn_array *array) {
+    int64_t count = nn_array_count(array), at = 0;
+    if (nn_ok(f->e) && array->type != NN_F64)
+        nn_fail(f->e, AG_ERR_VALUE, "%s: its metrics are none of nn_fit", f->o->checkpoint);
+    for (int k = 0; k < f->o->metric_count && at < count && nn_ok(f->e); k++)
+        at += nn_meter_take_up(f->meters[k], (const double *)array->data + at, count - at, f->e);
+}
+
 static void save(fit *f) {
     if (f->o->checkpoint == NULL || !is_fine(f)) return;
     numbers now = f->now;
     now.seconds = seconds(f);
-    nn_array history = nn_array_new(NN_F64, AG_SHAPE(f->history.count, COLUMNS), f->e);
-    nn_kept kept[7];
+    nn_array history = nn_array_new(NN_F64, AG_SHAPE(f->history.count, COLUMNS), f->e), meters = keep_meters(f);
+    nn_kept kept[8];
     for (int64_t i = 0; i < f->history.count && nn_ok(f->e); i++)
         pack(&f->history.epochs[i], (double *)history.data + i * COLUMNS);
-    nn_checkpoint_save(f->model, f->o->checkpoint, kept, list_kept(f, &now, &history, kept), f->e);
+    nn_checkpoint_save(f->model, f->o->checkpoint, kept, list_kept(f, &now, &history, &meters, kept), f->e);
     nn_array_free(&history);
+    nn_array_free(&meters);
     f->saved_steps = (int64_t)f->now.steps;
 }
 
@@ -110,17 +130,19 @@ static void keep(fit *f, const nn_epoch *q) {
 /* From the checkpoint, if there is one. */
 static void resume(fit *f) {
     if (f->o->checkpoint == NULL || (access(f->o->checkpoint, F_OK) != 0 && errno == ENOENT)) return;
-    nn_array history = {0};
-    nn_kept kept[7];
-    nn_checkpoint_load(f->model, f->o->checkpoint, kept, list_kept(f, &f->now, &history, kept), f->e);
+    nn_array history = {0}, meters = {0};
+    nn_kept kept[8];
+    nn_checkpoint_load(f->model, f->o->checkpoint, kept, list_kept(f, &f->now, &history, &meters, kept), f->e);
     if (nn_ok(f->e) && (history.shape.rank != 2 || history.shape.dim[1] != COLUMNS || history.type != NN_F64))
         nn_fail(f->e, AG_ERR_VALUE, "%s: its history is none of nn_fit", f->o->checkpoint);
     for (int64_t i = 0; nn_ok(f->e) && i < history.shape.dim[0]; i++) {
         nn_epoch q = unpack((double *)history.data + i * COLUMNS);
         keep(f, &q);
     }
+    take_up_meters(f, &meters);
     f->saved_steps = (int64_t)f->now.steps;
     nn_array_free(&history);
+    nn_array_free(&meters);
 }
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
@@ -257,7 +279,8 @@ static void report(fit *f, const nn_epoch *q) {
 
 static void run_epoch(fit *f) {
     const nn_fit_options *o = f->o;
-    for (int k = 0; k < o->metric_count; k++) nn_meter_reset(f->meters[k]);
+    if (f->now.batches == 0) /* else they were taken up from a checkpoint */
+        for (int k = 0; k < o->metric_count; k++) nn_meter_reset(f->meters[k]);
     nn_progress_begin(&f->progress, (int64_t)f->now.epoch, (int64_t)f->now.batches, nn_loader_batches(o->train));
     train(f);
     if (!is_fine(f) || (f->ended && f->ending == NN_INTERRUPTED)) return;

@@ -1,7 +1,7 @@
 /* Metrics: sums over batches, and what they come to. */
 #include "nn/metrics.h"
 
-#include "nn/data/data_impl.h"
+#include "nn/train/train_impl.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -270,4 +270,91 @@ const int64_t *nn_meter_confusion(const nn_meter *m, int64_t *classes) {
     if (m == NULL || m->confusion == NULL) return NULL;
     *classes = m->classes;
     return m->confusion;
+}
+
+/* ---- checkpoints ------------------------------------------------------------------------------------------------ */
+
+/* Of a meter: these numbers, then pairs of a place in the confusion and how often, then pairs of a score and its class. */
+enum { KEPT_KIND, KEPT_K, KEPT_COUNT, KEPT_CLASSES, KEPT_PLACES, KEPT_SCORES, KEPT_SUMS, KEPT_NUMBERS = KEPT_SUMS + 6 };
+
+static void put(nn_numbers *to, double number, nn_error *e) {
+    void *items = to->x;
+    double *at = nn_append(&items, &to->count, &to->room, sizeof *at, "metrics", e);
+    to->x = items;
+    if (at != NULL) *at = number;
+}
+
+void nn_meter_keep(const nn_meter *m, nn_numbers *to, nn_error *e) {
+    int64_t places = m->classes * m->classes, used = 0;
+    for (int64_t i = 0; i < places; i++) used += m->confusion[i] != 0;
+    const double first[KEPT_NUMBERS] = {(double)m->metric.kind,
+                                        (double)m->metric.k,
+                                        (double)m->count,
+                                        (double)m->classes,
+                                        (double)used,
+                                        (double)m->score_count,
+                                        m->hits,
+                                        m->log_loss,
+                                        m->squares,
+                                        m->absolute,
+                                        m->mean,
+                                        m->spread};
+    for (int k = 0; k < KEPT_NUMBERS; k++) put(to, first[k], e);
+    for (int64_t i = 0; i < places; i++) {
+        if (m->confusion[i] == 0) continue;
+        put(to, (double)i, e);
+        put(to, (double)m->confusion[i], e);
+    }
+    for (int64_t i = 0; i < m->score_count; i++) {
+        put(to, m->scores[i].score, e);
+        put(to, m->scores[i].positive, e);
+    }
+}
+
+static bool is_whole(double x, double most) { return x >= 0 && x <= most && x == floor(x); }
+
+/* Whether all that follows the first numbers is there, and each is what it should be. */
+static bool is_kept(const double *x, int64_t count) {
+    const double most = 0x1p53;
+    if (count < KEPT_NUMBERS || !is_whole(x[KEPT_KIND], NN_METRIC_KINDS - 1) || !is_whole(x[KEPT_K], 0x7fffffff) ||
+        !is_whole(x[KEPT_COUNT], most) || !is_whole(x[KEPT_CLASSES], 1 << 15) || !is_whole(x[KEPT_PLACES], most) ||
+        !is_whole(x[KEPT_SCORES], most))
+        return false;
+    double pairs = x[KEPT_PLACES] + x[KEPT_SCORES], places = x[KEPT_CLASSES] * x[KEPT_CLASSES];
+    if (pairs > (double)(count - KEPT_NUMBERS) / 2) return false;
+    for (int64_t i = 0; i < (int64_t)pairs; i++) {
+        const double *pair = x + KEPT_NUMBERS + 2 * i;
+        bool place = i < (int64_t)x[KEPT_PLACES];
+        if (place ? !(is_whole(pair[0], places - 1) && is_whole(pair[1], most)) : !is_whole(pair[1], 1)) return false;
+    }
+    return true;
+}
+
+int64_t nn_meter_take_up(nn_meter *m, const double *x, int64_t count, nn_error *e) {
+    if (!nn_ok(e)) return count;
+    if (!is_kept(x, count)) {
+        nn_fail(e, AG_ERR_VALUE, "metric %s: what was kept of it is damaged", kinds[m->metric.kind].name);
+        return count;
+    }
+    int64_t places = (int64_t)x[KEPT_PLACES], scores = (int64_t)x[KEPT_SCORES];
+    const double *pair = x + KEPT_NUMBERS;
+    int64_t size = KEPT_NUMBERS + 2 * (places + scores);
+    if (x[KEPT_KIND] != (double)m->metric.kind || x[KEPT_K] != (double)m->metric.k) return size;
+    nn_meter_reset(m);
+    m->count = (int64_t)x[KEPT_COUNT];
+    m->hits = x[KEPT_SUMS];
+    m->log_loss = x[KEPT_SUMS + 1];
+    m->squares = x[KEPT_SUMS + 2];
+    m->absolute = x[KEPT_SUMS + 3];
+    m->mean = x[KEPT_SUMS + 4];
+    m->spread = x[KEPT_SUMS + 5];
+    if (x[KEPT_CLASSES] > 0 && !open_confusion(m, (int64_t)x[KEPT_CLASSES], e)) return count;
+    for (int64_t i = 0; i < places; i++, pair += 2) m->confusion[(int64_t)pair[0]] = (int64_t)pair[1];
+    for (int64_t i = 0; i < scores && nn_ok(e); i++, pair += 2) {
+        void *items = m->scores;
+        score *to = nn_append(&items, &m->score_count, &m->score_room, sizeof *to, "metric auc", e);
+        m->scores = items;
+        if (to != NULL) *to = (score){pair[0], pair[1] != 0};
+    }
+    return size;
 }

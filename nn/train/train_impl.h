@@ -13,6 +13,16 @@ void nn_signals_catch(void);
 bool nn_signals_came(void);
 void nn_signals_release(void); /* as they were before */
 
+/* ---- what a meter has summed (metrics.c), as numbers for a checkpoint */
+typedef struct nn_numbers {
+    double *x;
+    int64_t count, room;
+} nn_numbers;
+void nn_meter_keep(const nn_meter *meter, nn_numbers *to, nn_error *e);
+/* Takes up what nn_meter_keep wrote for this meter at the start of `x`, or leaves that alone if it is another metric's.
+ * Returns how many numbers that was; `count` and an error if they are not of nn_meter_keep. */
+int64_t nn_meter_take_up(nn_meter *meter, const double *x, int64_t count, nn_error *e);
+
 /* ---- the course of training */
 
 /* All epochs so far. */
