@@ -124,9 +124,9 @@ typedef struct ag_c_file {
     ag_text helpers, functions;
     uint8_t helped[AG_OPCODES + 1];
     uint32_t routines; /* bits: which are printed */
-    uint32_t inner; /* functions for operations so far */
-    int depth;      /* of programs in programs */
-    int64_t work;   /* that the public function needs */
+    uint32_t inner;    /* functions for operations so far */
+    int depth;         /* of programs in programs */
+    int64_t work;      /* that the public function needs */
     bool wants_lanes;
     int64_t lanes_in, lanes_out; /* elements of inputs and outputs of NAME_lanes; 0: it is not there */
     ag_text checks;              /* of the usage comment: what it means when the function does not return 0 */
