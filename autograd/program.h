@@ -108,8 +108,9 @@ AG_API ag_program *ag_program_select(const ag_program *program, const int *outpu
  *
  * The pattern is found from the program: an entry is in it if, by the operations between them, an element of the output
  * depends on an element of the input (for Hessians: an element of the gradient). So it holds for all values of the inputs.
- * It is exact through elementwise operations, views, reductions, products and all else that has a scalar form, and dense
- * for what has not (linear algebra by LAPACK). Directions are shared between columns or rows that do not meet, which
+ * It is exact through elementwise operations, views, reductions, products and all else that has a scalar form, through
+ * maps and scans (from row to row and step to step by the pattern of the program in them), and dense for what has no
+ * scalar form (linear algebra by LAPACK). Directions are shared between columns or rows that do not meet, which
  * colouring finds: columns, rows, or both for Jacobians, a star colouring for Hessians (A. H. Gebremedhin, F. Manne,
  * A. Pothen, What color is your Jacobian?, SIAM Review 47 (2005) 629-705). */
 
@@ -243,17 +244,18 @@ typedef struct ag_c_options {
 typedef struct ag_printed {
     ag_status status;
     int64_t work; /* numbers that the function's work array has, its last argument; 0: it has no such argument */
-    int checks;   /* guards, roots and fixed points in it; if there are any, the function returns an int */
+    int checks;   /* guards, roots, fixed points, linear systems in it; if there are any, the function returns an int */
     char message[640];
 } ag_printed;
 
 /* Prints a program as a function `name` of C11 that needs only <math.h>: void name(inputs, outputs). Inputs of rank 0 are
  * numbers, other inputs and all outputs are arrays, row-major; they are called as in the program, where that is an
  * identifier and free, and a comment says what they are. Numbers read back to the same bits (of NaN only the sign).
- * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. A program with
- * guards, roots or fixed points is a function that returns an int: 0, or the number of the one that failed, by the
+ * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. Linear algebra is
+ * by loops of its own. A program with guards, roots, fixed points, linear systems, inverses, logarithms of determinants
+ * or Cholesky factors is a function that returns an int: 0, or the number of what failed (a singular matrix, say), by the
  * comment's list; its NAME_rows returns a long, 0 or 1 + the row where one did. Nothing else is checked when the function
- * runs; singular matrices give infinities or NaN. Nothing is printed after an error. */
+ * runs. Nothing is printed after an error. */
 AG_API ag_printed ag_program_print_c(const ag_program *program, const char *name, const ag_c_options *options,
                                      FILE *out);
 

@@ -1,6 +1,7 @@
 /* Cost as problems grow, from 10^3 operations to 10^8: what an operation costs in time and memory should stay the same.
  * Each size runs in a process of its own, whose memory is what the system says it had at most. `--quick` stops at 10^6. */
 #include "blas.h"
+#include "held.h"
 #include "recorded_functions.h"
 
 #include <sys/resource.h>
@@ -8,9 +9,10 @@
 
 enum { MOST_TIMES = 3 };
 
-/* What a process reports: seconds of MOST_TIMES parts, bytes, the operations that it did. */
+/* What a process reports: seconds of MOST_TIMES parts, bytes at most, operations that it did; of scans also the bytes that
+ * their runners hold: states, and what a step needs. */
 typedef struct report {
-    double seconds[MOST_TIMES], bytes, operations;
+    double seconds[MOST_TIMES], bytes, operations, held;
 } report;
 
 static double resident(void) {
@@ -54,7 +56,7 @@ static double least(void (*run)(void *), void *context, double operations) {
 static report grow_tape(double operations) {
     int steps = (int)(operations / CHAIN_OPERATIONS);
     ag_tape *t = ag_tape_new(AG_F64);
-    report r = {{INFINITY, INFINITY, NAN}, NAN, (double)steps * CHAIN_OPERATIONS};
+    report r = {{INFINITY, INFINITY, NAN}, NAN, (double)steps * CHAIN_OPERATIONS, NAN};
     for (int i = 0; i < 2 || (i < 50 && operations < 1e6); i++) {
         double start = bench_now(), lap[2] = {0};
         ag_tape_clear(t);
@@ -90,7 +92,7 @@ static void chain_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 /* Seconds: to trace, to differentiate, to run the gradient. */
 static report grow_program(double operations) {
     int steps = (int)(operations / CHAIN_OPERATIONS);
-    report r = {{0}, NAN, (double)steps * CHAIN_OPERATIONS};
+    report r = {{0}, NAN, (double)steps * CHAIN_OPERATIONS, NAN};
     const ag_shape scalar = {.rank = 0};
     ag_port in[] = {ag_in("x", scalar), ag_in("p", scalar), ag_in("q", scalar)};
     double y, grad[CHAIN_INPUTS], start = bench_now();
@@ -115,7 +117,7 @@ static void elementwise(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 enum { ELEMENTWISE = 6 };
 static report grow_tensors(double operations) {
     size_t n = (size_t)(operations / ELEMENTWISE);
-    report r = {{NAN, NAN, 0}, NAN, (double)n * ELEMENTWISE};
+    report r = {{NAN, NAN, 0}, NAN, (double)n * ELEMENTWISE, NAN};
     ag_program *p =
         ag_program_trace(AG_F64, elementwise, NULL, &(ag_port){.name = "x", .shape = AG_SHAPE((int64_t)n)}, 1, NULL, 1);
     ag_program *g = ag_program_gradient(p, NULL, 0);
@@ -144,7 +146,7 @@ static report grow_map(double operations) {
     ag_tape_free(t);
     double a_row = (double)ag_program_size(camera_row);
     int64_t rows = (int64_t)(operations / a_row);
-    report r = {{NAN, NAN, 0}, NAN, (double)rows * a_row};
+    report r = {{NAN, NAN, 0}, NAN, (double)rows * a_row, NAN};
     ag_port in[] = {ag_in("camera", AG_SHAPE(CAMERA)), ag_in("points", AG_SHAPE(rows, 3)),
                     ag_in("seen", AG_SHAPE(rows, 2))};
     ag_program *p = ag_program_trace(AG_F64, camera_rows_model, &rows, in, 3, NULL, 1);
@@ -193,7 +195,7 @@ static void heat_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 }
 static report grow_scan(double operations, int64_t states) {
     heat_run h = {.steps = (int64_t)(operations / (CELLS * HEAT)), .states = states};
-    report r = {{NAN, NAN, 0}, NAN, (double)h.steps * CELLS * HEAT};
+    report r = {{NAN, NAN, 0}, NAN, (double)h.steps * CELLS * HEAT, 0};
     ag_port in[] = {ag_in("u", AG_SHAPE(CELLS)), ag_in("k", (ag_shape){.rank = 0})};
     h.step = ag_program_trace(AG_F64, heat_step, NULL, in, 2, NULL, 1);
     ag_program *p = ag_program_trace(AG_F64, heat_model, &h, in, 2, NULL, 1), *g = ag_program_gradient(p, NULL, 0);
@@ -202,6 +204,7 @@ static report grow_scan(double operations, int64_t states) {
     bench_fill(u, CELLS, -1, 1);
     running job = {ag_runner_new(g), (const double *[]){u, &k}, (double *[]){&y, grad, &by_k}};
     r.seconds[2] = least(run, &job, operations);
+    r.held = (double)held_bytes(job.runner, g);
     ag_runner_free(job.runner);
     ag_program_free(g);
     ag_program_free(p);
@@ -216,7 +219,7 @@ static report grow_scan_permitted(double operations) { return grow_scan(operatio
 /* Memory is counted from what the process has after it did the smallest size: libraries, the allocator's first pages. */
 static report apart(report (*grow)(double operations), double smallest, double operations) {
     int ends[2];
-    report r = {{NAN, NAN, NAN}, NAN, NAN};
+    report r = {{NAN, NAN, NAN}, NAN, NAN, NAN};
     if (pipe(ends) != 0) bench_wrong("no pipe");
     fflush(stdout);
     pid_t child = fork();
@@ -249,8 +252,9 @@ static const subject subjects[] = {
     {"scan, all states kept: run", grow_scan_permitted, 1e5, 1e8, 0},
     {"scan, 50 states kept: run", grow_scan_permitted, 1e5, 1e8, 50},
 };
-enum { COLUMNS = 6 };
-static const char *const columns[COLUMNS] = {"1st ns/op", "2nd ns/op", "run ns/op", "bytes/op", "MB", "MB of states"};
+enum { COLUMNS = 7 };
+static const char *const columns[COLUMNS] = {"1st ns/op", "2nd ns/op",    "run ns/op", "bytes/op",
+                                             "MB",        "MB permitted", "MB held"};
 
 /* Bytes of the states that a scan may keep. */
 static double bytes_permitted(const report *r, int64_t states) {
@@ -260,16 +264,18 @@ static double bytes_permitted(const report *r, int64_t states) {
 
 static void print(const char *name, const report *r, bool scan, int64_t states) {
     double ns = 1e9 / r->operations;
-    double cells[COLUMNS] = {r->seconds[0] * ns,       r->seconds[1] * ns, r->seconds[2] * ns,
-                             r->bytes / r->operations, r->bytes / 1e6,     bytes_permitted(r, states) / 1e6};
-    bench_row(name, cells, scan ? COLUMNS : COLUMNS - 1);
+    double cells[COLUMNS] = {r->seconds[0] * ns, r->seconds[1] * ns,
+                             r->seconds[2] * ns, r->bytes / r->operations,
+                             r->bytes / 1e6,     bytes_permitted(r, states) / 1e6,
+                             r->held / 1e6};
+    bench_row(name, cells, scan ? COLUMNS : COLUMNS - 2);
 }
 
 static void table(const subject *s, double most) {
     bool scan = s->grow == grow_scan_permitted;
     double a_byte = 0;
     states_permitted = s->states;
-    bench_heading(s->name, columns, scan ? COLUMNS : COLUMNS - 1);
+    bench_heading(s->name, columns, scan ? COLUMNS : COLUMNS - 2);
     for (double n = s->first; n <= s->last * 1.01 && n <= most * 1.01; n *= 10) {
         char name[32];
         snprintf(name, sizeof name, "%.0e", n);
@@ -284,7 +290,7 @@ static void table(const subject *s, double most) {
     }
 }
 
-/* The same scan with other bounds: memory is that of the states that may be kept, and what a run needs beside. */
+/* The same scan with other bounds: what is held are the states that may be kept, and what a run needs beside. */
 static void bounds(double operations) {
     static const int64_t states[] = {0, 500, 200, 100, 50, 25};
     bench_heading("scan, by states that may be kept: run", columns, COLUMNS);

@@ -3,8 +3,8 @@
  * the processor, the least of a few rounds. */
 #include <autograd/autograd.h>
 
-#include "../autograd/program/runner_impl.h"
 #include "common.h"
+#include "held.h"
 
 enum { STEPS = 1000000, ROUNDS = 3 };
 static const double start[3] = {0.5, 0.1, 9.81};
@@ -26,27 +26,6 @@ static void record_scan(ag_tape *t, const ag_var *xs, ag_var *ys, void *context)
     ag_scan(t, step, STEPS, 2, xs, (ag_along[]){AG_SHARED, AG_SHARED, AG_SHARED}, &(ag_scan_options){.states = *states},
             ys);
     ag_program_free(step);
-}
-
-/* ---- memory ---- */
-
-/* Bytes that runners hold for a program and the programs that it runs; each once. */
-typedef struct census {
-    const ag_program *seen[256];
-    int count;
-    size_t held;
-} census;
-
-static void count_held(census *c, const ag_program *p) {
-    for (int i = 0; i < c->count; i++)
-        if (c->seen[i] == p) return;
-    if (c->count == 256) return;
-    c->seen[c->count++] = p;
-    for (const ag_runner *r = p->idle; r; r = r->next) c->held += r->memory.held;
-    for (uint64_t i = 0; i < p->calls.count; i++) {
-        const ag_pcall *call = ag_pcall_at(p, i);
-        if (call->operation->hold) count_held(c, *(const ag_program *const *)(void *)ag_pparams_at(p, call->params));
-    }
 }
 
 /* ---- what is compared ---- */
@@ -102,9 +81,7 @@ static double program(bool gradient, int64_t states, double *bytes) {
             printf("error: %s\n", ag_runner_message(r));
         seconds = bench_now() - began;
     }
-    census c = {.held = r->memory.held};
-    count_held(&c, g);
-    *bytes = (double)c.held;
+    *bytes = (double)held_bytes(r, g);
     sink += y[0];
     ag_runner_free(r);
     ag_program_free(g);

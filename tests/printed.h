@@ -106,7 +106,8 @@ static void clean(void **unused) {
     all_printed = NULL;
     for (int k = 0; k < 2; k++) {
         snprintf(command, sizeof command,
-                 "! command -v %s >/dev/null || %s -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only "
+                 "! command -v %s >/dev/null || %s -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror "
+                 "-fsyntax-only "
                  "%s/all.c",
                  compilers[k], compilers[k], folder);
         if (system(command) != 0) fail_msg("%s warns", compilers[k]);

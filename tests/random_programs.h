@@ -260,6 +260,21 @@ static UNUSED_OK ag_var run_program(program *p, int seed, ag_tape *t, const ag_v
     return run_program_without(p, seed, 0, t, x);
 }
 
+/* Leaves out one step after the other, as long as what is left still fails: the steps without which it does. */
+typedef bool program_fails(uint64_t skipped, void *context);
+static UNUSED_OK uint64_t without_steps(uint64_t skipped, int steps, program_fails *fails, void *context) {
+    for (bool smaller = true; smaller;) {
+        smaller = false;
+        for (int i = 0; i < steps; i++) {
+            uint64_t next = skipped | (uint64_t)1 << i;
+            if (next == skipped || !fails(next, context)) continue;
+            skipped = next;
+            smaller = true;
+        }
+    }
+    return skipped;
+}
+
 /* ---- inputs and what belongs to each of them, one after the other ---- */
 
 static UNUSED_OK void make_inputs(ag_tape *t, const double *data, bool constant, ag_var *x) {

@@ -292,6 +292,28 @@ static void common_and_dead(void **unused) {
     ag_program_free(p);
 }
 
+/* Thousands of instructions of one operand, and of pairs of a few, are each found again, whatever was recorded since. */
+static void crowded_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var once = ag_num(0), again = ag_num(0);
+    for (int round = 0; round < 2; round++) {
+        ag_var *sum = round ? &again : &once;
+        for (int i = 0; i < 3000; i++) *sum = ag_add(*sum, ag_sin(ag_at(x[0], i)));
+        for (int i = 0; i < 50; i++)
+            for (int j = 0; j < 50; j++) *sum = ag_add(*sum, ag_div(ag_at(x[0], i), ag_at(x[0], j)));
+    }
+    y[0] = once;
+    y[1] = again;
+}
+
+static void crowded(void **unused) {
+    (void)unused;
+    ag_program *p = ag_program_trace(AG_F64, crowded_model, NULL, (ag_port[]){{"x", AG_SHAPE(3000), NULL}}, 1, NULL, 2);
+    program_fine_("trace", p);
+    assert_int_equal(ag_program_size(p), 2 * (3000 + 2500));
+    ag_program_free(p);
+}
+
 /* Weights as PyTorch has them, used transposed, and permuted as a whole: their gradient is made as it is stored. */
 static void transposed_weights_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t;
@@ -594,6 +616,7 @@ int main(void) {
         cmocka_unit_test(a_sweep_while_recording),
         cmocka_unit_test(a_live_tape),
         cmocka_unit_test(common_and_dead),
+        cmocka_unit_test(crowded),
         cmocka_unit_test(gradients_are_made_as_they_are_stored),
         cmocka_unit_test(errors_stick),
         cmocka_unit_test(sentences),

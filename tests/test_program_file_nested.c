@@ -1,5 +1,6 @@
 /* Scans, roots, fixed points, maps and guards in files: what is loaded computes, and derives, what was saved; what is damaged
  * or forged is an error. */
+#include "../bench/held.h"
 #include "nested_programs.h"
 #include "program_files.h"
 
@@ -29,6 +30,55 @@ static void scan_there_and_back(int kind, ag_program *p, ag_program *first) {
 static void scans(void **unused) {
     (void)unused;
     each_scan(scan_there_and_back);
+}
+
+enum { STATE = 32, STEPS = 1000 };
+
+static void large_step(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sin(ag_mul(x[0], x[1]));
+}
+
+static void large_scan(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const scanning *s = context;
+    ag_scan(t, s->step, s->steps, 1, x, (ag_along[]){AG_SHARED, AG_SHARED}, &s->options, y);
+    y[0] = ag_sum(y[0]);
+}
+
+/* Bytes that the gradient of a scan of many steps holds, of the program itself and of what was loaded. */
+static void held_by_gradient(int64_t states, size_t held[2]) {
+    const ag_port in[] = {{"h", AG_SHAPE(STATE), NULL}, {"w", {.rank = 0}, NULL}};
+    scanning s = {ag_program_trace(AG_F64, large_step, NULL, in, 2, NULL, 1), STEPS, {.states = states}, false};
+    ag_program *p[2] = {ag_program_trace(AG_F64, large_scan, &s, in, 2, NULL, 1)};
+    bytes b = saved(p[0]);
+    p[1] = ag_program_load_bytes(b.at, b.size, NULL, 0);
+    double h[STATE], w = 1.5, y, dh[STATE], dw;
+    for (int i = 0; i < STATE; i++) h[i] = 0.01 * i;
+    for (int k = 0; k < 2; k++) {
+        ag_program *g = ag_program_gradient(p[k], NULL, 0);
+        ag_runner *r = ag_runner_new(g);
+        if (ag_run(r, (const double *[]){h, &w}, (double *[]){&y, dh, &dw}) != AG_OK)
+            fail_msg("%s", ag_runner_message(r));
+        held[k] = held_bytes(r, g);
+        ag_runner_free(r);
+        ag_program_free(g);
+        ag_program_free(p[k]);
+    }
+    free(b.at);
+    ag_program_free(s.step);
+}
+
+/* A bound on the states is part of the program: what is loaded keeps it. */
+static void few_states(void **unused) {
+    size_t all[2], few[2];
+    (void)unused;
+    held_by_gradient(0, all);
+    held_by_gradient(100, few);
+    assert_int_equal(all[0], all[1]);
+    assert_int_equal(few[0], few[1]);
+    print_message("bytes held: %zu, with 100 states %zu\n", all[0], few[0]);
+    assert_true(all[1] > STEPS * STATE * sizeof(double));
+    assert_true(few[1] < all[1] / 3);
 }
 
 static void roots(void **unused) {
@@ -182,8 +232,8 @@ static void damaged(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scans),  cmocka_unit_test(roots),     cmocka_unit_test(guards),
-        cmocka_unit_test(shared), cmocka_unit_test(version_1), cmocka_unit_test(damaged),
+        cmocka_unit_test(scans),  cmocka_unit_test(few_states), cmocka_unit_test(roots),   cmocka_unit_test(guards),
+        cmocka_unit_test(shared), cmocka_unit_test(version_1),  cmocka_unit_test(damaged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -395,21 +395,26 @@ static void check_subject(subject *s, ag_tape *t, bool all) {
     ag_program_free(scalars);
 }
 
-/* Leaves out one step after the other, as long as the program still fails. */
+/* What is made smaller. */
+typedef struct shrinking {
+    subject smallest;
+    ag_tape *t;
+    bool all;
+} shrinking;
+
+static bool still_wrong(uint64_t skipped, void *context) {
+    shrinking *k = context;
+    subject next = k->smallest;
+    next.skipped = skipped;
+    check_subject(&next, k->t, k->all);
+    if (next.wrong) k->smallest = next;
+    return next.wrong;
+}
+
 static void report(subject *s, ag_tape *t, bool all) {
-    subject smallest = *s;
-    for (bool smaller = true; smaller;) {
-        smaller = false;
-        for (int i = 0; i < s->steps; i++) {
-            subject next = smallest;
-            next.skipped |= (uint64_t)1 << i;
-            if (next.skipped == smallest.skipped) continue;
-            check_subject(&next, t, all);
-            if (!next.wrong) continue;
-            smallest = next;
-            smaller = true;
-        }
-    }
+    shrinking k = {*s, t, all};
+    without_steps(s->skipped, s->steps, still_wrong, &k);
+    subject smallest = k.smallest;
     ag_program *p = trace(&smallest, AG_F64, false);
     ag_program_list(p, stderr);
     fail_msg("seed %d: %s\nwithout steps %llx: %s", s->seed, s->failure, (unsigned long long)smallest.skipped,

@@ -7,10 +7,17 @@
 /* Defined by the printer: makes sure that ad_NAME is there; a table `at` of numbers (at least one). */
 void ag_c_use(const ag_c_form *f, ag_opcode op);
 void ag_c_table(const ag_c_form *f, const int64_t *numbers, int64_t count);
+/* The function ad_NAME of routines.inc. */
+void ag_c_need(const ag_c_form *f, const char *name);
 
 typedef struct ag_c_text {
     char text[320];
 } ag_c_text;
+
+/* The number of a check, which the function returns where it fails: a statement "return NUMBER;" of an operation that
+ * ag_c_form_checks. The next `count` numbers of the work array. */
+int ag_c_check(const ag_c_form *f, const char *sentence);
+ag_c_text ag_c_work(const ag_c_form *f, int64_t count);
 
 const char *ag_c_loop(int axis);
 /* "i * 12 + i1 + 5": the offset of the element at the loops' indices, of axes 0..rank-1 */
@@ -20,6 +27,9 @@ ag_c_text ag_c_index_of(const ag_view *view);
 void ag_c_open(const ag_c_form *f, int axis, int64_t count);
 void ag_c_open_all(const ag_c_form *f, const int64_t *dim, int rank);
 void ag_c_close(const ag_c_form *f, int n);
+
+/* matrix_c_form.c: whether the operation is one that may fail in C. */
+bool ag_c_form_checks(const ag_operation *operation);
 
 /* The parts of a reduction of operand 0: loops over kept axes, then `ag_c_reduced` loops over the others. */
 int ag_c_kept(const ag_c_form *f); /* how many loops it opened */

@@ -118,6 +118,7 @@ static const ag_operation cholesky = {
     .adjoint = cholesky_adjoint,
     .tangent = cholesky_tangent,
     .record = cholesky_record,
+    .c_form = ag_c_cholesky,
     .strided = true,
 };
 const ag_operation *const ag_builtin_cholesky = &cholesky;

@@ -81,6 +81,8 @@ static ag_var logdet_tangent(const ag_rule *rule, const ag_var *tangents) {
     return sum_of_products(ag_transpose(ag_inverse(rule->in[0])), tangents[0]);
 }
 
+static bool logdet_c_form(const ag_c_form *f) { return ag_c_determinant(f, true); }
+
 static const ag_operation logdet = {
     .name = "logdet",
     .shape = logdet_shape,
@@ -88,6 +90,7 @@ static const ag_operation logdet = {
     .adjoint = logdet_adjoint,
     .tangent = logdet_tangent,
     .record = logdet_record,
+    .c_form = logdet_c_form,
     .strided = true,
 };
 const ag_operation *const ag_builtin_logdet = &logdet;
@@ -401,6 +404,7 @@ static const ag_operation differential = {
     .adjoint = differential_adjoint,
     .tangent = differential_tangent,
     .record = differential_record,
+    .c_form = ag_c_det_differential,
     .strided = true,
     .valid = differential_valid,
 };
@@ -446,6 +450,8 @@ static ag_var det_tangent(const ag_rule *rule, const ag_var *tangents) {
     return sum_of_products(differential_of(rule->in, 1), tangents[0]);
 }
 
+static bool det_c_form(const ag_c_form *f) { return ag_c_determinant(f, false); }
+
 static const ag_operation det = {
     .name = "det",
     .shape = det_shape,
@@ -453,6 +459,7 @@ static const ag_operation det = {
     .adjoint = det_adjoint,
     .tangent = det_tangent,
     .record = det_record,
+    .c_form = det_c_form,
     .strided = true,
 };
 const ag_operation *const ag_builtin_det = &det;

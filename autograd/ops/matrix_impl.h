@@ -58,4 +58,12 @@ bool ag_lu_invert(const ag_call *call, const ag_lu *lu, void *out);
 /* det A = mantissa * 2^exponent, so that it neither overflows nor underflows on the way. */
 double ag_lu_determinant(ag_type type, const ag_lu *lu, int64_t *exponent);
 
+/* ---- matrix_c_form.c: the operations as C ---- */
+bool ag_c_solve(const ag_c_form *f);
+bool ag_c_solve_triangular(const ag_c_form *f, bool upper);
+bool ag_c_inverse(const ag_c_form *f);
+bool ag_c_determinant(const ag_c_form *f, bool logarithm);
+bool ag_c_det_differential(const ag_c_form *f);
+bool ag_c_cholesky(const ag_c_form *f);
+
 #endif

@@ -2,6 +2,7 @@
  * program that is run again draws others. */
 
 #include "builtin_impl.h"
+#include "c_form_impl.h"
 #include "structural_impl.h"
 #include <math.h>
 
@@ -71,6 +72,9 @@ static void drop_piece(const drawing *d, int64_t first, size_t n, const uint32_t
 }
 static void drop_pieces(void *context, int thread) { draw_pieces(context, thread, drop_piece); }
 
+/* Bits below it drop a number. */
+static uint32_t threshold_of(double p) { return (uint32_t)fmin(p * 0x1p32, 0x1p32 - 1); }
+
 /* to = (or +=) x where it is kept, over the probability of that. */
 static void drop(const ag_call *call, const void *x, void *to, bool add) {
     const dropping *p = call->params;
@@ -79,7 +83,7 @@ static void drop(const ag_call *call, const void *x, void *to, bool add) {
                  .key = p->key,
                  .clock = clock_of(call, 1),
                  .count = call->out.view->count,
-                 .threshold = (uint32_t)fmin(p->p * 0x1p32, 0x1p32 - 1),
+                 .threshold = threshold_of(p->p),
                  .scale = 1 / (1 - p->p),
                  .x = x,
                  .to = to,
@@ -116,6 +120,27 @@ static bool dropout_valid(const ag_call *call) {
     return call->params_size == sizeof *p && p->p >= 0 && p->p < 1;
 }
 
+/* Opens loops over blocks and counters; number i1 of a counter's four is element `at`. */
+static void open_words(const ag_c_form *f, uint64_t key, int clock, int64_t count) {
+    ag_c_need(f, "random");
+    ag_c_open(f, 0, (count + AG_RANDOM_BLOCK - 1) / AG_RANDOM_BLOCK * (AG_RANDOM_BLOCK / 4));
+    ag_c_line(f, "unsigned long long ad_word[4];");
+    ag_c_line(f, "ad_random%s(%lluu, (double)%s[0], i, ad_word);", f->suffix, (unsigned long long)key, f->in[clock]);
+    ag_c_open(f, 1, 4);
+    ag_c_line(f, "const long at = i / %d * %d + i1 * %d + i %% %d;", AG_RANDOM_BLOCK / 4, AG_RANDOM_BLOCK,
+              AG_RANDOM_BLOCK / 4, AG_RANDOM_BLOCK / 4);
+}
+
+static bool dropout_c_form(const ag_c_form *f) {
+    const dropping *p = f->params;
+    int64_t count = f->views[0]->count;
+    open_words(f, p->key, 1, count);
+    ag_c_line(f, "if (at < %lld) %s[at] = ad_word[i1] < %luu ? 0 : %s[at] * %s%.17g;", (long long)count, f->out,
+              (unsigned long)threshold_of(p->p), f->in[0], f->type == AG_F32 ? "(float)" : "", 1 / (1 - p->p));
+    ag_c_close(f, 2);
+    return true;
+}
+
 static const ag_operation dropout = {
     .name = "dropout",
     .shape = dropout_shape,
@@ -124,6 +149,7 @@ static const ag_operation dropout = {
     .tangent = dropout_tangent,
     .record = dropout_record,
     .stores = true,
+    .c_form = dropout_c_form,
     .valid = dropout_valid,
 };
 const ag_operation *const ag_builtin_dropout = &dropout;
@@ -208,6 +234,47 @@ static void random_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
     contributions[0] = ag_num(0);
 }
 
+/* "((double)WORD + 0.5) * 2^-32" */
+static ag_c_text uniform_text(const ag_c_form *f, const char *word) {
+    ag_c_text t;
+    if (f->type == AG_F64) snprintf(t.text, sizeof t.text, "((double)%s + 0.5) * 2.3283064365386963e-10", word);
+    else snprintf(t.text, sizeof t.text, "(float)(((double)(%s >> 9) + 0.5) * 1.1920928955078125e-07)", word);
+    return t;
+}
+
+static bool random_c_form(const ag_c_form *f) {
+    const random_params *p = f->params;
+    long long count = ag_count_dims(f->shape.dim, 0, f->shape.rank);
+    const char *cast = f->type == AG_F32 ? "(float)" : "";
+    if (p->kind == UNIFORM) {
+        open_words(f, p->key, 0, count);
+        ag_c_line(f, "if (at < %lld) %s[at] = %s;", count, f->out, uniform_text(f, "ad_word[i1]").text);
+        ag_c_close(f, 2);
+        return true;
+    }
+    /* a counter of the first half of a piece, and its partner in the second */
+    enum { HALF = DRAWN / 2, COUNTERS = AG_RANDOM_BLOCK / 4, OF_HALF = HALF / 4 };
+    ag_c_need(f, "random");
+    ag_c_open(f, 0, (count + DRAWN - 1) / DRAWN);
+    ag_c_open(f, 1, OF_HALF);
+    char second[24];
+    snprintf(second, sizeof second, " + %d", OF_HALF);
+    ag_c_line(f, "unsigned long long ad_word[4], ad_other[4];");
+    for (int k = 0; k < 2; k++)
+        ag_c_line(f, "ad_random%s(%lluu, (double)%s[0], i * %d + i1%s, %s);", f->suffix, (unsigned long long)p->key,
+                  f->in[0], 2 * OF_HALF, k ? second : "", k ? "ad_other" : "ad_word");
+    ag_c_open(f, 2, 4);
+    ag_c_line(f, "const long at = i * %d + i1 / %d * %d + i2 * %d + i1 %% %d;", DRAWN, COUNTERS, AG_RANDOM_BLOCK,
+              COUNTERS, COUNTERS);
+    ag_c_line(f, "const %s scale = sqrt%s(-2 * log%s(%s));", f->number, f->suffix, f->suffix,
+              uniform_text(f, "ad_word[i2]").text);
+    ag_c_line(f, "const %s part = %s6.283185307179586 * (%s);", f->number, cast, uniform_text(f, "ad_other[i2]").text);
+    ag_c_line(f, "if (at < %lld) %s[at] = cos%s(part) * scale;", count, f->out, f->suffix);
+    ag_c_line(f, "if (at + %d < %lld) %s[at + %d] = sin%s(part) * scale;", HALF, count, f->out, HALF, f->suffix);
+    ag_c_close(f, 3);
+    return true;
+}
+
 static bool random_valid(const ag_call *call) {
     const random_params *p = call->params;
     if (call->params_size != sizeof *p || p->rank < 0 || p->rank > AG_MAX_RANK) return false;
@@ -221,6 +288,7 @@ static const ag_operation random_operation = {
     .adjoint = random_adjoint,
     .tangent = random_tangent,
     .record = random_record,
+    .c_form = random_c_form,
     .valid = random_valid,
 };
 const ag_operation *const ag_builtin_random = &random_operation;

@@ -121,6 +121,7 @@ static const ag_operation solve = {
     .adjoint = solve_adjoint,
     .tangent = solve_tangent,
     .record = solve_record,
+    .c_form = ag_c_solve,
     .strided = true,
 };
 const ag_operation *const ag_builtin_solve = &solve;
@@ -205,6 +206,8 @@ static bool solve_triangular_valid(const ag_call *call) {
     return call->params_size == sizeof(triangle) && *(const uint8_t *)call->params <= 1;
 }
 
+static bool solve_triangular_c_form(const ag_c_form *f) { return ag_c_solve_triangular(f, is_upper(f->params)); }
+
 static const ag_operation solve_triangular = {
     .name = "solve_triangular",
     .shape = solve_triangular_shape,
@@ -212,6 +215,7 @@ static const ag_operation solve_triangular = {
     .adjoint = solve_triangular_adjoint,
     .tangent = solve_triangular_tangent,
     .record = solve_triangular_record,
+    .c_form = solve_triangular_c_form,
     .strided = true,
     .valid = solve_triangular_valid,
 };
@@ -279,6 +283,7 @@ static const ag_operation inverse = {
     .adjoint = inverse_adjoint,
     .tangent = inverse_tangent,
     .record = inverse_record,
+    .c_form = ag_c_inverse,
     .strided = true,
 };
 const ag_operation *const ag_builtin_inverse = &inverse;

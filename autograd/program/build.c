@@ -26,6 +26,26 @@ static uint64_t mix_refs(uint64_t h, const ag_ref *in, uint32_t n) {
     return h;
 }
 
+/* Where to look for an instruction: near the newest of its operands first, and where that is full at a place of its own.
+ * What is recorded next mostly reads what was recorded last, so the table is filled from one end to the other, and what is
+ * looked at is in the processor's caches; places by the hash alone would make each look a wait for memory. */
+typedef struct ag_places {
+    uint64_t near, own, mask;
+} ag_places;
+enum { NEAR = 8 }; /* a line of the cache */
+
+static ag_places places_of(uint64_t size, const ag_ref *in, uint32_t n, uint32_t hash) {
+    uint32_t newest = 0;
+    for (uint32_t k = 0; k < n; k++)
+        if (in[k].value > newest) newest = in[k].value;
+    return (ag_places){n ? 2 * (uint64_t)newest : hash, hash, size - 1};
+}
+
+/* The k-th of them. */
+static uint64_t place(const ag_places *s, uint64_t k) {
+    return (k < NEAR ? s->near + k : s->own + (k - NEAR)) & s->mask;
+}
+
 static bool grow_table(ag_builder *b) {
     ag_program *p = b->p;
     uint64_t size = b->size ? 2 * b->size : 1024;
@@ -37,9 +57,12 @@ static bool grow_table(ag_builder *b) {
     memset(table, 0xff, size * 2 * sizeof *table);
     for (uint64_t i = 0; i < b->size; i++) {
         if (b->table[2 * i] == FREE) continue;
-        uint64_t at = b->table[2 * i + 1] & (size - 1);
-        while (table[2 * at] != FREE) at = (at + 1) & (size - 1);
-        memcpy(&table[2 * at], &b->table[2 * i], 2 * sizeof *table);
+        const ag_code *c = ag_code_at(p, b->table[2 * i]);
+        uint32_t n = ag_operand_count(p, c);
+        ag_places s = places_of(size, n ? ag_ref_at(p, c->in) : NULL, n, b->table[2 * i + 1]);
+        uint64_t k = 0;
+        while (table[2 * place(&s, k)] != FREE) k++;
+        memcpy(&table[2 * place(&s, k)], &b->table[2 * i], 2 * sizeof *table);
     }
     ag_memory_free(&p->memory, b->table, b->size * 2 * sizeof *table);
     b->table = table;
@@ -110,10 +133,11 @@ static bool append(ag_builder *b, ag_draft *d) {
 
 /* Where a draft is in the table, or would be. */
 static uint64_t find(const ag_builder *b, const ag_draft *d, uint32_t hash) {
-    uint64_t at = hash & (b->size - 1);
-    for (; b->table[2 * at] != FREE; at = (at + 1) & (b->size - 1))
-        if (b->table[2 * at + 1] == hash && is_same(b->p, b->table[2 * at], d)) break;
-    return at;
+    ag_places s = places_of(b->size, d->in, d->n, hash);
+    for (uint64_t k = 0;; k++) {
+        uint64_t at = place(&s, k);
+        if (b->table[2 * at] == FREE || (b->table[2 * at + 1] == hash && is_same(b->p, b->table[2 * at], d))) return at;
+    }
 }
 
 /* A scan that gives what another gives that is there already, and more, takes its place: that one's results are the

@@ -1,38 +1,16 @@
 /* Which elements of an output depend on which elements of an input: sets of input elements are passed on from value to
  * value, element by element. Elementwise operations unite the sets of those operands by which they have a partial that is
  * not always 0 (the table of kernels tells), so what is flat stops them, and a factor that is the constant 0 does too.
- * Of a matrix product the shapes tell, and constant zeros; of a program over rows the program. Other structural operations
- * are taken apart into scalar ones (ag_operation.scalars) and followed there; what has no scalar form depends on all of
- * its operands. */
-#include "sparse_impl.h"
+ * Of a matrix product the shapes tell, and constant zeros; of a program over rows or steps the program
+ * (dependence_rows.c). Other structural operations are taken apart into scalar ones (ag_operation.scalars) and followed
+ * there; what has no scalar form depends on all of its operands. */
+#include "dependence_impl.h"
 
 #include <math.h>
 
-typedef struct ag_following {
-    const ag_program *p;
-    ag_memory *memory;
-    ag_sets sets;
-    uint8_t *needed;   /* of each value, whether the output needs it; ACTIVE: and it depends on the input */
-    uint64_t *first;   /* and where its elements are in `set` */
-    uint32_t *set;     /* of all elements of all values */
-    uint64_t elements; /* how many those are */
-    const ag_kernels *kernels;
-    const ag_operation *matmul; /* what ag_matmul records; NULL: not looked up yet */
-    int input;
-} ag_following;
-
-enum { NEEDED = 1, ACTIVE = 2 };
-
 /* ---- operands, element by element ---- */
 
-/* An operand in the order of a shape that it is broadcast to. */
-typedef struct ag_walker {
-    const uint32_t *set;    /* NULL: does not depend on the input */
-    const double *constant; /* NULL: not one */
-    int64_t stride[AG_MAX_RANK], at;
-} ag_walker;
-
-static ag_walker walker_of(const ag_following *f, ag_ref r, ag_shape shape) {
+ag_walker ag_walker_of(const ag_following *f, ag_ref r, ag_shape shape) {
     const ag_code *c = ag_code_at(f->p, r.value);
     ag_walker w = {.at = ag_where_offset(f->p, r.where)};
     if (f->needed[r.value] & ACTIVE) w.set = f->set + f->first[r.value];
@@ -44,8 +22,7 @@ static ag_walker walker_of(const ag_following *f, ag_ref r, ag_shape shape) {
     return w;
 }
 
-/* To the next element; index counts along the axes. */
-static void advance(ag_walker *w, int n, ag_shape shape, int64_t *index) {
+void ag_walk_on(ag_walker *w, int n, ag_shape shape, int64_t *index) {
     for (int i = shape.rank - 1; i >= 0; i--) {
         for (int k = 0; k < n; k++) w[k].at += w[k].stride[i];
         if (++index[i] < shape.dim[i]) return;
@@ -66,7 +43,7 @@ static void follow_elementwise(ag_following *f, const ag_code *c, uint32_t *out)
     bool product = is_product(c->op);
     ag_walker w[3];
     for (int k = 0; k < n; k++) {
-        w[k] = walker_of(f, *ag_ref_at(f->p, c->in + (uint32_t)k), shape);
+        w[k] = ag_walker_of(f, *ag_ref_at(f->p, c->in + (uint32_t)k), shape);
         if (!f->kernels->partial[c->op][k]) w[k].set = NULL;
     }
     for (int64_t i = 0; i < count; i++) {
@@ -74,7 +51,7 @@ static void follow_elementwise(ag_following *f, const ag_code *c, uint32_t *out)
             if (!w[k].set || (product && w[1 - k].constant && w[1 - k].constant[w[1 - k].at] == 0)) continue;
             out[i] = ag_sets_union(&f->sets, out[i], w[k].set[w[k].at]);
         }
-        advance(w, n, shape, index);
+        ag_walk_on(w, n, shape, index);
     }
 }
 
@@ -105,7 +82,7 @@ typedef struct ag_factor {
 
 static ag_factor factor_of(const ag_following *f, ag_ref r, bool first, ag_shape batch) {
     const ag_view *v = &ag_pview_at(f->p, r.where)->view;
-    ag_factor a = {.w = walker_of(f, r, (ag_shape){.rank = v->rank}), .n = 1};
+    ag_factor a = {.w = ag_walker_of(f, r, (ag_shape){.rank = v->rank}), .n = 1};
     int64_t stride[AG_MAX_RANK] = {0};
     int batches = v->rank > 2 ? v->rank - 2 : 0, last = v->rank - 1;
     for (int i = 0; i < batches; i++) stride[batch.rank - batches + i] = v->dim[i] == 1 ? 0 : v->stride[i];
@@ -164,73 +141,12 @@ static bool follow_matmul(ag_following *f, const ag_code *c, uint32_t *out) {
             for (int64_t j = 0; j < b.n; j++)
                 *out++ = ag_sets_union(&f->sets, row_times(f, &a, i, &b, j, k), row_times(f, &b, j, &a, i, k));
         ag_walker w[2] = {a.w, b.w};
-        advance(w, 2, batch, index);
+        ag_walk_on(w, 2, batch, index);
         a.w.at = w[0].at;
         b.w.at = w[1].at;
     }
     ag_memory_free(f->memory, a.all, size);
     return true;
-}
-
-/* ---- programs over rows ---- */
-
-/* One output by one input of a map, whose rows all have the pattern of the program itself. */
-typedef struct ag_map_part {
-    const uint32_t *in;      /* sets of the input's elements, of all rows */
-    uint32_t *out;           /* and of the output's */
-    int64_t in_row, out_row; /* elements from one row to the next; 0: all rows share them */
-    int64_t rows;
-} ag_map_part;
-
-static ag_status follow_rows(ag_following *f, const ag_program *p, int output, int input, const ag_map_part *m) {
-    ag_entries e = {0};
-    ag_status status = ag_program_dependence(p, output, input, f->memory, &e);
-    for (int64_t row = 0; status == AG_OK && row < m->rows; row++)
-        for (int32_t i = 0; i < e.rows; i++)
-            for (int32_t k = e.start[i]; k < e.start[i + 1]; k++) {
-                uint32_t *to = m->out + row * m->out_row + i;
-                *to = ag_sets_union(&f->sets, *to, m->in[row * m->in_row + e.index[k]]);
-            }
-    ag_entries_close(f->memory, &e);
-    return status;
-}
-
-/* The results of all outputs lie one after the other. */
-static ag_status follow_map_input(ag_following *f, const ag_program *p, int input, ag_map_part *m, uint32_t *out,
-                                  const uint8_t *along) {
-    ag_status status = AG_OK;
-    int nx = ag_program_inputs(p);
-    for (int k = 0; k < ag_program_outputs(p) && status == AG_OK; k++) {
-        int64_t count = 0;
-        ag_shape_count(ag_program_output(p, k).shape, &count);
-        m->out_row = along[nx + k] == AG_EACH ? count : 0;
-        m->out = out;
-        status = follow_rows(f, p, k, input, m);
-        out += along[nx + k] == AG_EACH ? m->rows * count : count;
-    }
-    return status;
-}
-
-static ag_status follow_map(ag_following *f, const ag_code *c, const ag_program *p, int64_t rows, const uint8_t *along,
-                            uint32_t *out) {
-    ag_status status = AG_OK;
-    for (int j = 0; j < ag_program_inputs(p) && status == AG_OK; j++) {
-        ag_ref r = *ag_ref_at(f->p, c->in + (uint32_t)j);
-        if (!(f->needed[r.value] & ACTIVE)) continue;
-        ag_shape shape = ag_where_shape(f->p, r.where);
-        int64_t count = ag_where_count(f->p, r.where), index[AG_MAX_RANK] = {0};
-        ag_walker w = walker_of(f, r, shape);
-        uint32_t *in = ag_memory_resize(f->memory, NULL, 0, (size_t)count * sizeof *in + 1);
-        if (!in) return AG_ERR_MEMORY;
-        for (int64_t i = 0; i < count; i++) {
-            in[i] = w.set[w.at];
-            advance(&w, 1, shape, index);
-        }
-        ag_map_part m = {.in = in, .in_row = along[j] == AG_EACH && rows ? count / rows : 0, .rows = rows};
-        status = follow_map_input(f, p, j, &m, out, along);
-        ag_memory_free(f->memory, in, (size_t)count * sizeof *in + 1);
-    }
-    return status;
 }
 
 /* ---- other structural operations ---- */
@@ -242,10 +158,10 @@ static void follow_densely(ag_following *f, const ag_code *c, int64_t count, uin
         ag_ref r = *ag_ref_at(f->p, c->in + k);
         ag_shape shape = ag_where_shape(f->p, r.where);
         int64_t index[AG_MAX_RANK] = {0};
-        ag_walker w = walker_of(f, r, shape);
+        ag_walker w = ag_walker_of(f, r, shape);
         for (int64_t i = 0, m = ag_where_count(f->p, r.where); w.set && i < m; i++) {
             all = ag_sets_union(&f->sets, all, w.set[w.at]);
-            advance(&w, 1, shape, index);
+            ag_walk_on(&w, 1, shape, index);
         }
     }
     for (int64_t i = 0; i < count; i++) out[i] = all;
@@ -259,14 +175,14 @@ static void tape_operands(ag_following *f, const ag_code *c, ag_elements *e, ag_
     for (int k = 0; k < e->n; k++) {
         ag_ref r = *ag_ref_at(f->p, c->in + (uint32_t)k);
         shapes[k] = ag_where_shape(f->p, r.where);
-        ag_walker w = walker_of(f, r, shapes[k]);
+        ag_walker w = ag_walker_of(f, r, shapes[k]);
         int64_t index[AG_MAX_RANK] = {0};
         in[k] = at;
         for (int64_t i = 0, m = ag_where_count(f->p, r.where); i < m; i++) {
             uint32_t set = w.set ? w.set[w.at] : 0;
             *at++ = set ? ag_input(e->tape, (double)NAN) : w.constant ? ag_num(w.constant[w.at]) : unknown;
             if (set) *sets++ = set;
-            advance(&w, 1, shapes[k], index);
+            ag_walk_on(&w, 1, shapes[k], index);
         }
     }
     e->shapes = shapes;
@@ -335,13 +251,9 @@ static bool is_matmul(ag_following *f, const ag_operation *operation) {
 }
 
 static ag_status follow_call(ag_following *f, const ag_code *c, int64_t count, uint32_t *out) {
-    const ag_pcall *call = ag_pcall_at(f->p, c->extra);
-    const ag_operation *operation = call->operation;
+    const ag_operation *operation = ag_pcall_at(f->p, c->extra)->operation;
     ag_status status = AG_OK;
-    int64_t rows;
-    const uint8_t *along;
-    const ag_program *mapped = ag_mapped_program(operation, ag_pparams_at(f->p, call->params), &rows, &along);
-    if (mapped) return follow_map(f, c, mapped, rows, along, out);
+    if (ag_follow_rows(f, c, out, &status)) return status;
     if (is_matmul(f, operation)) return follow_matmul(f, c, out) ? AG_OK : AG_ERR_MEMORY;
     if (operation->scalars && follow_scalars(f, c, count, out, &status)) return AG_OK;
     if (status == AG_ERR_MEMORY) return status;
@@ -350,6 +262,18 @@ static ag_status follow_call(ag_following *f, const ag_code *c, int64_t count, u
 }
 
 /* ---- the program ---- */
+
+static int64_t input_count(const ag_program *p, int k) {
+    return ag_where_count(p, ag_pinput_at(p, (uint64_t)k)->ref.where);
+}
+
+/* How many elements the inputs before number n have that are followed. */
+static int64_t followed_before(const ag_program *p, const uint8_t *followed, int n) {
+    int64_t count = 0;
+    for (int k = 0; k < n; k++)
+        if (followed[k]) count += input_count(p, k);
+    return count;
+}
 
 static bool open_following(ag_following *f, uint64_t inputs) {
     const ag_program *p = f->p;
@@ -374,23 +298,30 @@ static void close_following(ag_following *f) {
     ag_memory_free(f->memory, f->set, f->elements * sizeof *f->set + 1);
 }
 
-static void mark_needed(ag_following *f, uint32_t output) {
+/* Marks what outputs from..to - 1 need; the last value of it. */
+static uint32_t mark_needed(ag_following *f, int from, int to) {
     const ag_program *p = f->p;
-    f->needed[output] = NEEDED;
-    for (uint32_t i = output + 1; i-- > 0;) {
+    uint32_t last = 0;
+    for (int k = from; k < to; k++) {
+        uint32_t value = ag_poutput_at(p, (uint64_t)k)->ref.value;
+        f->needed[value] = NEEDED;
+        if (value > last) last = value;
+    }
+    for (uint32_t i = last + 1; i-- > 0;) {
         const ag_code *c = ag_code_at(p, i);
         for (uint32_t k = 0, n = f->needed[i] ? ag_operand_count(p, c) : 0; k < n; k++)
             f->needed[ag_ref_at(p, c->in + k)->value] = NEEDED;
     }
+    return last;
 }
 
-static ag_status follow(ag_following *f, uint32_t output) {
+static ag_status follow(ag_following *f, uint32_t last) {
     const ag_program *p = f->p;
-    for (uint32_t i = 0; i <= output; i++) {
+    for (uint32_t i = 0; i <= last; i++) {
         const ag_code *c = ag_code_at(p, i);
         int64_t count = ag_value_count(p, i);
         uint32_t *out = f->set + f->first[i];
-        bool active = c->op == CODE_INPUT && (int)c->extra == f->input;
+        bool active = c->op == CODE_INPUT && f->followed[c->extra];
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n && !active; k++)
             active = f->needed[ag_ref_at(p, c->in + k)->value] & ACTIVE;
         if (!f->needed[i] || !active) continue;
@@ -398,40 +329,54 @@ static ag_status follow(ag_following *f, uint32_t output) {
         ag_status status = AG_OK;
         if (c->op == CODE_CALL) status = follow_call(f, c, count, out);
         else if (c->op < AG_OPCODES) follow_elementwise(f, c, out);
-        for (int64_t j = 0; c->op == CODE_INPUT && j < count; j++) out[j] = 1 + (uint32_t)j;
+        uint32_t column = c->op == CODE_INPUT ? (uint32_t)followed_before(p, f->followed, (int)c->extra) : 0;
+        for (int64_t j = 0; c->op == CODE_INPUT && j < count; j++) out[j] = 1 + column + (uint32_t)j;
         if (status != AG_OK || f->sets.failed) return status != AG_OK ? status : AG_ERR_MEMORY;
     }
     return AG_OK;
 }
 
-/* Whether the output's sets, those kept as pairs apart, have too many elements in all. */
-static bool is_too_large(const ag_following *f, ag_ref r) {
+/* The number of elements of an output's sets, without those that are kept as pairs. */
+static uint64_t entries_of(const ag_following *f, ag_ref r) {
     ag_shape shape = ag_where_shape(f->p, r.where);
     int64_t index[AG_MAX_RANK] = {0};
     uint64_t total = 0;
-    ag_walker w = walker_of(f, r, shape);
+    ag_walker w = ag_walker_of(f, r, shape);
     for (int64_t i = 0, n = ag_where_count(f->p, r.where); w.set && i < n; i++) {
         total += ag_sets_count(&f->sets, w.set[w.at]);
-        advance(&w, 1, shape, index);
+        ag_walk_on(&w, 1, shape, index);
     }
-    return total >= INT32_MAX;
+    return total;
 }
 
-/* The sets of the output's elements as rows. */
-static ag_status list_rows(ag_following *f, ag_ref r, int64_t inputs, ag_entries *out) {
+/* The sets of an output's elements as rows of `out` from *row on. */
+static ag_status list_output(ag_following *f, ag_ref r, ag_entries *out, ag_list *entries, int64_t *row) {
     ag_shape shape = ag_where_shape(f->p, r.where);
     int64_t rows = ag_where_count(f->p, r.where), index[AG_MAX_RANK] = {0};
-    ag_list entries = {{0}, 0};
-    ag_status status = is_too_large(f, r)                                 ? AG_ERR_SLOTS
-                       : ag_entries_open(f->memory, out, rows, inputs, 0) ? AG_OK
-                                                                          : AG_ERR_MEMORY;
-    ag_walker w = walker_of(f, r, shape);
-    for (int64_t i = 0; status == AG_OK && i < rows; i++) {
-        out->start[i] = (int32_t)entries.count;
-        if (w.set && !ag_sets_list(&f->sets, w.set[w.at], &entries)) status = AG_ERR_MEMORY;
-        else if (entries.count >= INT32_MAX) status = AG_ERR_SLOTS;
-        advance(&w, 1, shape, index);
+    ag_walker w = ag_walker_of(f, r, shape);
+    for (int64_t i = 0; i < rows; i++) {
+        out->start[(*row)++] = (int32_t)entries->count;
+        if (w.set && !ag_sets_list(&f->sets, w.set[w.at], entries)) return AG_ERR_MEMORY;
+        if (entries->count >= INT32_MAX) return AG_ERR_SLOTS;
+        ag_walk_on(&w, 1, shape, index);
     }
+    return AG_OK;
+}
+
+/* The sets of the elements of outputs from..to - 1 as rows. */
+static ag_status list_rows(ag_following *f, int from, int to, int64_t columns, ag_entries *out) {
+    ag_list entries = {{0}, 0};
+    uint64_t total = 0;
+    int64_t rows = 0, row = 0;
+    for (int k = from; k < to; k++) {
+        ag_ref r = ag_poutput_at(f->p, (uint64_t)k)->ref;
+        rows += ag_where_count(f->p, r.where);
+        total += entries_of(f, r);
+    }
+    if (total >= INT32_MAX || rows >= INT32_MAX) return AG_ERR_SLOTS;
+    ag_status status = ag_entries_open(f->memory, out, rows, columns, 0) ? AG_OK : AG_ERR_MEMORY;
+    for (int k = from; k < to && status == AG_OK; k++)
+        status = list_output(f, ag_poutput_at(f->p, (uint64_t)k)->ref, out, &entries, &row);
     if (status == AG_OK) {
         out->index = ag_memory_resize(f->memory, NULL, 0, entries.count * sizeof *out->index + 1);
         if (!out->index) status = AG_ERR_MEMORY;
@@ -444,16 +389,24 @@ static ag_status list_rows(ag_following *f, ag_ref r, int64_t inputs, ag_entries
     return status;
 }
 
-ag_status ag_program_dependence(const ag_program *p, int output, int input, ag_memory *memory, ag_entries *out) {
-    ag_following f = {.p = p, .memory = memory, .input = input};
-    ag_ref r = ag_poutput_at(p, (uint64_t)output)->ref;
-    int64_t inputs = ag_where_count(p, ag_pinput_at(p, (uint64_t)input)->ref.where);
-    ag_status status = open_following(&f, (uint64_t)inputs) ? AG_OK : AG_ERR_MEMORY;
-    if (status == AG_OK) {
-        mark_needed(&f, r.value);
-        status = follow(&f, r.value);
-    }
-    if (status == AG_OK) status = list_rows(&f, r, inputs, out);
+ag_status ag_program_dependences(const ag_program *p, int from, int to, const uint8_t *followed, ag_memory *memory,
+                                 ag_entries *out) {
+    ag_following f = {.p = p, .memory = memory, .followed = followed};
+    int64_t columns = followed_before(p, followed, ag_program_inputs(p));
+    if (columns >= INT32_MAX) return AG_ERR_SLOTS;
+    ag_status status = open_following(&f, (uint64_t)columns) ? AG_OK : AG_ERR_MEMORY;
+    if (status == AG_OK) status = from < to ? follow(&f, mark_needed(&f, from, to)) : AG_OK;
+    if (status == AG_OK) status = list_rows(&f, from, to, columns, out);
     close_following(&f);
+    return status;
+}
+
+ag_status ag_program_dependence(const ag_program *p, int output, int input, ag_memory *memory, ag_entries *out) {
+    size_t size = (size_t)ag_program_inputs(p);
+    uint8_t *followed = ag_memory_zeroed(memory, size);
+    if (!followed) return AG_ERR_MEMORY;
+    followed[input] = 1;
+    ag_status status = ag_program_dependences(p, output, output + 1, followed, memory, out);
+    ag_memory_free(memory, followed, size);
     return status;
 }

@@ -224,6 +224,7 @@ static void declare_operands(ag_c_function *f, const ag_code *c) {
 static void ignore(ag_c_function *f, uint32_t v) {
     bool local = f->s.home[v] == HOME_LOCAL && is_scalar(f->p, v);
     if (local || f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
+    if (f->s.home[v] == HOME_TABLE) ag_text_line(&f->body, "(void)%s_c%u;", f->name, v);
 }
 
 static void ignore_operands(ag_c_function *f, const ag_code *c) {
@@ -399,6 +400,7 @@ typedef struct ag_c_operands {
     ag_text text; /* the operands one after the other, each ended by a 0 byte */
     const char **in;
     const ag_view **views;
+    ag_view *copies; /* row-major, of those that were copied */
 } ag_c_operands;
 
 static bool open_operands(ag_c_function *f, const ag_code *c, ag_c_operands *o) {
@@ -407,7 +409,8 @@ static bool open_operands(ag_c_function *f, const ag_code *c, ag_c_operands *o) 
     *o = (ag_c_operands){.text = {.memory = m}};
     o->in = ag_memory_zeroed(m, call->n * sizeof *o->in + 1);
     o->views = ag_memory_zeroed(m, call->n * sizeof *o->views + 1);
-    if (!o->in || !o->views) return false;
+    o->copies = ag_memory_zeroed(m, call->n * sizeof *o->copies + 1);
+    if (!o->in || !o->views || !o->copies) return false;
     for (uint32_t k = 0; k < call->n; k++) {
         ag_ref r = *ag_ref_at(f->p, c->in + k);
         o->views[k] = view_of(f->p, r.where);
@@ -458,8 +461,11 @@ static bool copy_operands(ag_c_function *f, uint32_t n, ag_c_operands *o) {
         ag_c_place to = ag_c_room(f, v->count);
         f->taken += v->count;
         ag_c_loops loops = {.rank = v->rank};
-        ag_view row_major = *v;
-        ag_row_major(v->rank, v->dim, row_major.stride);
+        ag_view *row_major = &o->copies[k];
+        *row_major = *v;
+        ag_row_major(v->rank, v->dim, row_major->stride);
+        row_major->contiguous = true;
+        o->views[k] = row_major;
         for (int i = 0; i < v->rank; i++) loops.from[i] = i;
         for (int i = 0; i < v->rank; i++)
             ag_text_line(&f->body, "for (long %s = 0; %s < %lld; %s++) {", loop_name(i), loop_name(i),
@@ -467,7 +473,7 @@ static bool copy_operands(ag_c_function *f, uint32_t n, ag_c_operands *o) {
         ag_text line = {.memory = f->body.memory};
         ag_c_context x = {f, &line, &loops, v->rank};
         ag_text_add(&line, "(%s)[", to.text);
-        put_index(&x, &row_major, 0);
+        put_index(&x, row_major, 0);
         ag_text_add(&line, "] = %s[", o->in[k]);
         put_index(&x, v, 0);
         ag_text_add(&line, "];");
@@ -503,7 +509,7 @@ static void call_body(ag_c_function *f, uint32_t v) {
     else if (ag_value_count(p, v) == 0) {
         ignore_operands(f, c);
     } else {
-        struct ag_c_form_state state = {f->file, &f->body};
+        struct ag_c_form_state state = {f};
         ag_c_form form = {.type = p->type,
                           .number = ag_c_number_type(p->type),
                           .suffix = p->type == AG_F64 ? "" : "f",
@@ -516,11 +522,11 @@ static void call_body(ag_c_function *f, uint32_t v) {
                           .params_size = call->params_size,
                           .blas = f->file->options.blas,
                           .state = &state};
-        bool fits = call->operation->strided || is_row_major(&o, call->n);
+        bool fits = call->operation->strided || is_row_major(&o, call->n), nested = ag_holds_programs(call->operation);
         ag_text_line(&f->body, "{ /* %s */", call->operation->name);
         f->body.depth++;
-        if (!fits && ag_holds_programs(call->operation)) fits = copy_operands(f, call->n, &o);
-        if (ag_holds_programs(call->operation) && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));
+        if (!fits && (nested || call->operation->c_form)) fits = copy_operands(f, call->n, &o);
+        if (nested && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));
         else if (!call->operation->c_form || !fits || !call->operation->c_form(&form))
             scalar_form(f, call, o.views, &arguments, out.base);
         ag_text_line(&f->body, "}");
@@ -530,6 +536,7 @@ static void call_body(ag_c_function *f, uint32_t v) {
     ag_text_free(&o.text);
     ag_memory_free(f->file->memory, o.in, call->n * sizeof *o.in + 1);
     ag_memory_free(f->file->memory, o.views, call->n * sizeof *o.views + 1);
+    ag_memory_free(f->file->memory, o.copies, call->n * sizeof *o.copies + 1);
 }
 
 /* ---- outputs ---- */

@@ -1,5 +1,6 @@
 /* Operations that run programs, as loops that call the functions of these; and what may fail when a function runs. */
 #include "../root_impl.h"
+#include "../../ops/c_form_impl.h"
 #include "../scan_impl.h"
 #include "print_impl.h"
 
@@ -39,6 +40,7 @@ static bool find_out(ag_c_file *file, const ag_program *p) {
         const ag_pcall *call = ag_pcall_at(p, c->extra);
         const void *params = ag_pparams_at(p, call->params);
         if (ag_is_guard(p, c) || call->operation == &ag_root_operation) return true;
+        if (ag_c_form_checks(call->operation) && ag_value_count(p, (uint32_t)i)) return true;
         if (ag_is_map(call->operation) && ag_c_can_fail(file, ag_map_program(params))) return true;
         if (call->operation == &ag_scan_operation && ag_c_can_fail(file, ((const ag_scanning *)params)->p)) return true;
     }
@@ -58,8 +60,7 @@ bool ag_c_can_fail(ag_c_file *file, const ag_program *p) {
     return can_fail;
 }
 
-/* A sentence of the usage comment; a name in it may hold anything. */
-static int add_check(ag_c_file *file, const char *sentence, const char *name) {
+int ag_c_add_check(ag_c_file *file, const char *sentence, const char *name) {
     ag_text *t = &file->checks;
     ag_text_add(t, " *   %d: ", ++file->check_count);
     if (*name) {
@@ -73,10 +74,10 @@ static int add_check(ag_c_file *file, const char *sentence, const char *name) {
 }
 
 int ag_c_guard_check(ag_c_file *file, const ag_guarding *g) {
-    return add_check(file,
-                     g->expected ? "is false, and was true when the program was recorded"
-                                 : "is true, and was false when the program was recorded",
-                     g->name[0] ? g->name : "a guard");
+    return ag_c_add_check(file,
+                          g->expected ? "is false, and was true when the program was recorded"
+                                      : "is true, and was false when the program was recorded",
+                          g->name[0] ? g->name : "a guard");
 }
 
 void ag_c_call(ag_text *t, const char *name, const ag_text *arguments, bool can_fail) {
@@ -311,7 +312,7 @@ static void print_root(ag_c_function *f, const void *params, const char *const *
     else print_newton(&r, tolerance.text, number, old.text);
     ag_text_line(t, "}");
     ag_text_line(t, "if (!ad_found) return %d;",
-                 add_check(f->file, m->fixed ? "a fixed point: no convergence" : "a root: no convergence", ""));
+                 ag_c_add_check(f->file, m->fixed ? "a fixed point: no convergence" : "a root: no convergence", ""));
 }
 
 void ag_c_nested(ag_c_function *f, const ag_pcall *call, const char *const *in, const char *out, int64_t results) {

@@ -5,6 +5,7 @@
  *   table.c     the table's expressions as C: operators and calls in place, everything else as helper functions
  *   schedule.c  which instructions share a loop or an expression, in which order, and where values are kept
  *   body.c      instructions as statements
+ *   routines.c  functions that operations call: linear algebra, random numbers
  *   nested.c    operations that run programs (maps, scans, roots) as loops; what may fail when the function runs
  *   print.c     functions, from the usage comment to the closing brace
  *   lanes.c     a function for a block of rows, in a loop that compilers vectorise, and one for many rows
@@ -58,6 +59,8 @@ typedef struct ag_c_literal {
 ag_c_literal ag_c_literal_of(ag_type type, double number);
 /* Text of the table up to the end of an identifier; or 1 for any other character. */
 size_t ag_c_token(const char *text);
+/* A function's text on lines of its own: a new one after ; and braces. */
+void ag_c_code(ag_text *t, const char *text, ag_type type);
 /* What token `at`, and what belongs to it, is in C; returns how much of the text that was. */
 size_t ag_c_translate(ag_text *t, const char *at, ag_type type);
 
@@ -120,9 +123,10 @@ typedef struct ag_c_file {
     const char *name;
     ag_text helpers, functions;
     uint8_t helped[AG_OPCODES + 1];
-    uint32_t inner; /* functions for operations so far */
-    int depth;      /* of programs in programs */
-    int64_t work;   /* that the public function needs */
+    uint32_t routines; /* bits: which are printed */
+    uint32_t inner;    /* functions for operations so far */
+    int depth;         /* of programs in programs */
+    int64_t work;      /* that the public function needs */
     bool wants_lanes;
     int64_t lanes_in, lanes_out; /* elements of inputs and outputs of NAME_lanes; 0: it is not there */
     ag_text checks;              /* of the usage comment: what it means when the function does not return 0 */
@@ -197,7 +201,8 @@ ag_c_place ag_c_room(ag_c_function *f, int64_t count);
 bool ag_c_can_fail(ag_c_file *file, const ag_program *p);
 /* A program that is about to be freed. */
 void ag_c_forget(ag_c_file *file, const ag_program *p);
-/* The number of a new check, described in the usage comment. */
+/* The number of a new check, described in the usage comment; a name in it may hold anything. */
+int ag_c_add_check(ag_c_file *file, const char *sentence, const char *name);
 int ag_c_guard_check(ag_c_file *file, const ag_guarding *g);
 /* A statement that calls a function; if that fails, the caller does. */
 void ag_c_call(ag_text *t, const char *name, const ag_text *arguments, bool can_fail);
@@ -211,8 +216,7 @@ void ag_c_close_file(ag_c_file *file);
 
 /* ---- forms.c ---- */
 struct ag_c_form_state {
-    ag_c_file *file;
-    ag_text *text;
+    ag_c_function *function;
 };
 
 #endif

@@ -156,8 +156,7 @@ int ag_c_binding_at(const char *text, const char *at) {
 
 /* ---- helper functions ---- */
 
-/* A function's text on lines of its own: a new one after ; and braces. */
-static void add_code(ag_text *t, const char *text) {
+void ag_c_code(ag_text *t, const char *text, ag_type type) {
     int parentheses = 0;
     const char *from = text;
     for (const char *at = text; *at; at++) {
@@ -168,7 +167,7 @@ static void add_code(ag_text *t, const char *text) {
         if (!ends && !(closes && parentheses == 0)) continue;
         while (*from == ' ') from++;
         ag_text line = {.memory = t->memory};
-        for (const char *c = from; c <= at;) c += ag_c_translate(&line, c, AG_F64);
+        for (const char *c = from; c <= at;) c += ag_c_translate(&line, c, type);
         if (line.count) ag_text_line(t, *line.base == '}' ? "}%s" : "%s", line.base + (*line.base == '}'));
         t->failed |= line.failed;
         ag_text_free(&line);
@@ -181,7 +180,7 @@ static void add_special(ag_text *t, uint8_t *done) {
     done[SPECIAL_DONE] = 1;
     ag_text_line(t, "#ifndef AD_SPECIAL");
     ag_text_line(t, "#define AD_SPECIAL");
-    for (size_t k = 0; k < sizeof special / sizeof *special; k++) add_code(t, special[k]);
+    for (size_t k = 0; k < sizeof special / sizeof *special; k++) ag_c_code(t, special[k], AG_F64);
     ag_text_line(t, "#endif");
     ag_text_line(t, "%s", "");
 }
