@@ -65,6 +65,9 @@ static inline double bench_torch_time(const bench_torch *t, const char *name, in
     return strtod(line, NULL);
 }
 
+/* By how many megabytes the script's memory grew at most, for scripts that say so. */
+static inline double bench_torch_peak(const bench_torch *t) { return bench_torch_time(t, "peak", 0); }
+
 static inline void bench_torch_stop(bench_torch *t) {
     if (t->to == NULL) return;
     fclose(t->to);

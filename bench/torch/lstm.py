@@ -1,0 +1,24 @@
+"""The training step of bench/lstm.c in PyTorch."""
+import torch
+
+from beside import serve, start_peak
+
+STEPS, BATCH, INPUTS, HIDDEN = 64, 16, 32, 128
+
+
+def lstm():
+    model = torch.nn.LSTM(INPUTS, HIDDEN)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3, foreach=True)
+    loss = torch.nn.MSELoss()
+    x, target = torch.rand(STEPS, BATCH, INPUTS), torch.rand(STEPS, BATCH, HIDDEN)
+
+    def run():
+        optimiser.zero_grad(set_to_none=True)
+        loss(model(x)[0], target).backward()
+        optimiser.step()
+
+    return run
+
+
+before = start_peak()
+serve({"torch_lstm": lstm()}, before)
