@@ -208,25 +208,52 @@ static void lstm_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     contributions[WEIGHT] = ag_matmul(ag_transpose(gates), ag_reshape(before, AG_SHAPE(s.steps * s.batch, s.hidden)));
 }
 
-/* The steps one by one, by ordinary operations; `in` as of the operation, a bias of the number 0 is none. */
-static ag_var by_steps(ag_tape *t, const ag_lstm_params *p, ag_lstm_sizes s, const ag_var *in) {
-    ag_var *states = ag_scratch(t, 2 * (size_t)s.steps * sizeof *states + 1), h = in[H], c = in[C];
-    if (!states) return ag_inert(t);
-    ag_var weight = ag_transpose(in[WEIGHT]);
+/* A step by ordinary operations: activations (i, f, g, o), the cell before it, and the tanh of that after it. */
+typedef struct recorded_step {
+    ag_var act[4], before, tanh;
+} recorded_step;
+
+/* `in`: operands as of the operation; a bias of the number 0 is none. */
+static void record_steps(const ag_lstm_params *p, ag_lstm_sizes s, const ag_var *in, recorded_step *steps) {
+    ag_var h = in[H], c = in[C], weight = ag_transpose(in[WEIGHT]);
     for (int64_t done = 0; done < s.steps; done++) {
-        int64_t place = ag_lstm_place(p, s.steps, done);
-        ag_var sum = ag_add(ag_index(in[GATES], 0, place), ag_matmul(h, weight)), act[4];
+        recorded_step *r = &steps[done];
+        ag_var sum = ag_add(ag_index(in[GATES], 0, ag_lstm_place(p, s.steps, done)), ag_matmul(h, weight));
         if (!ag_is_zero(in[BIAS])) sum = ag_add(sum, in[BIAS]);
         for (int k = 0; k < 4; k++) {
             ag_var gate = ag_slice(sum, 1, k * s.hidden, (k + 1) * s.hidden, 1);
-            act[k] = k == 2 ? ag_tanh(gate) : ag_sigmoid(gate);
+            r->act[k] = k == 2 ? ag_tanh(gate) : ag_sigmoid(gate);
         }
-        states[s.steps + place] = c = ag_fma(act[0], act[2], ag_mul(act[1], c));
-        states[place] = h = ag_mul(act[3], ag_tanh(c));
+        r->before = c;
+        c = ag_fma(r->act[0], r->act[2], ag_mul(r->act[1], c));
+        r->tanh = ag_tanh(c);
+        h = ag_mul(r->act[3], r->tanh);
     }
-    ag_var result = ag_reshape(ag_stack(states, (int)(2 * s.steps), 0), result_shape(s));
-    ag_scratch_free(t, states);
-    return result;
+}
+
+static ag_var slope(ag_var act) { return ag_mul(act, ag_sub(1.0, act)); }
+
+/* What the adjoint gives: to the gates, to h and to c. `gates` is room for those of each step. */
+static void record_back(const ag_lstm_params *p, ag_lstm_sizes s, const recorded_step *steps, ag_var weight, ag_var w,
+                        ag_var *gates, ag_var out[3]) {
+    ag_var by_states = ag_index(w, 0, 0), by_cells = ag_index(w, 0, 1), h = ag_num(0), c = h;
+    for (int64_t done = s.steps; done-- > 0;) {
+        const recorded_step *r = &steps[done];
+        int64_t place = ag_lstm_place(p, s.steps, done);
+        ag_var by_h = ag_index(by_states, 0, place), by_c = ag_index(by_cells, 0, place), d[4];
+        if (!ag_is_zero(h)) by_h = ag_add(by_h, h), by_c = ag_add(by_c, c);
+        by_c = ag_fma(ag_mul(by_h, r->act[3]), ag_sub(1.0, ag_square(r->tanh)), by_c);
+        d[0] = ag_mul(ag_mul(by_c, r->act[2]), slope(r->act[0]));
+        d[1] = ag_mul(ag_chain(by_c, r->before), slope(r->act[1]));
+        d[2] = ag_mul(ag_mul(by_c, r->act[0]), ag_sub(1.0, ag_square(r->act[2])));
+        d[3] = ag_mul(ag_mul(by_h, r->tanh), slope(r->act[3]));
+        gates[place] = ag_concat(d, 4, 1);
+        h = ag_matmul(gates[place], weight);
+        c = ag_mul(by_c, r->act[1]);
+    }
+    out[0] = ag_stack(gates, (int)s.steps, 0);
+    out[1] = h;
+    out[2] = c;
 }
 
 /* Of the adjoint: by ordinary operations on copies of the operands, so that what one of them owes to another is not counted
@@ -234,22 +261,25 @@ static ag_var by_steps(ag_tape *t, const ag_lstm_params *p, ag_lstm_sizes s, con
 static void back_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     ag_tape *t = rule->tape;
     ag_lstm_sizes s = sizes_of_rule(rule);
-    int n = 0;
     ag_var in[MOST_OPERANDS] = {{NULL, 0}}, from[MOST_OPERANDS], to[MOST_OPERANDS], back[3], seeds[3];
+    recorded_step *steps = ag_scratch(t, (size_t)s.steps * (sizeof *steps + sizeof(ag_var)));
+    if (!steps) return;
     uint32_t paused = ag_suspend_pause(t);
-    for (int k = 0; k < rule->n; k++) in[k] = ag_mul(rule->in[k], 1.0);
-    ag_var adjoint = in[W];
+    int n = 0;
+    for (int k = 0; k < rule->n; k++)
+        if (k != RESULT) in[k] = rule->wanted[k] ? ag_mul(rule->in[k], 1.0) : rule->in[k];
+    for (int k = 0; k < rule->n; k++)
+        if (k != RESULT && rule->wanted[k]) from[n++] = in[k];
     in[BIAS] = rule->n > BACK_BIAS ? in[BACK_BIAS] : ag_num(0);
-    ag_var y = by_steps(t, rule->params, s, in);
-    ag_vjp(&y, &adjoint, 1, (ag_var[]){in[GATES], in[H], in[C]}, 3, back);
+    record_steps(rule->params, s, in, steps);
+    record_back(rule->params, s, steps, in[WEIGHT], in[W], (ag_var *)(steps + s.steps), back);
     int64_t at = 0;
     for (int k = 0; k < 3; k++) seeds[k] = next_part(w, &at, ag_shape_of(rule->in[k == 0 ? GATES : k == 1 ? H : C]));
-    for (int k = 0; k < rule->n; k++)
-        if (k != RESULT && rule->wanted[k]) from[n++] = k == BACK_BIAS ? in[BIAS] : k == W ? adjoint : in[k];
     ag_vjp(back, seeds, 3, from, n, to);
     for (int k = 0, i = 0; k < rule->n; k++)
         if (k != RESULT && rule->wanted[k]) contributions[k] = to[i++];
     ag_restore_pause(t, paused);
+    ag_scratch_free(t, steps);
 }
 
 /* ---- scalars ---- */
