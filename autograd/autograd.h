@@ -538,6 +538,12 @@ AG_API ag_var ag_layer_norm(ag_var x, int axes, ag_var weight, ag_var bias, doub
 AG_API ag_var ag_rms_norm(ag_var x, int axes, ag_var weight, double epsilon);
 AG_API ag_var ag_batch_norm(ag_var x, ag_var weight, ag_var bias, double epsilon);
 
+/* A whole LSTM over steps, fused (Hochreiter, Schmidhuber, 1997, with forget gates): with (i, f, g, o) = gates[t] + bias +
+ * h weight^T, c = sigmoid(f) c + sigmoid(i) tanh(g) and h = sigmoid(o) tanh(c). gates (steps, batch, 4 hidden) is what the
+ * inputs contribute, weight (4 hidden, hidden), the state before all steps h and c (batch, hidden), bias (4 hidden) or a
+ * zero-initialised var. Gives h and c after each step: (2, steps, batch, hidden). Backward: from the last step to the first. */
+AG_API ag_var ag_lstm(ag_var gates, ag_var weight, ag_var h, ag_var c, ag_var bias, bool backward);
+
 /* Randomness as a function: of a key, which tells one use from another, and of a clock, a var of one element, such as the
  * number of the step (any number; it has no derivative). The same key and clock give the same numbers, in programs, too,
  * and for any number of threads; Philox 4x32-10.
@@ -666,7 +672,8 @@ typedef struct ag_operation {
     bool (*shape)(ag_call *call);
     /* Writes out (and saved). Neither this nor `adjoint` is called for a result without elements. */
     bool (*forward)(const ag_call *call);
-    /* Adds to in_adjoint[k], for each with data, what out_adjoint contributes. */
+    /* Adds to in_adjoint[k], for each with data, what out_adjoint contributes. Optional where there is `record` and operands
+     * are contiguous: then what that records is computed, on a tape of its own. */
     bool (*adjoint)(const ag_call *call);
     /* Optional. The tangent of the result, recorded, from those of the operands (the number 0 where there is none).
      * Without it forward mode goes through `record`, twice. */

@@ -65,6 +65,13 @@ static inline double bench_torch_time(const bench_torch *t, const char *name, in
     return strtod(line, NULL);
 }
 
+/* By how many megabytes the script's memory grows at most through so many runs, for scripts that say so; to be called
+ * before others. */
+static inline double bench_torch_run_peak(const bench_torch *t, const char *name, int runs) {
+    (void)bench_torch_time(t, name, runs);
+    return bench_torch_time(t, "peak", 0);
+}
+
 static inline void bench_torch_stop(bench_torch *t) {
     if (t->to == NULL) return;
     fclose(t->to);

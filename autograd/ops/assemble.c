@@ -164,9 +164,39 @@ static bool assemble_valid(const ag_call *call) {
     return true;
 }
 
+/* Whether a part is positions at, at + 1, ... of an axis, how many of them. */
+static bool is_slab(const assembly *a, int axis, const ag_view *part, const ag_placement *where, int64_t at,
+                    int64_t *length) {
+    int64_t stride[AG_MAX_RANK];
+    int rank = a->shape.rank;
+    bool keeps = part->rank == rank; /* the axis */
+    if (!keeps && part->rank + 1 != rank) return false;
+    ag_row_major(rank, a->shape.dim, stride);
+    *length = keeps ? part->dim[axis] : 1;
+    for (int i = 0; i < rank; i++) {
+        if (i == axis && !keeps) continue;
+        int own = keeps || i < axis ? i : i - 1;
+        if (i != axis && part->dim[own] != a->shape.dim[i]) return false;
+        if (part->dim[own] > 1 && where->stride[own] != stride[i]) return false;
+    }
+    return *length <= a->shape.dim[axis] - at && where->offset == at * stride[axis];
+}
+
+/* Whether parts lie one after the other along an axis and fill it: as concatenations and stacks do. */
+static bool is_joined(const assembly *a, const ag_view *const *parts, int n) {
+    for (int axis = 0; axis < a->shape.rank; axis++) {
+        int64_t at = 0, length;
+        int k = 0;
+        for (; k < n && is_slab(a, axis, parts[k], &placements(a)[k], at, &length); k++) at += length;
+        if (k == n && at == a->shape.dim[axis]) return true;
+    }
+    return false;
+}
+
 void ag_assemble_distrust(void *params, const ag_view *const *parts, int n) {
     assembly *a = params;
     int64_t total;
+    if (n > 1 && is_joined(a, parts, n)) return;
     bool whole = n == 1 && ag_shape_count(a->shape, &total) && parts[0]->count == total &&
                  is_injective(ag_dims_of(parts[0]), placements(a)[0].stride);
     if (!whole) a->flags &= ~(int64_t)COVERS;

@@ -6,6 +6,9 @@
 
 /* An inert var of a tape, which may be NULL: what an operation returns after ag_fail. Defined by the tape. */
 ag_var ag_inert(ag_tape *tape);
+/* For rules that differentiate what they record: records even while the tape is paused; how to undo that. */
+uint32_t ag_suspend_pause(ag_tape *tape);
+void ag_restore_pause(ag_tape *tape, uint32_t paused);
 
 /* The number of elements of a shape. False, with the tape in error, if it or a row-major stride overflows. */
 static inline bool ag_checked_count(ag_tape *tape, const char *what, ag_shape shape, int64_t *count) {

@@ -178,7 +178,7 @@ bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
     }
     call.out = (ag_array){ag_value_at(t, node->slot), v};
     call.out_adjoint = (ag_array){ag_adjoint_at(t, node->slot), v};
-    bool ok = op->adjoint(&call) && t->status == AG_OK;
+    bool ok = (op->adjoint ? op->adjoint(&call) : ag_adjoint_by_record(op, &call)) && t->status == AG_OK;
     close_arrays(t, &a);
     return ok;
 }

@@ -173,6 +173,52 @@ void ag_record_by_adjoint(const ag_operation *op, const ag_rule *rule, ag_var w,
     ag_scratch_free(t, p);
 }
 
+/* ---- and the other way round: an adjoint by what is recorded for it, on a tape of its own ---- */
+
+static ag_var leaf_of(ag_tape *t, const ag_array *x) {
+    ag_shape shape = ag_view_shape(x->view);
+    if (shape.rank == 0) return ag_input(t, ag_load(t->type, x->data, 0));
+    return t->type == AG_F64 ? ag_tensor(t, x->data, shape) : ag_tensor_f32(t, x->data, shape);
+}
+
+static void add_contributions(ag_tape *t, const ag_call *call, const ag_rule *rule, ag_var *contributions) {
+    for (int k = 0; k < call->n && t->status == AG_OK; k++) {
+        if (!rule->wanted[k] || ag_is_zero(contributions[k])) continue;
+        ag_var c = ag_contiguous(ag_sum_to(t, contributions[k], ag_view_shape(call->in[k].view)));
+        const void *from = ag_data(c);
+        if (from) t->kernels->add_to((size_t)call->in[k].view->count, call->in_adjoint[k].data, from);
+    }
+}
+
+bool ag_adjoint_by_record(const ag_operation *op, const ag_call *call) {
+    size_t n = (size_t)call->n;
+    const ag_memory *memory = &call->tape->memory;
+    ag_tape *t = ag_tape_new_with(&(ag_options){call->type, memory->permit, memory->context, true});
+    ag_var *in = t->status == AG_OK ? ag_scratch(t, n * (2 * sizeof *in + sizeof(bool)) + 1) : NULL;
+    if (in) {
+        ag_var *contributions = in + n, w = leaf_of(t, &call->out_adjoint);
+        bool *wanted = (bool *)(void *)(contributions + n);
+        for (size_t k = 0; k < n; k++) {
+            in[k] = leaf_of(t, &call->in[k]);
+            contributions[k] = ag_num(0);
+            wanted[k] = call->in_adjoint[k].data != NULL;
+        }
+        ag_rule rule = {t,
+                        call->n,
+                        in,
+                        ag_apply(op, in, call->n, call->params, call->params_size),
+                        wanted,
+                        call->params,
+                        call->params_size};
+        if (t->status == AG_OK) op->record(&rule, w, contributions);
+        add_contributions(t, call, &rule, contributions);
+    }
+    if (t->status != AG_OK) ag_fail(call->tape, t->status, "%s", t->message);
+    ag_scratch_free(t, in);
+    ag_tape_free(t);
+    return call->tape->status == AG_OK;
+}
+
 /* J v as the derivative by u of <J' u, v>: J' u is linear in u, so u may be anything. */
 ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const ag_var *tangents) {
     ag_tape *t = rule->tape;
@@ -184,9 +230,7 @@ ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const a
     ag_var *back = ag_scratch(t, 2 * n * sizeof *back);
     if (!back) return ag_inert(t);
     ag_var *along = back + n;
-    uint32_t paused = t->paused; /* u has to be recorded even now */
-    t->paused = 0;
-    ag_set_limit(t);
+    uint32_t paused = ag_suspend_pause(t); /* u has to be recorded even now */
     ag_var u = ag_shape_of(rule->out).rank ? ag_tensor(t, NULL, ag_shape_of(rule->out)) : ag_input(t, 0);
     for (size_t k = 0; k < n; k++) back[k] = ag_num(0);
     op->record(rule, u, back);
@@ -198,8 +242,7 @@ ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const a
     }
     ag_var result = ag_num(0);
     if (m) ag_vjp(back, along, m, &u, 1, &result);
-    t->paused = paused;
-    ag_set_limit(t);
+    ag_restore_pause(t, paused);
     ag_scratch_free(t, back);
     return result;
 }

@@ -212,6 +212,17 @@ void ag_resume(ag_tape *t) {
     ag_set_limit(t);
 }
 
+uint32_t ag_suspend_pause(ag_tape *t) {
+    uint32_t paused = t->paused;
+    ag_restore_pause(t, 0);
+    return paused;
+}
+
+void ag_restore_pause(ag_tape *t, uint32_t paused) {
+    t->paused = paused;
+    ag_set_limit(t);
+}
+
 void ag_tape_trace(ag_tape *t, bool on) {
     if (is_nil(t)) return;
     t->tracing = on;

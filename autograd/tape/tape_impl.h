@@ -154,6 +154,9 @@ void ag_set_limit(ag_tape *t);
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
 ag_var ag_inert(ag_tape *t);
+/* Records even while the tape is paused; and how to undo that. */
+uint32_t ag_suspend_pause(ag_tape *t);
+void ag_restore_pause(ag_tape *t, uint32_t paused);
 /* Whether results are constants now. */
 static inline bool ag_is_pausing(const ag_tape *t) { return t->paused && !t->tracing; }
 /* A result as it is handed out: while a program is traced, a pause stops the derivative and not the recording. */
@@ -250,6 +253,8 @@ ag_var ag_sum_to(ag_tape *t, ag_var x, ag_shape shape);
 ag_var ag_expand_to(ag_tape *t, ag_var x, ag_shape shape);
 /* What `record` and `tangent` do for an operation that lacks them. */
 void ag_record_by_adjoint(const ag_operation *op, const ag_rule *rule, ag_var w, ag_var *contributions);
+/* Without `adjoint`: adds what `record` gives. False after an error. */
+bool ag_adjoint_by_record(const ag_operation *op, const ag_call *call);
 ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const ag_var *tangents);
 
 #endif

@@ -1,5 +1,5 @@
-/* Recurrent layers. What depends on the inputs alone is one product for all steps; the steps themselves are recorded one by
- * one or, where they are many, as a scan. */
+/* Recurrent layers. What depends on the inputs alone is one product for all steps. The steps themselves are one operation
+ * for an LSTM; of other cells they are recorded one by one or, where they are many, as a scan. */
 #include "nn/layers/parts.h"
 #include "nn/memory.h"
 #include "nn/model_impl.h"
@@ -8,7 +8,6 @@
 #include <math.h>
 
 static int gates_of(nn_cell cell) { return cell == NN_LSTM ? 4 : cell == NN_GRU ? 3 : 1; }
-static int states_of(nn_cell cell) { return cell == NN_LSTM ? 2 : 1; }
 static int directions_of(const nn_recurrent *layer) { return layer->options.bidirectional ? 2 : 1; }
 
 /* ---- parameters -------------------------------------------------------------------------------------------------- */
@@ -62,41 +61,27 @@ nn_recurrent nn_recurrent_init(nn_model *model, nn_cell cell, const char *name, 
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
-/* What a step takes: the state, what the inputs contribute to the gates, and the weights of the state. */
+/* What a step takes: the state, what the inputs contribute to the gates, and the weights of the state, turned over. */
 typedef struct step_inputs {
-    ag_var h, c, gates, weight, bias;
+    ag_var h, gates, weight, bias;
 } step_inputs;
 
 static ag_var gate(ag_var gates, int64_t hidden, int i) { return ag_slice(gates, 1, i * hidden, (i + 1) * hidden, 1); }
 
-static void lstm_step(step_inputs x, int64_t hidden, ag_var *h, ag_var *c) {
-    ag_var gates = ag_add(x.gates, ag_matmul(x.h, ag_transpose(x.weight)));
-    ag_var input = ag_sigmoid(gate(gates, hidden, 0)), forget = ag_sigmoid(gate(gates, hidden, 1));
-    ag_var cell = ag_tanh(gate(gates, hidden, 2)), output = ag_sigmoid(gate(gates, hidden, 3));
-    *c = ag_fma(input, cell, ag_mul(forget, x.c));
-    *h = ag_mul(output, ag_tanh(*c));
-}
-
-static void gru_step(step_inputs x, int64_t hidden, ag_var *h) {
-    ag_var state = ag_matmul(x.h, ag_transpose(x.weight));
+static ag_var gru_step(step_inputs x, int64_t hidden) {
+    ag_var state = ag_matmul(x.h, x.weight);
     if (!ag_is_zero(x.bias)) state = ag_add(state, x.bias);
     ag_var reset = ag_sigmoid(ag_add(gate(x.gates, hidden, 0), gate(state, hidden, 0)));
     ag_var update = ag_sigmoid(ag_add(gate(x.gates, hidden, 1), gate(state, hidden, 1)));
     ag_var next = ag_tanh(ag_fma(reset, gate(state, hidden, 2), gate(x.gates, hidden, 2)));
-    *h = ag_fma(update, ag_sub(x.h, next), next);
+    return ag_fma(update, ag_sub(x.h, next), next);
 }
 
-static void rnn_step(nn_cell cell, step_inputs x, ag_var *h) {
-    ag_var sum = ag_add(x.gates, ag_matmul(x.h, ag_transpose(x.weight)));
-    *h = cell == NN_RNN ? ag_tanh(sum) : ag_relu(sum);
-}
-
-static void step(nn_cell cell, step_inputs x, ag_var *h, ag_var *c) {
-    int64_t hidden = ag_shape_of(x.h).dim[1];
-    *c = x.c;
-    if (cell == NN_LSTM) lstm_step(x, hidden, h, c);
-    else if (cell == NN_GRU) gru_step(x, hidden, h);
-    else rnn_step(cell, x, h);
+/* The state after the step. */
+static ag_var step(nn_cell cell, step_inputs x) {
+    if (cell == NN_GRU) return gru_step(x, ag_shape_of(x.h).dim[1]);
+    ag_var sum = ag_add(x.gates, ag_matmul(x.h, x.weight));
+    return cell == NN_RNN ? ag_tanh(sum) : ag_relu(sum);
 }
 
 /* ---- a sequence in one direction --------------------------------------------------------------------------------- */
@@ -106,15 +91,12 @@ static bool keeps_bias(const nn_recurrent *layer, const nn_recurrent_part *part)
     return layer->cell == NN_GRU && !ag_is_zero(part->bias_hh);
 }
 
-/* What the inputs contribute to the gates, for all steps: (steps, batch, gates hidden). */
-static ag_var input_gates(const nn_recurrent *layer, const nn_recurrent_part *part, ag_var x) {
-    ag_var gates = ag_matmul(x, ag_transpose(part->weight_ih)), bias = part->bias_ih;
-    if (ag_is_zero(bias)) return gates;
-    if (!keeps_bias(layer, part)) bias = ag_add(bias, part->bias_hh);
-    return ag_add(gates, bias);
+/* What the inputs contribute to the gates, for all steps: (steps, batch, gates hidden); without a bias. */
+static ag_var input_gates(const nn_recurrent_part *part, ag_var x) {
+    return ag_matmul(x, ag_transpose(part->weight_ih));
 }
 
-static ag_var unrolled(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h, ag_var *c) {
+static ag_var unrolled(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h) {
     int64_t steps = ag_shape_of(x.gates).dim[0];
     ag_var *results = nn_allocate((size_t)steps, sizeof *results), all = x.gates;
     if (results == NULL) {
@@ -125,27 +107,18 @@ static ag_var unrolled(const nn_recurrent *layer, step_inputs x, bool backward, 
         int64_t at = backward ? steps - 1 - i : i;
         step_inputs now = x;
         now.gates = ag_index(all, 0, at);
-        step(layer->cell, now, &x.h, &x.c);
-        results[at] = x.h;
+        results[at] = x.h = step(layer->cell, now);
     }
     ag_var y = ag_stack(results, (int)steps, 0);
     nn_release(results);
     *h = x.h;
-    *c = x.c;
     return y;
 }
 
 static void traced_step(ag_tape *tape, const ag_var *x, ag_var *y, void *context) {
     const nn_cell *cell = context;
-    int states = states_of(*cell);
-    ag_var zero = ag_num(0), c = zero;
     (void)tape;
-    /* where there is a bias, it is the last input, and only the GRU has one */
-    step_inputs in = {x[0], states == 2 ? x[1] : zero, x[states], x[states + 1],
-                      *cell == NN_GRU ? x[states + 2] : zero};
-    step(*cell, in, &y[0], &c);
-    if (states == 2) y[1] = c;
-    y[states] = y[0];
+    y[0] = y[1] = step(*cell, (step_inputs){x[0], x[1], x[2], *cell == NN_GRU ? x[3] : ag_num(0)});
 }
 
 /* The program of a step, made once for each size. */
@@ -155,32 +128,38 @@ static ag_program *step_program(const nn_recurrent *layer, int64_t batch) {
     snprintf(key, sizeof key, "cell %d, %" PRId64 " x %" PRId64, (int)layer->cell, batch, layer->hidden);
     ag_program *program = nn_model_kept(layer->model, key);
     if (program != NULL) return program;
-    const ag_shape state = AG_SHAPE(batch, layer->hidden);
-    const ag_port h = ag_in("h", state), c = ag_in("c", state), gates = ag_in("gates", AG_SHAPE(batch, rows)),
-                  weight = ag_in("weight", AG_SHAPE(rows, layer->hidden)), bias = ag_in("bias", AG_SHAPE(rows));
-    const ag_port lstm[] = {h, c, gates, weight}, other[] = {h, gates, weight, bias};
-    bool two = layer->cell == NN_LSTM;
+    const ag_port in[] = {ag_in("h", AG_SHAPE(batch, layer->hidden)), ag_in("gates", AG_SHAPE(batch, rows)),
+                          ag_in("weight", AG_SHAPE(layer->hidden, rows)), ag_in("bias", AG_SHAPE(rows))};
     nn_cell cell = layer->cell;
-    program = ag_program_trace(ag_tape_type(nn_model_tape(layer->model)), traced_step, &cell, two ? lstm : other,
-                               two || cell == NN_GRU ? 4 : 3, NULL, two ? 3 : 2);
+    program = ag_program_trace(ag_tape_type(nn_model_tape(layer->model)), traced_step, &cell, in,
+                               cell == NN_GRU ? 4 : 3, NULL, 2);
     return nn_model_keep_program(layer->model, key, program);
 }
 
-static ag_var scanned(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h, ag_var *c) {
-    int states = states_of(layer->cell), n = states;
+static ag_var scanned(const nn_recurrent *layer, step_inputs x, bool backward, ag_var *h) {
     ag_shape shape = ag_shape_of(x.gates);
     ag_program *program = step_program(layer, shape.dim[1]);
     if (program == NULL) return nn_inert(x.gates);
-    ag_var xs[5] = {x.h, x.c}, ys[3] = {{NULL, 0}};
-    const ag_along along[2][5] = {{AG_EACH, AG_EACH, AG_SHARED, AG_SHARED}, {AG_EACH, AG_EACH, AG_EACH, AG_SHARED}};
-    xs[n++] = x.gates;
-    xs[n++] = x.weight;
-    if (layer->cell == NN_GRU) xs[n++] = ag_is_zero(x.bias) ? ag_zeros(x.gates.tape, AG_SHAPE(shape.dim[2])) : x.bias;
-    ag_scan(x.gates.tape, program, shape.dim[0], states, xs, along[states - 1],
-            &(ag_scan_options){.backward = backward}, ys);
+    ag_var xs[4] = {x.h, x.gates, ag_contiguous(x.weight)}, ys[2] = {{NULL, 0}};
+    const ag_along along[4] = {AG_EACH, AG_EACH, AG_SHARED, AG_SHARED};
+    if (layer->cell == NN_GRU) xs[3] = ag_is_zero(x.bias) ? ag_zeros(x.gates.tape, AG_SHAPE(shape.dim[2])) : x.bias;
+    ag_scan(x.gates.tape, program, shape.dim[0], 1, xs, along, &(ag_scan_options){.backward = backward}, ys);
     *h = ys[0];
-    *c = states == 2 ? ys[1] : ag_num(0);
-    return ys[states];
+    return ys[1];
+}
+
+/* Of the states (2, steps, batch, hidden) the last ones go to h and c. */
+static ag_var lstm(const nn_recurrent_part *part, ag_var x, ag_var h_first, ag_var c_first, bool backward, ag_var *h,
+                   ag_var *c) {
+    bool biased = !ag_is_zero(part->bias_ih);
+    ag_var bias = biased ? ag_add(part->bias_ih, part->bias_hh) : ag_num(0);
+    ag_var states = ag_lstm(input_gates(part, x), part->weight_hh, h_first, c_first, bias, backward);
+    if (ag_is_inert(states)) return nn_inert(x);
+    ag_var y = ag_index(states, 0, 0);
+    int64_t last = backward ? 0 : ag_shape_of(x).dim[0] - 1;
+    *h = ag_index(y, 0, last);
+    *c = ag_index(ag_index(states, 0, 1), 0, last);
+    return y;
 }
 
 /* ---- the layer --------------------------------------------------------------------------------------------------- */
@@ -220,12 +199,18 @@ static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const 
     for (int d = 0; d < directions; d++) {
         int number = level * directions + d;
         const nn_recurrent_part *part = &layer->parts[number];
-        step_inputs in = {first_state(start->h, number, x.tape, s.dim[1], layer->hidden), ag_num(0),
-                          input_gates(layer, part, x), part->weight_hh, ag_num(0)};
-        if (layer->cell == NN_LSTM) in.c = first_state(start->c, number, x.tape, s.dim[1], layer->hidden);
-        if (keeps_bias(layer, part)) in.bias = part->bias_hh;
+        ag_var first = first_state(start->h, number, x.tape, s.dim[1], layer->hidden);
+        if (layer->cell == NN_LSTM) {
+            ag_var cell = first_state(start->c, number, x.tape, s.dim[1], layer->hidden);
+            y[d] = lstm(part, x, first, cell, d == 1, &h[number], &c[number]);
+            continue;
+        }
+        step_inputs in = {first, input_gates(part, x), ag_transpose(part->weight_hh), ag_num(0)};
+        bool keeps = keeps_bias(layer, part), biased = !ag_is_zero(part->bias_ih);
+        if (biased) in.gates = ag_add(in.gates, keeps ? part->bias_ih : ag_add(part->bias_ih, part->bias_hh));
+        if (keeps) in.bias = part->bias_hh;
         bool unroll = s.dim[0] <= layer->options.unroll;
-        y[d] = (unroll ? unrolled : scanned)(layer, in, d == 1, &h[number], &c[number]);
+        y[d] = (unroll ? unrolled : scanned)(layer, in, d == 1, &h[number]);
     }
     return directions == 1 ? y[0] : ag_concat(y, 2, 2);
 }
