@@ -538,6 +538,17 @@ AG_API ag_var ag_layer_norm(ag_var x, int axes, ag_var weight, ag_var bias, doub
 AG_API ag_var ag_rms_norm(ag_var x, int axes, ag_var weight, double epsilon);
 AG_API ag_var ag_batch_norm(ag_var x, ag_var weight, ag_var bias, double epsilon);
 
+/* Scaled dot-product attention, fused: softmax(scale q k') v for each head, of q (batch, queries, heads, width), k (batch,
+ * keys, heads, width) and v (batch, keys, heads, width of the result), any views; the result is (batch, queries, heads,
+ * width), row-major. What a query does not see does not matter, whatever its value; one that sees nothing gives zeros.
+ * Memory grows with positions, not with their square. */
+typedef struct ag_attention_options {
+    double scale; /* 0: 1 / sqrt(width) */
+    bool causal;  /* query i sees keys 0 to i */
+    ag_var keep;  /* (batch, keys): a key with 0 is not seen by any query; no derivative. Missing: all are seen */
+} ag_attention_options;
+AG_API ag_var ag_attention(ag_var q, ag_var k, ag_var v, ag_attention_options options);
+
 /* Randomness as a function: of a key, which tells one use from another, and of a clock, a var of one element, such as the
  * number of the step (any number; it has no derivative). The same key and clock give the same numbers, in programs, too,
  * and for any number of threads; Philox 4x32-10.

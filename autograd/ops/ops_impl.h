@@ -4,6 +4,7 @@
 #ifndef AG_OPS_IMPL_H
 #define AG_OPS_IMPL_H
 
+#include "attention_impl.h"
 #include "convolve_impl.h"
 #include "pool_impl.h"
 #include <autograd/autograd.h>
@@ -127,6 +128,10 @@ typedef struct ag_kernels {
     void (*norm_back)(size_t n, void *to, const void *w, const void *x, double mean, double scale, double first,
                       double second, const void *g, bool add);
     void (*norm_factors)(size_t n, void *g, const void *w, const void *x, double mean, double scale);
+    /* attention of one head, and its adjoint, in so many bytes; false: with care, please (attention_rows.c) */
+    size_t (*attend_room)(const ag_attend *p, bool back);
+    bool (*attend)(const ag_attend *p, void *room);
+    bool (*attend_back)(const ag_attend *p, void *room);
     /* AG_RANDOM_BLOCK random words for each block from `block` on */
     void (*random_bits)(uint64_t key, uint64_t clock, uint64_t block, size_t blocks, uint32_t *out);
     /* r = (or +=) scale x, but 0 where bits < threshold; r may be x */
