@@ -489,6 +489,9 @@ AG_API ag_var ag_cumsum(ag_var x, int axis);
 /* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Transposed views are passed
  * to BLAS as they are. */
 AG_API ag_var ag_matmul(ag_var x, ag_var y);
+/* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
+ * missing: the number 0. */
+AG_API ag_var ag_linear(ag_var x, ag_var weight, ag_var bias, ag_var residual);
 AG_API ag_var ag_vdot(ag_var x, ag_var y);  /* sum of products of two vars of the same shape */
 AG_API ag_var ag_outer(ag_var x, ag_var y); /* of two vectors */
 AG_API ag_var ag_trace(ag_var x);           /* of the last two axes */

@@ -185,6 +185,9 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef ID
 #undef TABLE
 
+#include "erfc_f32.inc"
+#define erfcf erfc_f32
+
 #define T float
 #define MASK int32_t
 #define M(function) function##f

@@ -65,7 +65,7 @@ static ag_var attend_by_parts(nn_attention layer, ag_var q, ag_var k, ag_var v, 
 }
 
 /* q, k, v of shape (batch, positions, width), maybe views. */
-static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var keep) {
+static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var keep, ag_var residual) {
     ag_shape shape = ag_shape_of(q);
     q = split_heads(q, layer.heads);
     k = split_heads(k, layer.heads);
@@ -74,11 +74,10 @@ static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var ke
         q = rotate(q, layer.rotary_base);
         k = rotate(k, layer.rotary_base);
     }
-    bool drops = layer.dropout.probability != 0 && nn_model_training(layer.dropout.model);
-    ag_var heads = drops
+    ag_var heads = nn_drops(layer.dropout)
                        ? attend_by_parts(layer, q, k, v, keep)
                        : ag_attention(q, k, v, (ag_attention_options){.causal = layer.causal, .keep = keep});
-    return nn_dense_apply(layer.out, ag_reshape(heads, shape));
+    return nn_dense_added(layer.out, ag_reshape(heads, shape), residual);
 }
 
 static bool fits(nn_attention layer, const char *what, ag_var x, int64_t batch) {
@@ -104,10 +103,14 @@ static bool fits_keep(ag_var keep, ag_var keys) {
 static ag_var part_of(ag_var x, int64_t width, int64_t i) { return ag_slice(x, -1, i * width, (i + 1) * width, 1); }
 
 ag_var nn_attention_apply(nn_attention layer, ag_var x, ag_var keep) {
+    return nn_attention_added(layer, x, keep, ag_num(0));
+}
+
+ag_var nn_attention_added(nn_attention layer, ag_var x, ag_var keep, ag_var residual) {
     if (!fits(layer, "x", x, -1) || !fits_keep(keep, x)) return nn_inert(x);
     int64_t width = ag_shape_of(x).dim[2];
     ag_var all = nn_dense_apply(layer.in, x);
-    return attend(layer, part_of(all, width, 0), part_of(all, width, 1), part_of(all, width, 2), keep);
+    return attend(layer, part_of(all, width, 0), part_of(all, width, 1), part_of(all, width, 2), keep, residual);
 }
 
 /* Rows `from`.. `to` of a dense layer. */
@@ -124,5 +127,5 @@ ag_var nn_attention_apply_to(nn_attention layer, ag_var x, ag_var memory, ag_var
     if (!fits(layer, "memory", memory, s.dim[0]) || !fits_keep(keep, memory)) return nn_inert(x);
     ag_var q = nn_dense_apply(rows(layer.in, 0, width), x),
            both = nn_dense_apply(rows(layer.in, width, 3 * width), memory);
-    return attend(layer, q, part_of(both, width, 0), part_of(both, width, 1), keep);
+    return attend(layer, q, part_of(both, width, 0), part_of(both, width, 1), keep, ag_num(0));
 }
