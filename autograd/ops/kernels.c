@@ -185,7 +185,8 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef ID
 #undef TABLE
 
-#include "erfc_f32.inc"
+#include "exp_f32.inc"
+#define expf exp_f32
 #define erfcf erfc_f32
 
 #define T float
