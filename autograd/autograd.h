@@ -119,6 +119,9 @@ AG_API void ag_resume(ag_tape *tape);
 /* Whether what is recorded now is to be frozen (ag_program_freeze): then ag_detach, and results while paused, stay
  * operations, and are not the constants that they are now. Nothing is kept for sweeps of it; derivatives are recorded. */
 AG_API void ag_tape_trace(ag_tape *tape, bool on);
+/* For the rest of the trace, which is to end with ag_tape_trace(tape, false): nothing is computed, what is recorded has only
+ * shapes. So derivatives of a large computation are recorded without the memory for their values. */
+AG_API void ag_tape_trace_shapes(ag_tape *tape);
 
 /* A place on a tape. Rewinding to it forgets what was recorded since, in O(1), and makes those vars stale. */
 typedef struct ag_mark {
