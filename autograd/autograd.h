@@ -119,6 +119,9 @@ AG_API void ag_resume(ag_tape *tape);
 /* Whether what is recorded now is to be frozen (ag_program_freeze): then ag_detach, and results while paused, stay
  * operations, and are not the constants that they are now. Nothing is kept for sweeps of it; derivatives are recorded. */
 AG_API void ag_tape_trace(ag_tape *tape, bool on);
+/* For the rest of the trace, which is to end with ag_tape_trace(tape, false): nothing is computed, what is recorded has only
+ * shapes. So derivatives of a large computation are recorded without the memory for their values. */
+AG_API void ag_tape_trace_shapes(ag_tape *tape);
 
 /* A place on a tape. Rewinding to it forgets what was recorded since, in O(1), and makes those vars stale. */
 typedef struct ag_mark {
@@ -489,6 +492,9 @@ AG_API ag_var ag_cumsum(ag_var x, int axis);
 /* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Transposed views are passed
  * to BLAS as they are. */
 AG_API ag_var ag_matmul(ag_var x, ag_var y);
+/* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
+ * missing: the number 0. */
+AG_API ag_var ag_linear(ag_var x, ag_var weight, ag_var bias, ag_var residual);
 AG_API ag_var ag_vdot(ag_var x, ag_var y);  /* sum of products of two vars of the same shape */
 AG_API ag_var ag_outer(ag_var x, ag_var y); /* of two vectors */
 AG_API ag_var ag_trace(ag_var x);           /* of the last two axes */
@@ -543,6 +549,17 @@ AG_API ag_var ag_batch_norm(ag_var x, ag_var weight, ag_var bias, double epsilon
  * inputs contribute, weight (4 hidden, hidden), the state before all steps h and c (batch, hidden), bias (4 hidden) or a
  * zero-initialised var. Gives h and c after each step: (2, steps, batch, hidden). Backward: from the last step to the first. */
 AG_API ag_var ag_lstm(ag_var gates, ag_var weight, ag_var h, ag_var c, ag_var bias, bool backward);
+
+/* Scaled dot-product attention, fused: softmax(scale q k') v for each head, of q (batch, queries, heads, width), k (batch,
+ * keys, heads, width) and v (batch, keys, heads, width of the result), any views; the result is (batch, queries, heads,
+ * width), row-major. What a query does not see does not matter, whatever its value; one that sees nothing gives zeros.
+ * Memory grows with positions, not with their square. */
+typedef struct ag_attention_options {
+    double scale; /* 0: 1 / sqrt(width) */
+    bool causal;  /* query i sees keys 0 to i */
+    ag_var keep;  /* (batch, keys): a key with 0 is not seen by any query; no derivative. Missing: all are seen */
+} ag_attention_options;
+AG_API ag_var ag_attention(ag_var q, ag_var k, ag_var v, ag_attention_options options);
 
 /* Randomness as a function: of a key, which tells one use from another, and of a clock, a var of one element, such as the
  * number of the step (any number; it has no derivative). The same key and clock give the same numbers, in programs, too,

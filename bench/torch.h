@@ -84,6 +84,41 @@ static inline int bench_add_torch(bench_set *set, const bench_torch *t, const ch
     return t->to == NULL ? -1 : bench_add(set, name, NULL, NULL);
 }
 
+/* The most memory of this process so far, in bytes; 0 where that is not known. */
+static inline double bench_peak_(void) {
+    char line[256];
+    double kilobytes = 0;
+    FILE *f = fopen("/proc/self/status", "r");
+    while (f != NULL && fgets(line, sizeof line, f) != NULL)
+        if (strncmp(line, "VmHWM:", 6) == 0) kilobytes = strtod(line + 6, NULL);
+    if (f != NULL) fclose(f);
+    return 1024 * kilobytes;
+}
+
+/* By how many bytes work(large) raises the peak of memory in a process of its own, after work(small), by which code and
+ * pools of threads are there. To be asked before threads run. */
+static inline double bench_growth(void (*work)(const void *context), const void *small, const void *large) {
+    int ends[2];
+    double bytes = NAN;
+    fflush(stdout);
+    if (pipe(ends) != 0) return bytes;
+    pid_t child = fork();
+    if (child == 0) {
+        work(small);
+        FILE *f = fopen("/proc/self/clear_refs", "w");
+        if (f != NULL) fputs("5", f), fclose(f); /* the peak is what there is now */
+        double before = bench_peak_();
+        work(large);
+        bytes = bench_peak_() - before;
+        _exit(write(ends[1], &bytes, sizeof bytes) != sizeof bytes);
+    }
+    close(ends[1]);
+    if (child > 0 && read(ends[0], &bytes, sizeof bytes) != sizeof bytes) bench_wrong("a process ended in between");
+    close(ends[0]);
+    if (child > 0) waitpid(child, NULL, 0);
+    return bytes;
+}
+
 /* bench_run where tasks without a function are the script's. */
 static inline void bench_run_beside(bench_set *set, const bench_torch *t, int rounds, double slice) {
     set->rounds = rounds < BENCH_MAX_ROUNDS ? rounds : BENCH_MAX_ROUNDS;

@@ -72,6 +72,7 @@ REFERENCE(sigmoid, 1 / (1 + expl(-(long double)x)))
 REFERENCE(log_sigmoid, -log1pl(expl(-(long double)x)))
 REFERENCE(softplus, log1pl(expl((long double)x)))
 REFERENCE(gelu, 0.5 * x * erfc(-x / sqrt(2.0)))
+REFERENCE(gelu_slope, 0.5 * erfc(-x / sqrt(2.0)) + x * exp(-x * x / 2) / sqrt(2 * 3.14159265358979323846))
 REFERENCE(gelu_tanh, 0.5 * x * (1 + tanh(sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x))))
 REFERENCE(silu, x / (1 + expl(-(long double)x)))
 REFERENCE(mish, x *tanhl(log1pl(expl((long double)x))))
@@ -139,6 +140,7 @@ static reference *const REFERENCES[AG_OPCODES] = {
     [AG_LOG_SIGMOID] = ref_log_sigmoid,
     [AG_SOFTPLUS] = ref_softplus,
     [AG_GELU] = ref_gelu,
+    [AG_GELU_SLOPE] = ref_gelu_slope,
     [AG_GELU_TANH] = ref_gelu_tanh,
     [AG_SILU] = ref_silu,
     [AG_MISH] = ref_mish,

@@ -31,6 +31,12 @@ void ag_c_close(const ag_c_form *f, int n);
 /* matrix_c_form.c: whether the operation is one that may fail in C. */
 bool ag_c_form_checks(const ag_operation *operation);
 
+/* Whether a product of these sizes is worth a call of BLAS, if there is one. */
+bool ag_c_is_for_blas(const ag_c_form *f, int64_t rows, int64_t columns, int64_t inner);
+/* Declares `sum`, of operand 0 at a times operand 1 at b for i7 below size; of adjacent elements in parts, which compilers add
+ * up side by side, and then what is left. */
+void ag_c_sum_of_products(const ag_c_form *f, const char *a, const char *b, int64_t size, bool adjacent);
+
 /* The parts of a reduction of operand 0: loops over kept axes, then `ag_c_reduced` loops over the others. */
 int ag_c_kept(const ag_c_form *f); /* how many loops it opened */
 int ag_c_reduced(const ag_c_form *f);

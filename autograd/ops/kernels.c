@@ -194,6 +194,10 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef ID
 #undef TABLE
 
+#include "exp_f32.inc"
+#define expf exp_f32
+#define erfcf erfc_f32
+
 #define T float
 #define MASK int32_t
 #define M(function) function##f

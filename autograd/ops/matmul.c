@@ -330,13 +330,17 @@ static int64_t leading(const loop *rows, const loop *columns, int operand, bool 
     return along == 1 && step >= least && step <= INT_MAX ? step : 0;
 }
 
+bool ag_c_is_for_blas(const ag_c_form *f, int64_t rows, int64_t columns, int64_t inner) {
+    return f->blas && rows <= INT_MAX && columns <= INT_MAX && inner <= INT_MAX &&
+           rows * columns >= LARGE_PRODUCT / (inner + 1);
+}
+
 static bool blas_c_form(const ag_c_form *f, const product *p) {
     const loop *l = p->letter;
     bool ta, tb, tc;
     int64_t la = leading(&l[ROWS], &l[INNER], 0, &ta), lb = leading(&l[INNER], &l[COLUMNS], 1, &tb);
     int64_t lc = leading(&l[ROWS], &l[COLUMNS], 2, &tc);
-    if (!f->blas || p->batches || !la || !lb || !lc || tc || l[ROWS].size > INT_MAX || l[COLUMNS].size > INT_MAX ||
-        l[INNER].size > INT_MAX || l[ROWS].size * l[COLUMNS].size < LARGE_PRODUCT / (l[INNER].size + 1))
+    if (p->batches || !la || !lb || !lc || tc || !ag_c_is_for_blas(f, l[ROWS].size, l[COLUMNS].size, l[INNER].size))
         return false;
     ag_c_line(f,
               "cblas_%cgemm(CblasRowMajor, Cblas%sTrans, Cblas%sTrans, %lld, %lld, %lld, 1, %s, %lld, %s, %lld, 0, %s, "
@@ -365,8 +369,7 @@ static int open_loop(const ag_c_form *f, int axis, const loop *l) {
     return 1;
 }
 
-/* sum of adjacent elements: in parts, which compilers add up side by side, and then what is left. */
-static void sum_c_form(const ag_c_form *f, const char *a, const char *b, int64_t size, bool adjacent) {
+void ag_c_sum_of_products(const ag_c_form *f, const char *a, const char *b, int64_t size, bool adjacent) {
     enum { PARTS = 16 }; /* as many floats as the widest registers hold */
     int64_t first = adjacent && size >= 2 * PARTS ? size / PARTS * PARTS : 0;
     ag_c_line(f, "%s sum = 0;", f->number);
@@ -409,7 +412,7 @@ static bool matmul_c_form(const ag_c_form *f) {
     if (l[INNER].size == 1) {
         ag_c_line(f, "%s[%s] = %s[%s] * %s[%s];", f->out, c.text, f->in[0], a.text, f->in[1], b.text);
     } else {
-        sum_c_form(f, a.text, b.text, l[INNER].size, l[INNER].step[0] == 1 && l[INNER].step[1] == 1);
+        ag_c_sum_of_products(f, a.text, b.text, l[INNER].size, l[INNER].step[0] == 1 && l[INNER].step[1] == 1);
         ag_c_line(f, "%s[%s] = sum;", f->out, c.text);
     }
     ag_c_close(f, open);

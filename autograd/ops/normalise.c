@@ -103,47 +103,149 @@ static bool norm_forward(const ag_call *call) {
 
 /* ---- adjoints ---- */
 
-static void add_number(const ag_call *call, int operand, int64_t i, double term) {
-    void *to = call->in_adjoint[operand].data;
-    ag_store(call->type, to, i, ag_load(call->type, to, i) + term);
+/* What the adjoints of all groups have in common. */
+typedef struct reverse {
+    const ag_call *call;
+    const norming *p;
+    extent e;
+    void *x, *w; /* w: the result's adjoint */
+    const void *weight;
+    void *dx, *dweight, *dbias; /* NULL where nobody asks; the last two are added to */
+    bool add;                   /* to dx, too */
+} reverse;
+
+static void add_number(ag_type type, void *to, int64_t i, double term) {
+    ag_store(type, to, i, ag_load(type, to, i) + term);
 }
 
 /* One group: x, and the weights of its channel or of its elements. */
-static void group_adjoint(const ag_call *call, const extent *e, int64_t b) {
+static void group_adjoint(const reverse *r, int64_t b, double mean, double scale) {
+    const ag_call *call = r->call;
     const ag_kernels *kernels = ag_kernels_for(call->type);
-    const norming *p = call->params;
-    bool channels = p->flags & CHANNELS, add = !(call->fresh & 1);
-    double mean = ((const double *)call->saved)[2 * b], scale = ((const double *)call->saved)[2 * b + 1],
-           sums[2] = {0, 0};
-    const void *weight = call->n > 1 ? call->in[1].data : NULL, *along = channels ? NULL : weight;
-    void *x = call->in[0].data, *w = call->out_adjoint.data;
-    double factor = channels && weight ? scale * ag_load(call->type, weight, b) : scale;
+    const extent *e = &r->e;
+    bool channels = r->p->flags & CHANNELS;
+    double sums[2] = {0, 0};
+    const void *along = channels ? NULL : r->weight;
+    double factor = channels && r->weight ? scale * ag_load(call->type, r->weight, b) : scale;
     double count = (double)(e->outer * e->inner);
     for (int64_t a = 0; a < e->outer; a++)
-        kernels->norm_sums((size_t)e->inner, piece(call, e, w, a, b), piece(call, e, x, a, b), mean, along, sums);
-    double first = p->flags & CENTRED ? sums[0] / count : 0, second = sums[1] / count * scale * scale;
-    for (int64_t a = 0; call->in_adjoint[0].data && a < e->outer; a++)
-        kernels->norm_back((size_t)e->inner, piece(call, e, call->in_adjoint[0].data, a, b), piece(call, e, w, a, b),
-                           piece(call, e, x, a, b), mean, factor, first, second, along, add);
-    if (call->n > 1 && call->in_adjoint[1].data) {
-        if (channels) add_number(call, 1, b, sums[1] * scale);
-        else
-            kernels->norm_factors((size_t)e->inner, call->in_adjoint[1].data, piece(call, e, w, 0, b),
-                                  piece(call, e, x, 0, b), mean, scale);
-    }
-    if (call->n > 2 && call->in_adjoint[2].data && channels) add_number(call, 2, b, sums[0]);
+        kernels->norm_sums((size_t)e->inner, piece(call, e, r->w, a, b), piece(call, e, r->x, a, b), mean, along, sums);
+    double first = r->p->flags & CENTRED ? sums[0] / count : 0, second = sums[1] / count * scale * scale;
+    for (int64_t a = 0; r->dx && a < e->outer; a++)
+        kernels->norm_back((size_t)e->inner, piece(call, e, r->dx, a, b), piece(call, e, r->w, a, b),
+                           piece(call, e, r->x, a, b), mean, factor, first, second, along, r->add);
+    if (r->dweight && channels) add_number(call->type, r->dweight, b, sums[1] * scale);
+    else if (r->dweight)
+        kernels->norm_factors((size_t)e->inner, r->dweight, piece(call, e, r->w, 0, b), piece(call, e, r->x, 0, b),
+                              mean, scale);
+    if (r->dbias && channels) add_number(call->type, r->dbias, b, sums[0]);
+}
+
+/* Adjoints that are not set yet become 0. */
+static void clear_fresh(const ag_call *call, int first) {
+    for (int k = first; k < call->n; k++)
+        if (call->fresh >> k & 1 && call->in_adjoint[k].data)
+            memset(call->in_adjoint[k].data, 0, (size_t)call->in[k].view->count * ag_type_size(call->type));
 }
 
 static bool norm_adjoint(const ag_call *call) {
     const norming *p = call->params;
-    extent e = extent_of(p, call->in[0].view->rank, call->in[0].view->dim);
-    for (int k = 1; k < call->n; k++)
-        if (call->fresh >> k & 1 && call->in_adjoint[k].data)
-            memset(call->in_adjoint[k].data, 0, (size_t)call->in[k].view->count * ag_type_size(call->type));
-    for (int64_t b = 0; b < e.groups; b++) group_adjoint(call, &e, b);
-    if (call->n > 2 && call->in_adjoint[2].data && !(p->flags & CHANNELS))
-        ag_kernels_for(call->type)
-            ->add_rows((size_t)e.inner, call->in_adjoint[2].data, (size_t)e.groups, e.inner, call->out_adjoint.data);
+    reverse r = {.call = call,
+                 .p = p,
+                 .e = extent_of(p, call->in[0].view->rank, call->in[0].view->dim),
+                 .x = call->in[0].data,
+                 .w = call->out_adjoint.data,
+                 .weight = call->n > 1 ? call->in[1].data : NULL,
+                 .dx = call->in_adjoint[0].data,
+                 .dweight = call->n > 1 ? call->in_adjoint[1].data : NULL,
+                 .dbias = call->n > 2 ? call->in_adjoint[2].data : NULL,
+                 .add = !(call->fresh & 1)};
+    const double *saved = call->saved;
+    clear_fresh(call, 1);
+    for (int64_t b = 0; b < r.e.groups; b++) group_adjoint(&r, b, saved[2 * b], saved[2 * b + 1]);
+    if (r.dbias && !(p->flags & CHANNELS))
+        ag_kernels_for(call->type)->add_rows((size_t)r.e.inner, r.dbias, (size_t)r.e.groups, r.e.inner, r.w);
+    return true;
+}
+
+/* ---- the adjoint as an operation: of x, w and perhaps the weight; its result is dx, then dweight, in one row ---- */
+
+static bool back_shape(ag_call *call) {
+    const norming *p = call->params;
+    const ag_view *v = call->in[0].view, *w = call->in[1].view;
+    if (v->rank < (p->flags & CHANNELS ? 2 : (int)p->axes)) {
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: x of shape %s", name_of(p), ag_show_view(v).text);
+        return false;
+    }
+    extent e = extent_of(p, v->rank, v->dim);
+    int64_t weights = call->n > 2 ? call->in[2].view->count : 0, count;
+    bool fits = w->rank == v->rank && memcmp(w->dim, v->dim, (size_t)v->rank * sizeof *v->dim) == 0 &&
+                e.outer * e.inner > 0 && (call->n < 3 || weights == (p->flags & CHANNELS ? e.groups : e.inner)) &&
+                !__builtin_add_overflow(v->count, weights, &count);
+    if (fits) call->shape = AG_SHAPE(count);
+    else
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: an adjoint of shape %s for x of shape %s", name_of(p),
+                ag_show_view(w).text, ag_show_view(v).text);
+    return fits;
+}
+
+static bool back_forward(const ag_call *call) {
+    const norming *p = call->params;
+    const ag_view *v = call->in[0].view;
+    reverse r = {.call = call,
+                 .p = p,
+                 .e = extent_of(p, v->rank, v->dim),
+                 .x = call->in[0].data,
+                 .w = call->in[1].data,
+                 .weight = call->n > 2 ? call->in[2].data : NULL,
+                 .dx = call->out.data,
+                 .dweight = call->n > 2 ? ag_element(call->type, call->out.data, v->count) : NULL};
+    if (r.dweight) memset(r.dweight, 0, (size_t)call->in[2].view->count * ag_type_size(call->type));
+    for (int64_t b = 0; b < r.e.groups; b++) {
+        double mean, scale;
+        measure(call, &r.e, b, &mean, &scale);
+        group_adjoint(&r, b, mean, scale);
+    }
+    return true;
+}
+
+/* With a and c what is along dx and dweight, v = w c, J(u) = scale (u - mean(u) - z mean(u z)), p and q the means of h z and
+ * a z over n elements:
+ *     y's adjoint w gets J(a) weight + c z        the weight gets w J(a)
+ *     x gets J(v - scale (q h + p a)) - z scale^2 / n (sum(h a) - n mean(h) mean(a) - n p q)
+ * Number by number: it is rare. */
+static void group_back_twice(const ag_call *call, const extent *e, int64_t b) {
+    const norming *p = call->params;
+    ag_type type = call->type;
+    bool channels = p->flags & CHANNELS, centred = p->flags & CENTRED;
+    double mean, scale, n = (double)(e->outer * e->inner), m[6] = {0}; /* of h, a, v, h z, a z, v z */
+    double sum = 0;
+    measure(call, e, b, &mean, &scale);
+    for (int pass = 0; pass < 2; pass++)
+        for (int64_t i = 0; i < e->outer * e->inner; i++) {
+            int64_t at = (i / e->inner * e->groups + b) * e->inner + i % e->inner, k = channels ? b : i % e->inner;
+            double z = (ag_load(type, call->in[0].data, at) - mean) * scale, w = ag_load(type, call->in[1].data, at);
+            double weight = call->n > 2 ? ag_load(type, call->in[2].data, k) : 1, a = ag_load_adjoint(call, at);
+            double c = call->n > 2 ? ag_load_adjoint(call, call->in[0].view->count + k) : 0, h = w * weight, v = w * c;
+            const double terms[6] = {h, a, v, h * z, a * z, v * z};
+            for (int t = 0; pass == 0 && t < 6; t++) m[t] += centred || t > 2 ? terms[t] / n : 0;
+            if (pass == 0) {
+                sum += h * a;
+                continue;
+            }
+            double along = scale * (a - m[1] - z * m[4]), u = v - scale * (m[4] * h + m[3] * a);
+            double u_mean = m[2] - scale * (m[4] * m[0] + m[3] * m[1]), u_z = m[5] - 2 * scale * m[3] * m[4];
+            double x = scale * (u - u_mean - z * u_z) - z * scale * scale / n * (sum - n * m[0] * m[1] - n * m[3] * m[4]);
+            if (call->in_adjoint[0].data) add_number(type, call->in_adjoint[0].data, at, x);
+            if (call->in_adjoint[1].data) add_number(type, call->in_adjoint[1].data, at, along * weight + c * z);
+            if (call->n > 2 && call->in_adjoint[2].data) add_number(type, call->in_adjoint[2].data, k, w * along);
+        }
+}
+
+static bool back_adjoint(const ag_call *call) {
+    extent e = extent_of(call->params, call->in[0].view->rank, call->in[0].view->dim);
+    clear_fresh(call, 0);
+    for (int64_t b = 0; b < e.groups; b++) group_back_twice(call, &e, b);
     return true;
 }
 
@@ -180,18 +282,52 @@ static ag_var project(const recorded *r, ag_var h) {
     return ag_mul(r->scale, ag_sub(rest, ag_mul(r->z, group_mean(ag_mul(h, r->z)))));
 }
 
+static ag_axes all_but_weights(const recorded *r) {
+    return r->p->flags & CHANNELS ? AG_AXES(0, 2) : AG_AXES(0, 1);
+}
+
+static const ag_operation norm_back;
+
+static ag_var part_of(ag_var row, int64_t first, ag_var like) {
+    return ag_reshape(ag_slice(row, 0, first, first + ag_count(like), 1), ag_shape_of(like));
+}
+
 static void norm_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
-    recorded r = recorded_of(rule);
-    w = ag_reshape(w, r.shape);
-    ag_axes over = r.p->flags & CHANNELS ? AG_AXES(0, 2) : AG_AXES(0, 1);
-    if (rule->wanted[0]) {
-        ag_var h = rule->n > 1 ? ag_mul(w, aligned(&r, rule->in[1])) : w;
-        contributions[0] = ag_reshape(project(&r, h), ag_shape_of(rule->in[0]));
+    const norming *p = rule->params;
+    ag_shape s = ag_shape_of(rule->in[0]);
+    extent e = extent_of(p, s.rank, s.dim);
+    if (rule->wanted[0] || (rule->n > 1 && rule->wanted[1])) {
+        ag_var in[] = {rule->in[0], w, rule->n > 1 ? rule->in[1] : ag_num(0)};
+        ag_var all = ag_apply(&norm_back, in, rule->n > 1 ? 3 : 2, p, sizeof *p);
+        if (rule->wanted[0]) contributions[0] = part_of(all, 0, rule->in[0]);
+        if (rule->n > 1 && rule->wanted[1]) contributions[1] = part_of(all, ag_count(rule->in[0]), rule->in[1]);
     }
-    if (rule->n > 1 && rule->wanted[1])
-        contributions[1] = ag_reshape(ag_sum_over(ag_mul(w, r.z), over, false), ag_shape_of(rule->in[1]));
-    if (rule->n > 2 && rule->wanted[2])
-        contributions[2] = ag_reshape(ag_sum_over(w, over, false), ag_shape_of(rule->in[2]));
+    if (rule->n > 2 && rule->wanted[2]) {
+        ag_var parts = ag_reshape(w, AG_SHAPE(e.outer, e.groups, e.inner));
+        ag_axes over = p->flags & CHANNELS ? AG_AXES(0, 2) : AG_AXES(0, 1);
+        contributions[2] = ag_reshape(ag_sum_over(parts, over, false), ag_shape_of(rule->in[2]));
+    }
+}
+
+/* See group_back_twice. */
+static void back_record(const ag_rule *rule, ag_var along, ag_var *contributions) {
+    recorded r = recorded_of(rule);
+    bool weighted = rule->n > 2;
+    ag_shape s = ag_shape_of(rule->in[0]);
+    ag_var w = ag_reshape(rule->in[1], r.shape), weight = weighted ? aligned(&r, rule->in[2]) : ag_num(1);
+    ag_var a = ag_reshape(part_of(along, 0, rule->in[0]), r.shape), moved = project(&r, a);
+    ag_var c = weighted ? aligned(&r, part_of(along, ag_count(rule->in[0]), rule->in[2])) : ag_num(0);
+    if (rule->wanted[0]) {
+        ag_var h = ag_mul(w, weight), p = group_mean(ag_mul(h, r.z)), q = group_mean(ag_mul(a, r.z));
+        ag_var rest = ag_sub(group_mean(ag_mul(h, a)), ag_mul(p, q));
+        if (r.p->flags & CENTRED) rest = ag_sub(rest, ag_mul(group_mean(h), group_mean(a)));
+        ag_var u = ag_sub(ag_mul(w, c), ag_mul(r.scale, ag_add(ag_mul(q, h), ag_mul(p, a))));
+        contributions[0] =
+            ag_reshape(ag_sub(project(&r, u), ag_mul(r.z, ag_mul(ag_square(r.scale), rest))), s);
+    }
+    if (rule->wanted[1]) contributions[1] = ag_reshape(ag_add(ag_mul(moved, weight), ag_mul(c, r.z)), s);
+    if (weighted && rule->wanted[2])
+        contributions[2] = ag_reshape(ag_sum_over(ag_mul(w, moved), all_but_weights(&r), false), ag_shape_of(rule->in[2]));
 }
 
 static ag_var norm_tangent(const ag_rule *rule, const ag_var *v) {
@@ -266,6 +402,40 @@ static bool norm_c_form(const ag_c_form *f) {
     return true;
 }
 
+static bool back_c_form(const ag_c_form *f) {
+    const norming *p = f->params;
+    extent e = extent_of(p, f->views[0]->rank, f->views[0]->dim);
+    long long count = e.outer * e.inner, all = f->views[0]->count;
+    const char *number = f->number, *weight = p->flags & CHANNELS ? "i1" : "i2";
+    char place[96], factor[192] = "1";
+    snprintf(place, sizeof place, "(i * %lld + i1) * %lld + i2", (long long)e.groups, (long long)e.inner);
+    if (f->n > 2) snprintf(factor, sizeof factor, "%s[%s]", f->in[2], weight);
+    if (f->n > 2)
+        ag_c_line(f, "for (long i = %lld; i < %lld; i++) %s[i] = 0;", all, all + (long long)f->views[2]->count, f->out);
+    ag_c_open(f, 1, e.groups);
+    ag_c_line(f, "%s shift = 0, sum = 0, at = 0, best = 0;", number);
+    for (int pass = p->flags & CENTRED ? 0 : 1; pass < 4; pass++) {
+        ag_c_open(f, 0, e.outer);
+        ag_c_open(f, 2, e.inner);
+        if (pass == 0) ag_c_line(f, "shift += %s[%s];", f->in[0], place);
+        if (pass > 0) ag_c_line(f, "const %s row = %s[%s] - shift;", number, f->in[0], place);
+        if (pass == 1) ag_c_line(f, "sum += row * row;");
+        if (pass > 1) ag_c_line(f, "const %s most = %s[%s] * %s;", number, f->in[1], place, factor);
+        if (pass == 2 && p->flags & CENTRED) ag_c_line(f, "at += most / %lld;", count);
+        if (pass == 2) ag_c_line(f, "best += most * row * scale / %lld;", count);
+        if (pass == 3) ag_c_line(f, "%s[%s] = scale * (most - at - row * scale * best);", f->out, place);
+        if (pass == 3 && f->n > 2)
+            ag_c_line(f, "%s[%lld + %s] += %s[%s] * row * scale;", f->out, all, weight, f->in[1], place);
+        ag_c_close(f, 2);
+        if (pass == 0) ag_c_line(f, "shift /= %lld;", count);
+        if (pass == 1)
+            ag_c_line(f, "const %s scale = 1 / sqrt%s(sum / %lld + %s%.17g);", number, f->suffix, count,
+                      f->type == AG_F32 ? "(float)" : "", p->epsilon);
+    }
+    ag_c_close(f, 1);
+    return true;
+}
+
 /* ---- the operation ---- */
 
 static bool norm_valid(const ag_call *call) {
@@ -288,6 +458,18 @@ static const ag_operation norm = {
     .valid = norm_valid,
 };
 const ag_operation *const ag_builtin_normalise = &norm;
+
+static const ag_operation norm_back = {
+    .name = "normalise_back",
+    .shape = back_shape,
+    .forward = back_forward,
+    .adjoint = back_adjoint,
+    .record = back_record,
+    .stores = true,
+    .c_form = back_c_form,
+    .valid = norm_valid,
+};
+const ag_operation *const ag_builtin_normalise_back = &norm_back;
 
 /* ---- calls ---- */
 

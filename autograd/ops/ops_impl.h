@@ -4,6 +4,7 @@
 #ifndef AG_OPS_IMPL_H
 #define AG_OPS_IMPL_H
 
+#include "attention_impl.h"
 #include "convolve_impl.h"
 #include "pool_impl.h"
 #include <autograd/autograd.h>
@@ -139,6 +140,10 @@ typedef struct ag_kernels {
     void (*lstm)(size_t rows, size_t n, void *gates, const void *before, void *after, void *h);
     void (*lstm_back)(size_t rows, size_t n, const void *acts, const void *before, const void *after, const void *w_h,
                       const void *w_c, const void *h, void *c, void *gates);
+    /* attention of one head, and its adjoint, in so many bytes; false: with care, please (attention_rows.c) */
+    size_t (*attend_room)(const ag_attend *p, bool back);
+    bool (*attend)(const ag_attend *p, void *room);
+    bool (*attend_back)(const ag_attend *p, void *room);
     /* AG_RANDOM_BLOCK random words for each block from `block` on */
     void (*random_bits)(uint64_t key, uint64_t clock, uint64_t block, size_t blocks, uint32_t *out);
     /* r = (or +=) scale x, but 0 where bits < threshold; r may be x */

@@ -3,9 +3,10 @@
 
 #include <math.h>
 
-/* Where a tape's slots are in the program. */
+/* Where a tape's slots are in the program. Those of tensors have one for all, and the rest of the array stays what it was when
+ * it was new: zeros, which take no memory where nobody looks. */
 typedef struct ag_scalar_home {
-    uint32_t number; /* of the value, and 1; 0, as the memory is at first: not emitted */
+    uint32_t number; /* of the value, and 1; 0: not emitted */
     uint32_t offset;
 } ag_scalar_home;
 
@@ -152,7 +153,7 @@ static bool freeze_inputs(ag_freezing *f, const char *what, const ag_operand *x,
 
 static bool open_homes(ag_freezing *f, const char *what) {
     ag_memory *memory = &f->t->memory;
-    f->scalar = ag_memory_zeroed(memory, f->top * sizeof *f->scalar + 1); /* touched where scalars are */
+    f->scalar = ag_memory_zeroed(memory, f->top * sizeof *f->scalar + 1);
     f->base = ag_memory_resize(memory, NULL, 0, f->t->base_count * sizeof *f->base + 1);
     if (!f->scalar || !f->base) return ag_out_of_memory(f->t, what, f->top * sizeof *f->scalar);
     memset(f->base, 0xff, f->t->base_count * sizeof *f->base);

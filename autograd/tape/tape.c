@@ -226,6 +226,14 @@ void ag_restore_pause(ag_tape *t, uint32_t paused) {
 void ag_tape_trace(ag_tape *t, bool on) {
     if (is_nil(t)) return;
     t->tracing = on;
+    if (t->without_values) t->without_values = t->abstract = false;
+    ag_set_limit(t);
+}
+
+void ag_tape_trace_shapes(ag_tape *t) {
+    if (is_nil(t) || t->abstract) return;
+    if (!t->tracing) ag_fail(t, AG_ERR_VALUE, "trace_shapes: the tape is not traced");
+    else t->without_values = t->abstract = true;
     ag_set_limit(t);
 }
 

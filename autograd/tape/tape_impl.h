@@ -101,6 +101,7 @@ struct ag_tape {
     uint32_t paused;
     bool tracing;  /* a program is being recorded: what would be a constant by its value alone stays an operation */
     bool abstract; /* inputs have no values, nor has what depends on them: only shapes and instructions are recorded */
+    bool without_values; /* abstract, but only for the rest of a trace */
     ag_memory memory;
     ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
     uint32_t node_top; /* in 8 bytes */

@@ -27,10 +27,10 @@ nn_attention nn_attention_init(nn_model *model, const char *name, int64_t width,
     return layer;
 }
 
-/* x (batch, positions, heads * width of one) as (batch, heads, positions, width of one): a view. */
+/* x (batch, positions, heads * width of one) as (batch, positions, heads, width of one): a view. */
 static ag_var split_heads(ag_var x, int64_t heads) {
     ag_shape s = ag_shape_of(x);
-    return ag_permute(ag_reshape(x, AG_SHAPE(s.dim[0], s.dim[1], heads, s.dim[2] / heads)), AG_AXES(0, 2, 1, 3));
+    return ag_reshape(x, AG_SHAPE(s.dim[0], s.dim[1], heads, s.dim[2] / heads));
 }
 
 /* Element i of the first half and of the second are a pair, turned by position * base^(-2 i / width). */
@@ -38,7 +38,8 @@ static ag_var rotate(ag_var x, double base) {
     ag_shape s = ag_shape_of(x);
     int64_t half = s.dim[3] / 2;
     ag_var speeds = ag_exp(ag_arange(x.tape, 0, -log(base) / (double)half, half));
-    ag_var angles = ag_outer(ag_arange(x.tape, 0, 1, s.dim[2]), speeds), cosine = ag_cos(angles), sine = ag_sin(angles);
+    ag_var angles = ag_unsqueeze(ag_outer(ag_arange(x.tape, 0, 1, s.dim[1]), speeds), 1);
+    ag_var cosine = ag_cos(angles), sine = ag_sin(angles);
     ag_var a = ag_slice(x, 3, 0, half, 1), b = ag_slice(x, 3, half, AG_END, 1);
     ag_var turned[] = {ag_fnma(b, sine, ag_mul(a, cosine)), ag_fma(a, sine, ag_mul(b, cosine))};
     return ag_concat(turned, 2, 3);
@@ -55,21 +56,28 @@ static ag_var mask(nn_attention layer, ag_var scores, ag_var keep) {
     return ag_select(ag_reshape(keep, AG_SHAPE(s.dim[0], 1, 1, s.dim[3])), scores, -INFINITY);
 }
 
+/* The same where weights are dropped, which the operation does not do. */
+static ag_var attend_by_parts(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var keep) {
+    ag_axes order = AG_AXES(0, 2, 1, 3);
+    q = ag_mul(ag_permute(q, order), 1 / sqrt((double)ag_shape_of(q).dim[3]));
+    ag_var weights = ag_softmax(mask(layer, ag_matmul(q, ag_transpose(ag_permute(k, order))), keep), 3);
+    return ag_permute(ag_matmul(nn_dropout_apply(layer.dropout, weights), ag_permute(v, order)), order);
+}
+
 /* q, k, v of shape (batch, positions, width), maybe views. */
-static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var keep) {
+static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var keep, ag_var residual) {
     ag_shape shape = ag_shape_of(q);
-    double scale = 1 / sqrt((double)(shape.dim[2] / layer.heads));
-    q = ag_mul(split_heads(q, layer.heads), scale);
+    q = split_heads(q, layer.heads);
     k = split_heads(k, layer.heads);
     v = split_heads(v, layer.heads);
     if (layer.rotary_base != 0) {
         q = rotate(q, layer.rotary_base);
         k = rotate(k, layer.rotary_base);
     }
-    ag_var weights = ag_softmax(mask(layer, ag_matmul(q, ag_transpose(k)), keep), 3);
-    weights = nn_dropout_apply(layer.dropout, weights);
-    ag_var heads = ag_permute(ag_matmul(weights, v), AG_AXES(0, 2, 1, 3));
-    return nn_dense_apply(layer.out, ag_reshape(heads, shape));
+    ag_var heads = nn_drops(layer.dropout)
+                       ? attend_by_parts(layer, q, k, v, keep)
+                       : ag_attention(q, k, v, (ag_attention_options){.causal = layer.causal, .keep = keep});
+    return nn_dense_added(layer.out, ag_reshape(heads, shape), residual);
 }
 
 static bool fits(nn_attention layer, const char *what, ag_var x, int64_t batch) {
@@ -95,10 +103,14 @@ static bool fits_keep(ag_var keep, ag_var keys) {
 static ag_var part_of(ag_var x, int64_t width, int64_t i) { return ag_slice(x, -1, i * width, (i + 1) * width, 1); }
 
 ag_var nn_attention_apply(nn_attention layer, ag_var x, ag_var keep) {
+    return nn_attention_added(layer, x, keep, ag_num(0));
+}
+
+ag_var nn_attention_added(nn_attention layer, ag_var x, ag_var keep, ag_var residual) {
     if (!fits(layer, "x", x, -1) || !fits_keep(keep, x)) return nn_inert(x);
     int64_t width = ag_shape_of(x).dim[2];
     ag_var all = nn_dense_apply(layer.in, x);
-    return attend(layer, part_of(all, width, 0), part_of(all, width, 1), part_of(all, width, 2), keep);
+    return attend(layer, part_of(all, width, 0), part_of(all, width, 1), part_of(all, width, 2), keep, residual);
 }
 
 /* Rows `from`.. `to` of a dense layer. */
@@ -115,5 +127,5 @@ ag_var nn_attention_apply_to(nn_attention layer, ag_var x, ag_var memory, ag_var
     if (!fits(layer, "memory", memory, s.dim[0]) || !fits_keep(keep, memory)) return nn_inert(x);
     ag_var q = nn_dense_apply(rows(layer.in, 0, width), x),
            both = nn_dense_apply(rows(layer.in, width, 3 * width), memory);
-    return attend(layer, q, part_of(both, width, 0), part_of(both, width, 1), keep);
+    return attend(layer, q, part_of(both, width, 0), part_of(both, width, 1), keep, ag_num(0));
 }

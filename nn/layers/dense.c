@@ -14,7 +14,9 @@ nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_
     return layer;
 }
 
-ag_var nn_dense_apply(nn_dense layer, ag_var x) {
+ag_var nn_dense_apply(nn_dense layer, ag_var x) { return nn_dense_added(layer, x, ag_num(0)); }
+
+ag_var nn_dense_added(nn_dense layer, ag_var x, ag_var residual) {
     ag_shape shape = ag_shape_of(x), weight = ag_shape_of(layer.weight);
     if (x.tape != NULL && !ag_is_inert(x) && !ag_is_inert(layer.weight) &&
         (shape.rank == 0 || shape.dim[shape.rank - 1] != weight.dim[weight.rank - 1])) {
@@ -23,6 +25,5 @@ ag_var nn_dense_apply(nn_dense layer, ag_var x) {
                 nn_show_shape(shape).text, weight.dim[weight.rank - 1], nn_show_shape(weight).text);
         return nn_inert(x);
     }
-    ag_var product = ag_matmul(x, ag_transpose(layer.weight));
-    return ag_is_zero(layer.bias) ? product : ag_add(product, layer.bias);
+    return ag_linear(x, layer.weight, layer.bias, residual);
 }

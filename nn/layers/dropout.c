@@ -13,6 +13,5 @@ nn_dropout nn_dropout_init(nn_model *model, const char *name, double probability
 }
 
 ag_var nn_dropout_apply(nn_dropout layer, ag_var x) {
-    if (layer.probability == 0 || !nn_model_training(layer.model)) return x;
-    return ag_dropout(x, layer.probability, layer.key, nn_model_clock(layer.model));
+    return nn_drops(layer) ? ag_dropout(x, layer.probability, layer.key, nn_model_clock(layer.model)) : x;
 }

@@ -8,6 +8,13 @@
  * first part or no memory. */
 char *nn_join_names(nn_model *model, const char *name, const char *suffix);
 
+/* A dense layer's result, or an attention's, added to what it is the residual of, in one operation; the number 0: to nothing. */
+ag_var nn_dense_added(nn_dense layer, ag_var x, ag_var residual);
+ag_var nn_attention_added(nn_attention layer, ag_var x, ag_var keep, ag_var residual);
+
+/* Whether a dropout drops anything now. */
+static inline bool nn_drops(nn_dropout layer) { return layer.probability != 0 && nn_model_training(layer.model); }
+
 /* A dropout whose name is that of its layer and a suffix. */
 nn_dropout nn_part_dropout(nn_model *model, const char *name, const char *suffix, double probability);
 

@@ -55,9 +55,13 @@ static ag_var normalise(const nn_block *layer, nn_layer_norm norm, ag_var x) {
 }
 
 ag_var nn_block_apply(const nn_block *layer, ag_var x, ag_var keep) {
-    ag_var seen = nn_attention_apply(layer->attention, normalise(layer, layer->norm1, x), keep);
-    x = ag_add(x, nn_dropout_apply(layer->dropout1, seen));
+    bool drops = nn_drops(layer->dropout1);
+    ag_var none = ag_num(0), seen = normalise(layer, layer->norm1, x);
+    seen = nn_attention_added(layer->attention, seen, keep, drops ? none : x);
+    x = drops ? ag_add(x, nn_dropout_apply(layer->dropout1, seen)) : seen;
     ag_var hidden = nn_dense_apply(layer->expand, normalise(layer, layer->norm2, x));
-    hidden = nn_dense_apply(layer->contract, nn_activate((nn_activation)layer->activation, hidden));
-    return ag_add(x, nn_dropout_apply(layer->dropout2, hidden));
+    hidden = nn_activate((nn_activation)layer->activation, hidden);
+    drops = nn_drops(layer->dropout2);
+    hidden = nn_dense_added(layer->contract, hidden, drops ? none : x);
+    return drops ? ag_add(x, nn_dropout_apply(layer->dropout2, hidden)) : hidden;
 }

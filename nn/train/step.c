@@ -234,6 +234,7 @@ static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag
     if (!record(s, fields, r->field_count, true, batch, ys)) return false;
     gather_inputs(s, batch, r->field_count, xs);
     if (r->derives) {
+        ag_tape_trace_shapes(tape_of(s));
         ag_gradient(ys[0], xs + r->field_count, parameters, ys + n);
         for (int i = 0; i < parameters; i++) r->reaches[i] = is_fine(s) && !ag_is_constant(ys[n + i]);
         n += parameters;

@@ -1,0 +1,117 @@
+/* The affine map of a dense layer: against product and sums, values and adjoints; derivatives by every route; errors. */
+#include "operation_suite.h"
+
+enum { BIAS = 1, RESIDUAL = 2 };
+
+static ag_var fused(int parts, const ag_var *x) {
+    ag_var none = ag_num(0);
+    return ag_linear(x[0], x[1], parts & BIAS ? x[2] : none, parts & RESIDUAL ? x[3] : none);
+}
+
+static ag_var composed(int parts, const ag_var *x) {
+    ag_var y = ag_matmul(x[0], ag_transpose(x[1]));
+    if (parts & BIAS) y = ag_add(y, x[2]);
+    return parts & RESIDUAL ? ag_add(y, x[3]) : y;
+}
+
+static void check_case(ag_type type, ag_shape s, int64_t out, int parts) {
+    ag_tape *t = ag_tape_new(type);
+    int64_t in = s.dim[s.rank - 1];
+    ag_shape result = s;
+    result.dim[s.rank - 1] = out;
+    ag_var x[] = {random_tensor(t, s, -1, 1), random_tensor(t, AG_SHAPE(out, in), -1, 1),
+                  random_tensor(t, AG_SHAPE(out), -1, 1), random_tensor(t, result, -1, 1)};
+    ag_var seed = random_tensor(t, result, -1, 1), y = fused(parts, x), z = composed(parts, x);
+    char label[64];
+    snprintf(label, sizeof label, "rank %d, %d to %d, parts %d", s.rank, (int)in, (int)out, parts);
+    double tolerance = type == AG_F64 ? 1e-12 : 1e-4;
+    double *want = new_numbers(shape_count(result));
+    ag_read(z, want);
+    check_values(label, y, result, want, tolerance);
+    free(want);
+    for (int k = 0; k < 4; k++) {
+        if ((k == 2 && !(parts & BIAS)) || (k == 3 && !(parts & RESIDUAL))) continue;
+        int64_t n = ag_count(x[k]);
+        double *got = new_numbers(n);
+        want = new_numbers(n);
+        ag_sweep(&z, &seed, 1, AG_RESET);
+        ag_read_grad(x[k], want);
+        ag_sweep(&y, &seed, 1, AG_RESET);
+        ag_read_grad(x[k], got);
+        check_numbers(label, "adjoint", got, want, n, tolerance);
+        ag_sweep(&y, &seed, 1, AG_ACCUMULATE);
+        ag_read_grad(x[k], got);
+        for (int64_t i = 0; i < n; i++) want[i] *= 2;
+        check_numbers(label, "adjoint, twice", got, want, n, 2 * tolerance);
+        free(want), free(got);
+    }
+    check_fine(label, t);
+    ag_tape_free(t);
+}
+
+static void values(void **unused) {
+    (void)unused;
+    const ag_shape shapes[] = {AG_SHAPE(5), AG_SHAPE(1), AG_SHAPE(1, 4), AG_SHAPE(7, 3), AG_SHAPE(2, 5, 33), AG_SHAPE(40, 64)};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        for (int parts = 0; parts < 4; parts++)
+            for (int type = 0; type < 2; type++)
+                for (int64_t out = 1; out < 80; out = out * 4 + 1) check_case(type ? AG_F32 : AG_F64, shapes[i], out, parts);
+}
+
+static ag_var of_parts(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t, (void)n;
+    const int *parts = context;
+    ag_var in[] = {ag_transpose(ag_sin(x[0])), x[1], x[2 % n], x[(*parts & BIAS ? 3 : 2) % n]};
+    return fused(*parts, in);
+}
+
+static void derivatives(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    int all = BIAS | RESIDUAL, none = 0, residual = RESIDUAL;
+    ag_var x[] = {random_tensor(t, AG_SHAPE(2, 3), -1, 1), random_tensor(t, AG_SHAPE(2, 2), -1, 1),
+                  random_tensor(t, AG_SHAPE(2), -1, 1), random_tensor(t, AG_SHAPE(3, 2), -1, 1)};
+    check_operation("linear", of_parts, &all, x, 4);
+    check_derivatives("without a bias", of_parts, &none, x, 2);
+    check_derivatives("a residual", of_parts, &residual, (const ag_var[]){x[0], x[1], x[3]}, 3);
+    ag_tape_free(t);
+}
+
+static void edges(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var none = ag_num(0), bias = ag_tensor(t, (double[]){1, 2}, AG_SHAPE(2));
+    ag_var y = ag_linear(ag_zeros(t, AG_SHAPE(2, 0)), ag_zeros(t, AG_SHAPE(2, 0)), bias, none);
+    check_values("no inputs", y, AG_SHAPE(2, 2), (double[]){1, 2, 1, 2}, 0);
+    check_values("no rows", ag_linear(ag_zeros(t, AG_SHAPE(0, 3)), ag_zeros(t, AG_SHAPE(2, 3)), bias, none),
+                 AG_SHAPE(0, 2), NULL, 0);
+    ag_var x = ag_tensor(t, (double[]){3}, AG_SHAPE(1)), w = ag_tensor(t, (double[]){2}, AG_SHAPE(1, 1));
+    check_values("itself", ag_linear(x, w, x, x), AG_SHAPE(1), (double[]){12}, 0);
+    ag_backward(ag_sum(ag_linear(x, w, x, x)));
+    assert_true(ag_grad(ag_at(x, 0)) == 4 && ag_grad(ag_at(ag_index(w, 0, 0), 0)) == 3);
+    check_fine("edges", t);
+    ag_tape_free(t);
+}
+
+static void errors(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_zeros(t, AG_SHAPE(2, 3)), w = ag_zeros(t, AG_SHAPE(4, 3)), none = ag_num(0);
+    check_failure(t, ag_linear(x, ag_zeros(t, AG_SHAPE(3, 4)), none, none), AG_ERR_SHAPE,
+                  "linear: rows of shape (2, 3) for x of shape (2, 3) and a weight of shape (3, 4)");
+    check_failure(t, ag_linear(x, w, ag_zeros(t, AG_SHAPE(3)), none), AG_ERR_SHAPE,
+                  "linear: a bias of shape (3) for x of shape (2, 3) and a weight of shape (4, 3)");
+    check_failure(t, ag_linear(x, w, none, x), AG_ERR_SHAPE,
+                  "linear: a residual of shape (2, 3) for x of shape (2, 3) and a weight of shape (4, 3)");
+    ag_tape_free(t);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(values),
+        cmocka_unit_test(edges),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(derivatives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
