@@ -115,6 +115,26 @@ static void run_products(void *context, double *lap) {
     }
 }
 
+/* Steps of a model that is made for them: what peak memory is asked of. */
+static void run_few(const void *of) {
+    net n = net_new(of);
+    double lap[BENCH_LAPS];
+    for (int i = 0; i < 3; i++) run_step(&n, lap);
+    net_free(&n);
+}
+
+static void print_memory(const bench_torch *torch) {
+    static const char *const columns[] = {"autograd", "PyTorch"};
+    bench_heading("Peak of memory: a model, steps of it, MB", columns, 2);
+    for (int i = 1; i < KINDS; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_memory", kinds[i].torch);
+        double theirs = torch->to == NULL ? (double)NAN : bench_torch_time(torch, name, 1);
+        bench_row(kinds[i].name,
+                  (double[]){bench_growth(run_few, &kinds[0], &kinds[i]) / (1 << 20), theirs / (1 << 20)}, 2);
+    }
+}
+
 int main(int argc, char **argv) {
     const char *threads = argc > 1 ? argv[1] : "1";
     bench_threads(argv, threads);
@@ -122,6 +142,7 @@ int main(int argc, char **argv) {
                         strcmp(threads, "1") == 0 ? "one thread" : "several threads");
     bench_print_blas();
     bench_torch torch = bench_torch_start("train_steps.py");
+    print_memory(&torch); /* before anything else has taken any */
     static const char *const columns[] = {"products", "forward", "backward",  "update",
                                           "total",    "PyTorch", "x PyTorch", "at most"};
     bench_heading("", columns, 8);

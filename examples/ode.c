@@ -5,21 +5,15 @@
  *
  * is solved by Runge and Kutta's method in one scan, whose derivative L-BFGS follows; the Hessian says how sure the rates are.
  * Carpenter (2018) found a = 0.55, b = 0.028, c = 0.80, d = 0.024 from the same data, with Stan. */
-#include "common.h"
+#include "pelts.h"
 
 static const char *const help =
     "FOLDER holds hudson-bay-lynx-hare.csv, to be found in the folder knitr/lotka-volterra of\n"
     "https://github.com/stan-dev/example-models, without its two lines of comments. Without it, the same numbers.\n";
 
-enum { YEARS = 21, PARTS = 10 /* steps a year */, STEPS = (YEARS - 1) * PARTS, RATES = 4, ROUNDS = 6 };
+enum { PARTS = 10 /* steps a year */, STEPS = (YEARS - 1) * PARTS, RATES = 4, ROUNDS = 6 };
 static const char *const names[RATES] = {"a", "b", "c", "d"};
 static const double expected[RATES] = {0.55, 0.028, 0.80, 0.024};
-
-/* Thousands of hares and lynxes, 1900 to 1920 (Howard, 2009, of the Hudson's Bay Company's books). */
-static const double pelts[YEARS][2] = {
-    {30, 4},      {47.2, 6.1},  {70.2, 9.8},  {77.4, 35.2}, {36.3, 59.4}, {20.6, 41.7}, {18.1, 19},
-    {21.4, 13},   {22, 8.3},    {25.4, 9.1},  {27.1, 7.4},  {40.3, 8},    {57, 12.3},   {76.6, 19.5},
-    {52.3, 45.7}, {19.5, 51.1}, {11.2, 29.7}, {7.6, 15.8},  {14.6, 9.7},  {16.2, 10.1}, {24.7, 8.6}};
 
 static ag_var slope(ag_var state, ag_var rates) {
     ag_var r[RATES], u = ag_at(state, 0), v = ag_at(state, 1);
@@ -46,17 +40,15 @@ typedef struct fit {
 } fit;
 
 /* States at the beginning and after each step: (STEPS + 1, 2). */
-static ag_var solve(const fit *f, ag_var parameters) {
-    ag_var rates = ag_exp(ag_slice(parameters, 0, 0, RATES, 1)), start = ag_slice(parameters, 0, RATES, AG_END, 1),
-           out[2];
-    ag_scan(f->tape, f->step, STEPS, 1, (const ag_var[]){start, rates}, (const ag_along[]){AG_SHARED, AG_SHARED}, NULL,
-            out);
+static ag_var solve(const fit *f) {
+    ag_var rates = ag_exp(ag_slice(f->parameters, 0, 0, RATES, 1)),
+           start = ag_slice(f->parameters, 0, RATES, AG_END, 1);
+    ag_var in[] = {start, rates}, out[2];
+    ag_scan(f->tape, f->step, STEPS, 1, in, (const ag_along[]){AG_SHARED, AG_SHARED}, NULL, out);
     return ag_concat((const ag_var[]){ag_unsqueeze(start, 0), out[1]}, 2, 0);
 }
 
-static ag_var loss_of(const fit *f) {
-    return nn_mse(ag_slice(solve(f, f->parameters), 0, 0, AG_END, PARTS), f->observed);
-}
+static ag_var loss_of(const fit *f) { return nn_mse(ag_slice(solve(f), 0, 0, AG_END, PARTS), f->observed); }
 
 static double loss(void *context) {
     const fit *f = context;
@@ -84,29 +76,14 @@ static bool report(const fit *f) {
 /* The curves of the model, and the pelts. */
 static void draw(const fit *f, const double *logarithms, nn_error *e) {
     static double states[2][STEPS + 1], times[STEPS + 1], seen[2][YEARS], years[YEARS];
-    ag_read(ag_transpose(ag_exp(solve(f, f->parameters))), states[0]);
+    ag_read(ag_transpose(ag_exp(solve(f))), states[0]);
     for (int i = 0; i <= STEPS; i++) times[i] = 1900 + (double)i / PARTS;
-    for (int i = 0; i < YEARS; i++) {
-        years[i] = 1900 + i;
-        for (int k = 0; k < 2; k++) seen[k][i] = exp(logarithms[2 * i + k]);
-    }
+    for (int i = 0; i < 2 * YEARS; i++) years[i / 2] = 1900 + i / 2, seen[i % 2][i / 2] = exp(logarithms[i]);
     const nn_curve curves[] = {{"hares", STEPS + 1, times, states[0]},
                                {"lynxes", STEPS + 1, times, states[1]},
                                {"hares' pelts", YEARS, years, seen[0]},
                                {"lynxes' pelts", YEARS, years, seen[1]}};
     nn_curves_svg("ode.svg", curves, 4, &(nn_curves_options){.x_label = "year", .y_label = "thousands"}, e);
-}
-
-/* Logarithms of hares and lynxes, year by year. */
-static void read_pelts(const char *folder, double *logarithms, nn_error *e) {
-    static const char *const wanted[] = {" Hare", " Lynx"}; /* as the file's first line has them */
-    for (int i = 0; i < 2 * YEARS; i++) logarithms[i] = log(pelts[i / 2][i % 2]);
-    if (folder == NULL) return;
-    nn_csv_options options = {.columns = wanted, .column_count = 2};
-    nn_table table = nn_csv_read(path_in(folder, "hudson-bay-lynx-hare.csv"), &options, e);
-    if (e->status == AG_OK && table.values.shape.dim[0] != YEARS) nn_fail(e, AG_ERR_SHAPE, "not %d years", YEARS);
-    for (int i = 0; i < 2 * YEARS && e->status == AG_OK; i++) logarithms[i] = log(nn_array_at(&table.values, i));
-    nn_table_free(&table);
 }
 
 int main(int argc, char **argv) {
@@ -115,12 +92,12 @@ int main(int argc, char **argv) {
     read_pelts(data_folder(argc, argv, help), logarithms, &e);
     memcpy(first + RATES, logarithms, 2 * sizeof *first); /* the first year's pelts */
 
-    const ag_port in[] = {ag_in("state", AG_SHAPE(2)), ag_in("rates", AG_SHAPE(RATES))};
+    const ag_port in[] = {ag_in("state", AG_SHAPE(2)), ag_in("rates", AG_SHAPE(RATES))},
+                  out[] = {ag_out("next"), ag_out("seen")};
     ag_tape *t = ag_tape_new(AG_F64);
     nn_model *model = nn_model_new(t, 1);
     fit f = {.tape = t,
-             .step = ag_program_trace(AG_F64, runge_kutta, NULL, in, 2,
-                                      (const ag_port[]){ag_out("next"), ag_out("seen")}, 2),
+             .step = ag_program_trace(AG_F64, runge_kutta, NULL, in, 2, out, 2),
              .observed = ag_constant_tensor(t, logarithms, AG_SHAPE(YEARS, 2)),
              .parameters = nn_parameter(model, "parameters", AG_SHAPE(RATES + 2), NN_ZEROS)};
     ag_set(f.parameters, first);

@@ -1,14 +1,14 @@
 /* A small GPT that writes like Shakespeare, character by character: 4 blocks, width 128, 4 heads, 64 characters of context.
  *
  *     OPENBLAS_CORETYPE=SkylakeX shakespeare --data FOLDER     (README.md says where the variable helps) */
-#include "common.h"
+#include "text.h"
 
 static const char *const help =
     "FOLDER holds tinyshakespeare.txt.gz (or name it so): "
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/\n"
     "tinyshakespeare/input.txt, plain or as gzip. Without it, a smaller model learns sentences that are made up.\n";
 
-enum { MOST_BLOCKS = 4, SENTENCES = 1500, SAMPLE = 400 };
+enum { MOST_BLOCKS = 4, SAMPLE = 400 };
 
 typedef struct sizes {
     int64_t blocks, width, heads, context, batch, every /* characters from a stretch to the next */, epochs;
@@ -49,9 +49,8 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
     out[0] = nn_softmax_cross_entropy_at(out[1], batch[1], (nn_class_options){0});
 }
 
-static double fit(nn_model *model, nn_step *step, const sizes *s, nn_loader *train, nn_loader *validation,
-                  nn_error *e) {
-    int64_t steps = s->epochs * nn_loader_batches(train);
+static double fit(nn_model *model, nn_step *step, const sizes *s, const text_windows *text, nn_error *e) {
+    int64_t steps = s->epochs * nn_loader_batches(text->train);
     nn_optimiser *adam = nn_adamw(model, (nn_adam_options){.decay = 0.1, .beta2 = 0.99});
     nn_optimiser_decay(adam, "*.bias", 0);
     nn_optimiser_decay(adam, "*ln_*", 0);
@@ -59,25 +58,14 @@ static double fit(nn_model *model, nn_step *step, const sizes *s, nn_loader *tra
     nn_optimiser_schedule(adam, nn_with_warm_up(nn_cosine_schedule(s->rate, s->rate / 20, steps), steps / 50));
     nn_fitted fitted = nn_fit(&(nn_fit_options){.step = step,
                                                 .optimiser = adam,
-                                                .train = train,
-                                                .validation = validation,
+                                                .train = text->train,
+                                                .validation = text->validation,
                                                 .epochs = s->epochs,
                                                 .progress = stdout,
                                                 .curves = "shakespeare.svg"},
                               e);
     nn_optimiser_free(adam);
     return fitted.last.epoch == s->epochs ? fitted.last.validation_loss : NAN;
-}
-
-/* A character by its probability, of logits divided by a temperature. */
-static int draw_character(const float *logits, int64_t n, double temperature, uint64_t *state) {
-    double sum = 0, most = logits[0];
-    for (int i = 0; i < n; i++) most = fmax(most, logits[i]);
-    for (int i = 0; i < n; i++) sum += exp((logits[i] - most) / temperature);
-    double left = uniform(state) * sum;
-    for (int i = 0; i < n; i++)
-        if ((left -= exp((logits[i] - most) / temperature)) < 0) return i;
-    return (int)n - 1;
 }
 
 /* Prints what the model writes after a line's end. */
@@ -103,63 +91,29 @@ static void write_sample(nn_step *step, int64_t context, const nn_vocabulary *v,
     nn_array_free(&window);
 }
 
-/* Sentences of seven words, of which four are drawn from four: log(4) * 4 nats for some 30 characters. */
-static nn_array invent(nn_error *e) {
-    static const char *const words[4][4] = {{"old", "brave", "sleepy", "golden"},
-                                            {"king", "owl", "sailor", "moon"},
-                                            {"sees", "follows", "forgets", "sings to"},
-                                            {"river", "queen", "dog", "stars"}};
-    nn_array text = nn_array_new(NN_U8, AG_SHAPE(SENTENCES * 48), e);
-    uint64_t state = 1;
-    int64_t length = 0;
-    for (int i = 0; i < SENTENCES && e->status == AG_OK; i++) {
-        const char *word[4];
-        for (int k = 0; k < 4; k++) word[k] = words[k][(int)(4 * uniform(&state))];
-        length +=
-            snprintf((char *)text.data + length, 48, "the %s %s %s the %s.\n", word[0], word[1], word[2], word[3]);
-    }
-    text.shape.dim[0] = length;
-    return text;
-}
-
 int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, help);
     nn_error e = {0};
     sizes s = folder != NULL ? large : small;
-    nn_array text = folder != NULL ? nn_text_read(path_in(folder, "tinyshakespeare.txt.gz"), &e) : invent(&e);
-    size_t bytes = (size_t)nn_array_count(&text), first = bytes * 9 / 10; /* the rest is for validation */
-    nn_vocabulary characters = nn_vocabulary_of(text.data, bytes, &e);
-    nn_array train = nn_encode(&characters, text.data, first, &e);
-    nn_array rest = nn_encode(&characters, (const char *)text.data + first, bytes - first, &e);
-    nn_dataset train_set = nn_dataset_windows(&train, s.context, s.every, &e);
-    nn_dataset rest_set = nn_dataset_windows(&rest, s.context, s.context, &e);
-    nn_loader_options options = {.batch = s.batch, .shuffle = true, .drop_last = true, .seed = 1};
-    nn_loader *train_batches = nn_loader_new(&train_set, &options, &e);
-    nn_loader *rest_batches = nn_loader_new(&rest_set, &(nn_loader_options){.batch = s.batch}, &e);
-
+    text_windows text;
+    open_text(&text, folder != NULL ? path_in(folder, "tinyshakespeare.txt.gz") : NULL, s.context, s.every, s.batch,
+              &e);
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
-    gpt g = make_gpt(model, s, characters.count);
+    gpt g = make_gpt(model, s, text.characters.count);
     nn_step *step = nn_step_new(model, forward, &g, (nn_step_options){.outputs = 2, .traced = true});
     if (e.status == AG_OK)
-        printf("%zu characters, %lld different ones; %lld weights\n", bytes, (long long)characters.count,
-               (long long)nn_model_size(model));
-    double loss = fit(model, step, &s, train_batches, rest_batches, &e);
+        printf("%lld characters, %lld different ones; %lld weights\n", (long long)nn_array_count(&text.text),
+               (long long)text.characters.count, (long long)nn_model_size(model));
+    double loss = fit(model, step, &s, &text, &e);
     nn_model_train(model, false);
-    write_sample(step, s.context, &characters, &e);
+    write_sample(step, s.context, &text.characters, &e);
 
     if (e.status == AG_OK) printf("validation loss %.3f; curves in shakespeare.svg\n", loss);
     int status = end(&e, loss < s.expected);
     nn_step_free(step);
     nn_model_free(model);
     ag_tape_free(tape);
-    nn_loader_free(train_batches);
-    nn_loader_free(rest_batches);
-    nn_dataset_free(&train_set);
-    nn_dataset_free(&rest_set);
-    nn_array_free(&train);
-    nn_array_free(&rest);
-    nn_array_free(&text);
-    nn_vocabulary_free(&characters);
+    close_text(&text);
     return status;
 }

@@ -3,40 +3,18 @@
  *     tabular --data FOLDER
  *
  * About 0.8 on the 20,640 districts of California, 1990 (Pace, Barry, 1997). */
-#include "common.h"
+#include "districts.h"
 
 static const char *const help =
     "FOLDER holds housing.csv: California's districts with gaps and a category, to be found as "
     "datasets/housing/housing.csv\n"
     "at https://github.com/ageron/handson-ml2. Without it, a file of invented districts is written and read.\n";
 
-enum { NUMBERS = 8, INVENTED = 2000 };
+enum { NUMBERS = 8 }; /* columns of numbers, before the category and the price */
 static const char *const columns[] = {"longitude",       "latitude",          "housing_median_age", "total_rooms",
                                       "total_bedrooms",  "population",        "households",         "median_income",
                                       "ocean_proximity", "median_house_value"};
 static const char *const category = "ocean_proximity", *const price = "median_house_value";
-
-/* Districts whose price is known but for noise. Every tenth has no number of bedrooms. */
-static void invent(const char *path, nn_error *e) {
-    static const char *const places[] = {"INLAND", "NEAR BAY", "NEAR OCEAN"};
-    FILE *file = fopen(path, "w");
-    uint64_t state = 1;
-    if (file == NULL) {
-        nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
-        return;
-    }
-    for (int k = 0; k < 10; k++) fprintf(file, "%s%c", columns[k], k < 9 ? ',' : '\n');
-    for (int i = 0; i < INVENTED; i++) {
-        int place = (int)(3 * uniform(&state));
-        double x = -124 + 10 * uniform(&state), y = 32 + 10 * uniform(&state), age = 1 + floor(51 * uniform(&state));
-        double homes = ceil(50 + 1000 * uniform(&state)), income = 1 + 9 * uniform(&state) * uniform(&state);
-        double value = 30000 + 40000 * income * (1 + 0.4 * place) + 20000 * sin(x) * cos(y) + 10000 * normal(&state);
-        fprintf(file, "%.2f,%.2f,%g,%g,", x, y, age, ceil(homes * (4 + 2 * uniform(&state))));
-        if (i % 10 != 0) fprintf(file, "%g", ceil(homes * 1.1));
-        fprintf(file, ",%g,%g,%.4f,%s,%.0f\n", ceil(homes * 3), homes, income, places[place], value);
-    }
-    if (fclose(file) != 0) nn_fail(e, AG_ERR_FILE, "%s cannot be written", path);
-}
 
 typedef struct net {
     int64_t places;
@@ -85,7 +63,7 @@ static double fit(nn_model *model, net *n, nn_loader *train, nn_loader *test, in
 int main(int argc, char **argv) {
     const char *folder = data_folder(argc, argv, help), *path = "housing.csv";
     nn_error e = {0};
-    if (folder == NULL) invent(path, &e);
+    if (folder == NULL) invent_districts(path, columns, &e);
     else path = path_in(folder, path);
     nn_table table = nn_csv_read(
         path,

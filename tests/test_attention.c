@@ -17,8 +17,7 @@ static ag_var composed(const attention_case *c, const ag_var *x, ag_var keep) {
         ag_var past = ag_tril(ag_ones(x[0].tape, AG_SHAPE(c->queries, c->keys)), 0);
         scores = ag_select(past, scores, -(double)INFINITY);
     }
-    if (c->keep)
-        scores = ag_select(ag_reshape(keep, AG_SHAPE(c->batch, 1, 1, c->keys)), scores, -(double)INFINITY);
+    if (c->keep) scores = ag_select(ag_reshape(keep, AG_SHAPE(c->batch, 1, 1, c->keys)), scores, -(double)INFINITY);
     return by_heads(ag_matmul(ag_softmax(scores, -1), by_heads(x[2])));
 }
 
@@ -67,10 +66,12 @@ static void compare(const char *label, const ag_var *base, int bases, ag_var y, 
 static void values(void **unused) {
     (void)unused;
     static const attention_case cases[] = {
-        {2, 5, 5, 3, 4, 4, true, true},        {1, 64, 64, 2, 32, 32, true, false},  {2, 70, 70, 1, 16, 24, true, true},
-        {2, 3, 7, 2, 5, 6, false, true},       {1, 9, 4, 1, 8, 3, true, false},      {2, 1, 130, 2, 17, 33, false, true},
-        {1, 131, 131, 1, 8, 8, false, false},  {1, 131, 67, 1, 8, 8, true, true},    {1, 2, 1, 1, 1, 1, true, true},
-        {1, 200, 200, 1, 32, 16, true, false}, {3, 16, 16, 2, 64, 64, false, false},
+        {2, 5, 5, 3, 4, 4, true, true},       {1, 64, 64, 2, 32, 32, true, false},
+        {2, 70, 70, 1, 16, 24, true, true},   {2, 3, 7, 2, 5, 6, false, true},
+        {1, 9, 4, 1, 8, 3, true, false},      {2, 1, 130, 2, 17, 33, false, true},
+        {1, 131, 131, 1, 8, 8, false, false}, {1, 131, 67, 1, 8, 8, true, true},
+        {1, 2, 1, 1, 1, 1, true, true},       {1, 200, 200, 1, 32, 16, true, false},
+        {3, 16, 16, 2, 64, 64, false, false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int type = 0; type < 2; type++) {
@@ -230,9 +231,10 @@ static void errors(void **unused) {
     check_failure(t, ag_attention(flat, x, x, plain), AG_ERR_SHAPE,
                   "attention: q of shape (2, 3, 20), k of (2, 3, 4, 5), v of (2, 3, 4, 5): they are (batch, positions, "
                   "heads, width)");
-    check_failure(t, ag_attention(x, ag_zeros(t, AG_SHAPE(2, 3, 3, 5)), x, plain), AG_ERR_SHAPE,
-                  "attention: q of shape (2, 3, 4, 5), k of (2, 3, 3, 5), v of (2, 3, 4, 5): batch and heads must be the "
-                  "same");
+    check_failure(
+        t, ag_attention(x, ag_zeros(t, AG_SHAPE(2, 3, 3, 5)), x, plain), AG_ERR_SHAPE,
+        "attention: q of shape (2, 3, 4, 5), k of (2, 3, 3, 5), v of (2, 3, 4, 5): batch and heads must be the "
+        "same");
     check_failure(t, ag_attention(x, ag_zeros(t, AG_SHAPE(2, 3, 4, 6)), x, plain), AG_ERR_SHAPE,
                   "attention: q of shape (2, 3, 4, 5), k of (2, 3, 4, 6), v of (2, 3, 4, 5): queries and keys must be "
                   "equally wide");
@@ -253,8 +255,9 @@ int main(int argc, char **argv) {
     }
     snprintf(program_path, sizeof program_path, "%s", argv[0]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values), cmocka_unit_test(views),  cmocka_unit_test(unseen),      cmocka_unit_test(edges),
-        cmocka_unit_test(errors), cmocka_unit_test(same_for_any_threads), cmocka_unit_test(derivatives),
+        cmocka_unit_test(values),      cmocka_unit_test(views),  cmocka_unit_test(unseen),
+        cmocka_unit_test(edges),       cmocka_unit_test(errors), cmocka_unit_test(same_for_any_threads),
+        cmocka_unit_test(derivatives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,11 +51,13 @@ static void check_case(ag_type type, ag_shape s, int64_t out, int parts) {
 
 static void values(void **unused) {
     (void)unused;
-    const ag_shape shapes[] = {AG_SHAPE(5), AG_SHAPE(1), AG_SHAPE(1, 4), AG_SHAPE(7, 3), AG_SHAPE(2, 5, 33), AG_SHAPE(40, 64)};
+    const ag_shape shapes[] = {AG_SHAPE(5),    AG_SHAPE(1),        AG_SHAPE(1, 4),
+                               AG_SHAPE(7, 3), AG_SHAPE(2, 5, 33), AG_SHAPE(40, 64)};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int parts = 0; parts < 4; parts++)
             for (int type = 0; type < 2; type++)
-                for (int64_t out = 1; out < 80; out = out * 4 + 1) check_case(type ? AG_F32 : AG_F64, shapes[i], out, parts);
+                for (int64_t out = 1; out < 80; out = out * 4 + 1)
+                    check_case(type ? AG_F32 : AG_F64, shapes[i], out, parts);
 }
 
 static ag_var of_parts(ag_tape *t, const ag_var *x, int n, void *context) {

@@ -39,10 +39,16 @@
     X(layer_norm, ag_layer_norm(x[0], 2, x[1], x[2], 1e-5), SHAPE(3, 2, 5), SHAPE(2, 5), SHAPE(2, 5))                  \
     X(batch_norm, ag_batch_norm(x[0], x[1], x[2], 1e-5), SHAPE(3, 2, 2, 3), SHAPE(2), SHAPE(2))                        \
     X(batch_norm_vectors, ag_batch_norm(x[0], x[1], x[2], 1e-5), SHAPE(5, 3), SHAPE(3), SHAPE(3))                      \
+    X(attention, ag_attention(x[0], x[1], x[2], (ag_attention_options){.causal = true}), SHAPE(2, 5, 3, 4),            \
+      SHAPE(2, 5, 3, 4), SHAPE(2, 5, 3, 2))                                                                            \
+    X(attention_keep,                                                                                                  \
+      ag_attention(x[0], x[1], x[2], (ag_attention_options){.keep = ag_constant_tensor(t, KEPT, AG_SHAPE(2, 4))}),     \
+      SHAPE(2, 3, 2, 5), SHAPE(2, 4, 2, 5), SHAPE(2, 4, 2, 5))                                                         \
+    X(linear, ag_linear(x[0], x[1], x[2], ag_num(0)), SHAPE(2, 3, 5), SHAPE(4, 5), SHAPE(4))                           \
     X(cross_entropy, ag_cross_entropy_at(x[0], ag_constant_tensor(t, LABELS, AG_SHAPE(4))), SHAPE(4, 3))               \
     X(embedding, ag_gather_at(x[0], 0, ag_constant_tensor(t, TOKENS, AG_SHAPE(2, 3))), SHAPE(4, 3))
 
-static const double LABELS[] = {1, -1, 2, 0}, TOKENS[] = {2, 0, 2, 1, 2, 3};
+static const double LABELS[] = {1, -1, 2, 0}, TOKENS[] = {2, 0, 2, 1, 2, 3}, KEPT[] = {1, 0, 1, 1, 0, 1, 1, 0};
 
 #define X(name, call, ...)                                                                                             \
     static ag_var f_##name(ag_tape *t, const ag_var *x) {                                                              \

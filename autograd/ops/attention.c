@@ -19,16 +19,15 @@ typedef struct attending {
 
 static bool refuse(const ag_call *call, const char *why) {
     ag_fail(call->tape, AG_ERR_SHAPE, "attention: q of shape %s, k of %s, v of %s: %s",
-            ag_show_view(call->in[Q].view).text, ag_show_view(call->in[K].view).text, ag_show_view(call->in[V].view).text,
-            why);
+            ag_show_view(call->in[Q].view).text, ag_show_view(call->in[K].view).text,
+            ag_show_view(call->in[V].view).text, why);
     return false;
 }
 
 /* Checks q, k and v, and `keep`, operand number n if there are more. */
 static bool check(const ag_call *call, int n) {
     const ag_view *q = call->in[Q].view, *k = call->in[K].view, *v = call->in[V].view;
-    if (q->rank != 4 || k->rank != 4 || v->rank != 4)
-        return refuse(call, "they are (batch, positions, heads, width)");
+    if (q->rank != 4 || k->rank != 4 || v->rank != 4) return refuse(call, "they are (batch, positions, heads, width)");
     if (q->dim[0] != k->dim[0] || k->dim[0] != v->dim[0] || q->dim[2] != k->dim[2] || k->dim[2] != v->dim[2])
         return refuse(call, "batch and heads must be the same");
     if (q->dim[3] != k->dim[3]) return refuse(call, "queries and keys must be equally wide");
@@ -155,12 +154,30 @@ static void run_head(const heads *s, int64_t b, int64_t h, void *room, double *r
     }
 }
 
+/* Asks for the rows of a head before they are needed: they are short and far apart, which the processor does not foresee. */
+static void ask_for(const heads *s, int64_t b, int64_t h) {
+#if defined(__GNUC__)
+    const int64_t size = (int64_t)ag_type_size(s->call->type);
+    for (int i = 0; i < (s->way == FORWARD ? 3 : 4); i++) {
+        ag_head_rows x = head_of(s->call->type, &s->in[i], b, h);
+        int64_t rows = i == K || i == V ? s->p.keys : s->p.queries, wide = i == V || i == W ? s->p.values : s->p.width;
+        if (rows > AG_ATTEND_QUERIES || x.col != 1) continue;
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t j = 0; j < wide; j += 64 / size)
+                __builtin_prefetch((const char *)x.data + (r * x.row + j) * size);
+    }
+#endif
+}
+
 static void run_share(void *context, int thread) {
     const heads *s = context;
     char *room = s->memory + (size_t)thread * (s->room + s->rows);
     const ag_view *q = s->call->in[Q].view;
-    for (int64_t i = thread; i < q->dim[0] * q->dim[2]; i += s->threads)
+    for (int64_t i = thread, count = q->dim[0] * q->dim[2], next; i < count; i = next) {
+        next = i + s->threads;
+        if (next < count) ask_for(s, next / q->dim[2], next % q->dim[2]);
         run_head(s, i / q->dim[2], i % q->dim[2], room + s->rows, (double *)(void *)room);
+    }
 }
 
 /* Whether heads write to places of their own, whichever thread has them: what is written is laid out as positions, each
@@ -178,7 +195,8 @@ static bool are_apart(const heads *s) {
             const tensor *y = &s->to[j];
             if (!y->rows.data) continue;
             int64_t size = (int64_t)ag_type_size(s->call->type), reach_x = dims.dim[0] * x->batch * size,
-                    reach_y = dims.dim[0] * y->batch * size, apart = (int64_t)((uintptr_t)x->rows.data - (uintptr_t)y->rows.data);
+                    reach_y = dims.dim[0] * y->batch * size,
+                    apart = (int64_t)((uintptr_t)x->rows.data - (uintptr_t)y->rows.data);
             if (apart >= reach_y || -apart >= reach_x) continue;
             int64_t between = (apart < 0 ? -apart : apart) / size;
             if (x->head != y->head || x->rows.row != y->rows.row || x->batch != y->batch) return false;
@@ -201,7 +219,8 @@ static bool run_heads(heads *s) {
     s->p.keep = s->keep.data;
     s->p.keep_step = s->keep.data ? s->keep.view->stride[1] : 0;
     int64_t count = q->dim[0] * q->dim[2], most = s->way == FORWARD || are_apart(s) ? ag_threads() : 1;
-    if ((double)count * (double)s->p.queries * (double)s->p.keys * (double)(s->p.width + s->p.values) < LEAST_WORK) most = 1;
+    if ((double)count * (double)s->p.queries * (double)s->p.keys * (double)(s->p.width + s->p.values) < LEAST_WORK)
+        most = 1;
     s->threads = (int)(count < most ? count : most);
     if (s->threads == 0) return true;
     if (s->way != TWICE && s->p.keys > 0)
@@ -222,12 +241,6 @@ static heads heads_of(const ag_call *call, direction way, int n) {
     return s;
 }
 
-/* What has no derivative, but whose adjoint may have to be set. */
-static void clear_keep(const ag_call *call, int n) {
-    if (call->n > n && call->in_adjoint[n].data && call->fresh >> n & 1)
-        memset(call->in_adjoint[n].data, 0, (size_t)call->in[n].view->count * ag_type_size(call->type));
-}
-
 static bool attention_forward(const ag_call *call) {
     heads s = heads_of(call, FORWARD, 3);
     s.out = tensor_of_array(&call->out);
@@ -241,7 +254,9 @@ static bool attention_adjoint(const ag_call *call) {
         s.to[i] = tensor_of_array(&call->in_adjoint[i]);
         s.p.store[i] = (call->fresh >> i & 1) != 0;
     }
-    clear_keep(call, 3);
+    if (call->n > 3 && call->in_adjoint[3].data &&
+        call->fresh >> 3 & 1) /* it has no derivative, but may have to be set */
+        memset(call->in_adjoint[3].data, 0, (size_t)call->in[3].view->count * ag_type_size(call->type));
     return run_heads(&s);
 }
 
@@ -261,12 +276,7 @@ static bool back_adjoint(const ag_call *call) {
     parts r;
     (void)parts_of_call(call, &r);
     for (int i = 0; i < 3; i++) s.along[i] = tensor_of_part(call->type, call->out_adjoint.data, &r, i);
-    for (int i = 0; i < 4; i++) {
-        s.to[i] = tensor_of_array(&call->in_adjoint[i]);
-        if (call->in_adjoint[i].data && call->fresh >> i & 1)
-            memset(call->in_adjoint[i].data, 0, (size_t)call->in[i].view->count * ag_type_size(call->type));
-    }
-    clear_keep(call, 4);
+    for (int i = 0; i < 4; i++) s.to[i] = tensor_of_array(&call->in_adjoint[i]);
     return run_heads(&s);
 }
 
@@ -294,8 +304,7 @@ static recorded recorded_of(const ag_rule *rule, int n) {
         ag_var past = ag_tril(ag_ones(rule->tape, AG_SHAPE(s.dim[2], s.dim[3])), 0);
         scores = ag_select(past, scores, -HUGE_VAL);
     }
-    if (rule->n > n)
-        scores = ag_select(ag_reshape(rule->in[n], AG_SHAPE(s.dim[0], 1, 1, s.dim[3])), scores, -HUGE_VAL);
+    if (rule->n > n) scores = ag_select(ag_reshape(rule->in[n], AG_SHAPE(s.dim[0], 1, 1, s.dim[3])), scores, -HUGE_VAL);
     r.p = ag_softmax(scores, -1);
     return r;
 }
@@ -378,7 +387,8 @@ static ag_c_text place_of(const int64_t *dim, const int64_t *stride, bool keys, 
 static ag_c_text place_in(const ag_view *v, bool keys) { return place_of(v->dim, v->stride, keys, 0); }
 
 static places places_of(const ag_c_form *f) {
-    return (places){.q = place_in(f->views[Q], false), .k = place_in(f->views[K], true), .v = place_in(f->views[V], true)};
+    return (places){
+        .q = place_in(f->views[Q], false), .k = place_in(f->views[K], true), .v = place_in(f->views[V], true)};
 }
 
 /* Opens loops over heads and queries and makes row[i3] the probabilities; operand n, if there is one, is `keep`. */
@@ -419,8 +429,8 @@ static bool attention_c_form(const ag_c_form *f) {
     open_queries(f, &at, 3, keys);
     ag_c_open(f, 4, f->shape.dim[3]);
     ag_c_line(f, "%s at = 0;", f->number);
-    ag_c_line(f, "for (long i3 = 0; i3 < %lld; i3++) if (row[i3] != 0) at += row[i3] * %s[%s];", (long long)keys, f->in[V],
-              at.v.text);
+    ag_c_line(f, "for (long i3 = 0; i3 < %lld; i3++) if (row[i3] != 0) at += row[i3] * %s[%s];", (long long)keys,
+              f->in[V], at.v.text);
     ag_c_line(f, "%s[%s] = at;", f->out, place_of(f->shape.dim, stride, false, 0).text);
     ag_c_close(f, 4);
     return true;
@@ -488,7 +498,6 @@ static const ag_operation attention_back = {
     .adjoint = back_adjoint,
     .record = back_record,
     .strided = true,
-    .stores = true,
     .c_form = back_c_form,
     .valid = attention_valid,
 };
@@ -505,5 +514,6 @@ ag_var ag_attention(ag_var q, ag_var k, ag_var v, ag_attention_options options) 
         ag_fail(q.tape, AG_ERR_VALUE, "attention: a scale of %g", p.scale);
         return ag_inert(q.tape);
     }
-    return ag_apply(&attention, (const ag_var[]){q, k, v, options.keep}, ag_is_zero(options.keep) ? 3 : 4, &p, sizeof p);
+    return ag_apply(&attention, (const ag_var[]){q, k, v, options.keep}, ag_is_zero(options.keep) ? 3 : 4, &p,
+                    sizeof p);
 }

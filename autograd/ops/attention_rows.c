@@ -72,8 +72,7 @@ static double softmax_back(const ag_careful *c, int64_t i, const double *p, doub
     double mean = 0;
     for (int64_t j = 0; j < c->head->keys; j++)
         if (sees(c, i, j)) mean += ag_chain_number(p[j], row[j]);
-    for (int64_t j = 0; j < c->head->keys; j++)
-        row[j] = sees(c, i, j) ? ag_chain_number(p[j], row[j] - mean) : 0;
+    for (int64_t j = 0; j < c->head->keys; j++) row[j] = sees(c, i, j) ? ag_chain_number(p[j], row[j] - mean) : 0;
     return mean;
 }
 

@@ -19,7 +19,9 @@ static int residual_of(const void *params) {
     const mapping *p = params;
     return p->flags & HAS_RESIDUAL ? p->flags & HAS_BIAS ? 3 : 2 : -1;
 }
-static int operands_of(const mapping *p) { return 2 + (p->flags & HAS_BIAS ? 1 : 0) + (p->flags & HAS_RESIDUAL ? 1 : 0); }
+static int operands_of(const mapping *p) {
+    return 2 + (p->flags & HAS_BIAS ? 1 : 0) + (p->flags & HAS_RESIDUAL ? 1 : 0);
+}
 
 typedef struct sizes {
     int64_t rows, in, out;
@@ -67,8 +69,8 @@ static bool linear_forward(const ag_call *call) {
         void *b = call->in[bias].data;
         if (residual < 0) memcpy(y + (size_t)i * row, b, row);
         else
-            kernels->value[AG_ADD]((size_t)s.out, y + (size_t)i * row, (char *)call->in[residual].data + (size_t)i * row, b,
-                                   NULL);
+            kernels->value[AG_ADD]((size_t)s.out, y + (size_t)i * row,
+                                   (char *)call->in[residual].data + (size_t)i * row, b, NULL);
     }
     if (bias < 0 && residual >= 0) memcpy(y, call->in[residual].data, (size_t)s.rows * row);
     return ag_product(call, s.rows, s.out, s.in, 1, ag_row_major_matrix(call->in[X].data, s.in),
@@ -113,8 +115,7 @@ static ag_var as_rows(ag_var x) {
 static void linear_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     int bias = bias_of(rule->params), residual = residual_of(rule->params);
     if (rule->wanted[X]) contributions[X] = ag_matmul(w, rule->in[WEIGHT]);
-    if (rule->wanted[WEIGHT])
-        contributions[WEIGHT] = ag_matmul(ag_transpose(as_rows(w)), as_rows(rule->in[X]));
+    if (rule->wanted[WEIGHT]) contributions[WEIGHT] = ag_matmul(ag_transpose(as_rows(w)), as_rows(rule->in[X]));
     if (bias >= 0 && rule->wanted[bias]) contributions[bias] = ag_sum_over(as_rows(w), AG_AXES(0), false);
     if (residual >= 0 && rule->wanted[residual]) contributions[residual] = w;
 }
@@ -152,7 +153,10 @@ static bool linear_c_form(const ag_c_form *f) {
     int bias = bias_of(f->params), residual = residual_of(f->params);
     char at[64], start[192];
     snprintf(at, sizeof at, "i * %lld + i1", (long long)s.out);
-    int n = snprintf(start, sizeof start, "%s%s", bias >= 0 ? f->in[bias] : residual < 0 ? "0" : "",
+    int n = snprintf(start, sizeof start, "%s%s",
+                     bias >= 0      ? f->in[bias]
+                     : residual < 0 ? "0"
+                                    : "",
                      bias >= 0 ? "[i1]" : "");
     if (residual >= 0)
         snprintf(start + n, sizeof start - (size_t)n, "%s%s[%s]", bias >= 0 ? " + " : "", f->in[residual], at);
@@ -170,11 +174,12 @@ static bool linear_c_form(const ag_c_form *f) {
     }
     ag_c_close(f, 2);
     if (blas)
-        ag_c_line(f,
-                  "cblas_%cgemm(CblasRowMajor, CblasNoTrans, CblasTrans, %lld, %lld, %lld, 1, %s, %lld, %s, %lld, 1, %s, "
-                  "%lld);",
-                  f->type == AG_F64 ? 'd' : 's', (long long)s.rows, (long long)s.out, (long long)s.in, f->in[X],
-                  (long long)s.in, f->in[WEIGHT], (long long)s.in, f->out, (long long)s.out);
+        ag_c_line(
+            f,
+            "cblas_%cgemm(CblasRowMajor, CblasNoTrans, CblasTrans, %lld, %lld, %lld, 1, %s, %lld, %s, %lld, 1, %s, "
+            "%lld);",
+            f->type == AG_F64 ? 'd' : 's', (long long)s.rows, (long long)s.out, (long long)s.in, f->in[X],
+            (long long)s.in, f->in[WEIGHT], (long long)s.in, f->out, (long long)s.out);
     return true;
 }
 

@@ -235,7 +235,8 @@ static void group_back_twice(const ag_call *call, const extent *e, int64_t b) {
             }
             double along = scale * (a - m[1] - z * m[4]), u = v - scale * (m[4] * h + m[3] * a);
             double u_mean = m[2] - scale * (m[4] * m[0] + m[3] * m[1]), u_z = m[5] - 2 * scale * m[3] * m[4];
-            double x = scale * (u - u_mean - z * u_z) - z * scale * scale / n * (sum - n * m[0] * m[1] - n * m[3] * m[4]);
+            double x =
+                scale * (u - u_mean - z * u_z) - z * scale * scale / n * (sum - n * m[0] * m[1] - n * m[3] * m[4]);
             if (call->in_adjoint[0].data) add_number(type, call->in_adjoint[0].data, at, x);
             if (call->in_adjoint[1].data) add_number(type, call->in_adjoint[1].data, at, along * weight + c * z);
             if (call->n > 2 && call->in_adjoint[2].data) add_number(type, call->in_adjoint[2].data, k, w * along);
@@ -282,9 +283,7 @@ static ag_var project(const recorded *r, ag_var h) {
     return ag_mul(r->scale, ag_sub(rest, ag_mul(r->z, group_mean(ag_mul(h, r->z)))));
 }
 
-static ag_axes all_but_weights(const recorded *r) {
-    return r->p->flags & CHANNELS ? AG_AXES(0, 2) : AG_AXES(0, 1);
-}
+static ag_axes all_but_weights(const recorded *r) { return r->p->flags & CHANNELS ? AG_AXES(0, 2) : AG_AXES(0, 1); }
 
 static const ag_operation norm_back;
 
@@ -322,12 +321,12 @@ static void back_record(const ag_rule *rule, ag_var along, ag_var *contributions
         ag_var rest = ag_sub(group_mean(ag_mul(h, a)), ag_mul(p, q));
         if (r.p->flags & CENTRED) rest = ag_sub(rest, ag_mul(group_mean(h), group_mean(a)));
         ag_var u = ag_sub(ag_mul(w, c), ag_mul(r.scale, ag_add(ag_mul(q, h), ag_mul(p, a))));
-        contributions[0] =
-            ag_reshape(ag_sub(project(&r, u), ag_mul(r.z, ag_mul(ag_square(r.scale), rest))), s);
+        contributions[0] = ag_reshape(ag_sub(project(&r, u), ag_mul(r.z, ag_mul(ag_square(r.scale), rest))), s);
     }
     if (rule->wanted[1]) contributions[1] = ag_reshape(ag_add(ag_mul(moved, weight), ag_mul(c, r.z)), s);
     if (weighted && rule->wanted[2])
-        contributions[2] = ag_reshape(ag_sum_over(ag_mul(w, moved), all_but_weights(&r), false), ag_shape_of(rule->in[2]));
+        contributions[2] =
+            ag_reshape(ag_sum_over(ag_mul(w, moved), all_but_weights(&r), false), ag_shape_of(rule->in[2]));
 }
 
 static ag_var norm_tangent(const ag_rule *rule, const ag_var *v) {

@@ -158,6 +158,32 @@ static bool is_alone(const ag_tape *t, const ag_node *node, uint32_t k) {
     return true;
 }
 
+/* The operands, as bits, that together are all of a base whose adjoint is not set yet: each may be stored. */
+static uint32_t find_tiles(ag_tape *t, const ag_node *node) {
+    const ag_view *views[FEW];
+    int64_t offset[FEW];
+    uint32_t bits = 0;
+    if (node->n > FEW) return 0;
+    for (uint32_t k = 0; k < node->n; k++) {
+        ag_base *base = ag_base_of(t, node->in[k].slot);
+        if (bits >> k & 1 || ag_is_constant_view(t, node->in[k].view) || node->in[k].view <= VIEW_CONSTANT || !base ||
+            base->epoch == t->epoch)
+            continue;
+        uint32_t group = 0;
+        int n = 0;
+        for (uint32_t j = k; j < node->n; j++) {
+            if (ag_is_constant_view(t, node->in[j].view) || ag_base_of(t, node->in[j].slot) != base) continue;
+            views[n] = ag_view_at(t, node->in[j].view);
+            offset[n++] = (int64_t)node->in[j].slot - base->start;
+            group |= 1u << j;
+        }
+        if (!ag_views_tile(views, offset, n, base->count)) continue;
+        base->epoch = t->epoch;
+        bits |= group;
+    }
+    return bits;
+}
+
 bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
     const ag_operation *op = node->operation;
     if (ag_view_at(t, node->view)->count == 0) return true;
@@ -170,6 +196,7 @@ bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
     begin_call(&call, t, node->n, &a, ag_node_params(node), node->params_size);
     call.saved = ag_node_saved(node);
     call.saved_size = node->saved_size;
+    call.fresh = op->stores && node->n > 1 ? find_tiles(t, node) : 0;
     for (uint32_t k = 0; k < node->n; k++) {
         if (a.in[k].view->constant) continue;
         bool fresh;

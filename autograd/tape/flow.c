@@ -164,6 +164,29 @@ static ag_var add_piece(ag_var sum, ag_var piece) {
     return ag_is_zero(sum) ? piece : ag_is_zero(piece) ? sum : ag_add(sum, piece);
 }
 
+/* Parts that lie in one tensor just as they are to lie: that tensor; inert if they do not. */
+static ag_var common_tensor(ag_tape *t, const ag_var *parts, const ag_placement *where, uint32_t n, int64_t total) {
+    enum { MOST = 8 };
+    const ag_view *views[MOST];
+    int64_t offset[MOST];
+    const ag_base *whole = NULL;
+    if (n < 2 || n > MOST) return ag_inert(NULL);
+    for (uint32_t k = 0; k < n; k++) {
+        ag_operand o;
+        if (parts[k].tape != t || !ag_locate(parts[k], &o) || o.view <= VIEW_CONSTANT) return ag_inert(NULL);
+        const ag_base *base = ag_base_of(t, o.slot);
+        views[k] = ag_view_at(t, o.view);
+        if (!base || (whole && base != whole)) return ag_inert(NULL);
+        whole = base;
+        offset[k] = (int64_t)o.slot - base->start;
+        if (offset[k] != where[k].offset) return ag_inert(NULL);
+        for (int i = 0; i < views[k]->rank; i++)
+            if (views[k]->dim[i] != 1 && views[k]->stride[i] != where[k].stride[i]) return ag_inert(NULL);
+    }
+    if (whole->count != total || !ag_views_tile(views, offset, (int)n, total)) return ag_inert(NULL);
+    return ag_reshape(ag_var_of(t, whole->start, whole->view), AG_SHAPE(total));
+}
+
 /* Pieces that are all of the base are added, which can be done together with what is computed from it. */
 static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
     ag_tape *t = f->t;
@@ -186,7 +209,9 @@ static ag_var assemble_base(ag_flow *f, const ag_base *base, uint32_t n) {
                 parts[k++] = ag_expand_to(t, f->pieces[p].var, ag_view_shape(v));
             }
         }
-        result = k == 0 ? all : add_piece(ag_assemble(t, AG_SHAPE(b.count), parts, where, (int)k), all);
+        if (k > 0) result = common_tensor(t, parts, where, k, b.count);
+        if (k > 0 && ag_is_inert(result)) result = ag_assemble(t, AG_SHAPE(b.count), parts, where, (int)k);
+        result = k > 0 ? add_piece(result, all) : all;
     }
     ag_scratch_free(t, where);
     ag_scratch_free(t, parts);

@@ -170,6 +170,29 @@ ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *strid
     return make_view(x.tape, o, offset, shape.rank, shape.dim, stride);
 }
 
+/* Of the n views a run of the last axes lies side by side, and such rows make up everything. */
+bool ag_views_tile(const ag_view *const *views, const int64_t *offset, int n, int64_t total) {
+    const ag_view *v = views[0];
+    int64_t run = 1, step;
+    int i = v->rank - 1;
+    uint32_t seen = 0;
+    if (n < 2 || n > 32 || v->count == 0) return false;
+    for (; i >= 0 && (v->dim[i] == 1 || v->stride[i] == run); i--) run *= v->dim[i];
+    step = n * run;
+    for (; i >= 0; i--) {
+        if (v->dim[i] == 1) continue;
+        if (v->stride[i] != step) return false;
+        step *= v->dim[i];
+    }
+    for (int k = 0; k < n; k++) {
+        bool fits = ag_same_shape(views[k], v) && offset[k] >= 0 && offset[k] % run == 0 && offset[k] / run < n;
+        for (int j = 0; fits && j < v->rank; j++) fits = v->dim[j] == 1 || views[k]->stride[j] == v->stride[j];
+        if (!fits) return false;
+        seen |= 1u << offset[k] / run;
+    }
+    return step == total && seen == (n == 32 ? UINT32_MAX : (1u << n) - 1);
+}
+
 bool ag_is_column_major(ag_var x) {
     ag_operand o;
     if (!x.tape || !ag_resolve(x.tape, "view", x, &o)) return false;

@@ -1,7 +1,7 @@
 """Training steps of the models of bench/train_steps.c in PyTorch."""
 import torch
 
-from beside import serve
+from beside import growth, lazily, serve
 
 
 def step(layers, activation, loss, optimiser, x, y):
@@ -32,10 +32,24 @@ def digits(batch, optimiser):
                 torch.randint(0, 10, (batch,)))
 
 
-serve({
-    "torch_tiny_sgd": step([2, 16, 1], torch.nn.Tanh, torch.nn.MSELoss(), sgd, torch.rand(4, 2), torch.rand(4, 1)),
-    "torch_mlp_1_sgd": digits(1, sgd),
-    "torch_mlp_64_sgd": digits(64, sgd),
-    "torch_mlp_512_sgd": digits(512, sgd),
-    "torch_mlp_64_adam": digits(64, adam),
-})
+def tiny():
+    return step([2, 16, 1], torch.nn.Tanh, torch.nn.MSELoss(), sgd, torch.rand(4, 2), torch.rand(4, 1))
+
+
+def few(make):
+    run = make()
+    for _ in range(3):
+        run()
+
+
+STEPS = {
+    "torch_tiny_sgd": tiny,
+    "torch_mlp_1_sgd": lambda: digits(1, sgd),
+    "torch_mlp_64_sgd": lambda: digits(64, sgd),
+    "torch_mlp_512_sgd": lambda: digits(512, sgd),
+    "torch_mlp_64_adam": lambda: digits(64, adam),
+}
+tasks = {name: lazily(make) for name, make in STEPS.items()}
+for name, make in STEPS.items():
+    tasks[name + "_memory"] = growth(lambda: few(tiny), lambda make=make: few(make))
+serve(tasks)

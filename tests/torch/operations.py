@@ -14,6 +14,14 @@ def wave(shape, k):
     return torch.sin(torch.arange(n, dtype=torch.float64) * (0.37 + 0.11 * k) + k).reshape(shape)
 
 
+def attention(q, k, v, seen):
+    """(batch, positions, heads, width), as ag_attention has them."""
+    scores = torch.einsum("bqhd,bkhd->bhqk", q, k) / q.shape[-1] ** 0.5
+    return torch.einsum("bhqk,bkhd->bqhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v)
+
+
+PAST = torch.ones(5, 5, dtype=torch.bool).tril()
+KEPT = torch.tensor([[1, 0, 1, 1], [0, 1, 1, 0]], dtype=torch.bool)[:, None, None, :]
 CASES = {
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b, (2, 1), (1, 2), (1, 2)), (2, 3, 5, 6), (4, 3, 3, 2), (4,)),
     "conv2d_groups": (lambda x, w, b: F.conv2d(x, w, b, 1, 1, 1, 2), (1, 4, 4, 5), (6, 2, 3, 3), (6,)),
@@ -33,6 +41,9 @@ CASES = {
     "layer_norm": (lambda x, w, b: F.layer_norm(x, (2, 5), w, b, 1e-5), (3, 2, 5), (2, 5), (2, 5)),
     "batch_norm": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0, 1e-5), (3, 2, 2, 3), (2,), (2,)),
     "batch_norm_vectors": (lambda x, w, b: F.batch_norm(x, None, None, w, b, True, 0, 1e-5), (5, 3), (3,), (3,)),
+    "attention": (lambda q, k, v: attention(q, k, v, PAST), (2, 5, 3, 4), (2, 5, 3, 4), (2, 5, 3, 2)),
+    "attention_keep": (lambda q, k, v: attention(q, k, v, KEPT), (2, 3, 2, 5), (2, 4, 2, 5), (2, 4, 2, 5)),
+    "linear": (F.linear, (2, 3, 5), (4, 5), (4,)),
     "cross_entropy": (lambda x: F.cross_entropy(x, torch.tensor([1, -1, 2, 0]), reduction="none", ignore_index=-1), (4, 3)),
     "embedding": (lambda x: F.embedding(torch.tensor([[2, 0, 2], [1, 2, 3]]), x), (4, 3)),
 }
