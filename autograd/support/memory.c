@@ -38,6 +38,40 @@ void ag_memory_free(ag_memory *memory, void *block, size_t size) {
     free(block);
 }
 
+/* From this size on, pages are worth a call of the system. */
+enum { LEAST_SPARSE = 1 << 20 };
+
+static bool is_sparse(const ag_memory *memory, size_t size) {
+    return AG_CAN_RESERVE && !memory->no_reserve && size >= LEAST_SPARSE;
+}
+
+void *ag_memory_sparse(ag_memory *memory, size_t size) {
+    if (!is_sparse(memory, size)) return ag_memory_zeroed(memory, size);
+#if AG_CAN_RESERVE
+    if (!permitted(memory, size)) return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED) return NULL;
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(block, size, MADV_NOHUGEPAGE); /* a touch here and there would take all of it */
+#endif
+    memory->held += size;
+    return block;
+#else
+    return NULL;
+#endif
+}
+
+void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size) {
+    if (!block || !is_sparse(memory, size)) {
+        ag_memory_free(memory, block, size);
+        return;
+    }
+#if AG_CAN_RESERVE
+    memory->held -= size;
+    (void)munmap(block, size);
+#endif
+}
+
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 

@@ -14,9 +14,13 @@ typedef struct ag_memory {
 
 /* realloc with both sizes: NULL (and the old block kept) if refused; new_size 0 frees and returns NULL. */
 void *ag_memory_resize(ag_memory *memory, void *block, size_t old_size, size_t new_size);
-/* Zeroed memory; large blocks cost nothing until they are touched. */
+/* Zeroed memory. */
 void *ag_memory_zeroed(ag_memory *memory, size_t size);
 void ag_memory_free(ag_memory *memory, void *block, size_t size);
+
+/* Zeroed memory of which little will be touched: where address space can be reserved, only that takes any. */
+void *ag_memory_sparse(ag_memory *memory, size_t size);
+void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size);
 
 /* An array that grows at its end. Where address space can be reserved it grows in place; else it is copied, so `base`
  * may change in ag_range_grow. Zero-initialised is empty. */
