@@ -28,10 +28,13 @@ typedef struct ag_range {
     char *base;
     size_t size;     /* usable bytes */
     size_t reserved; /* 0: not reserved, from ag_memory_resize */
+    bool sparse;     /* little of what it grows by will be touched: no huge pages */
 } ag_range;
 
 /* Makes size >= need. `most` is how large the range may ever get. False if refused; nothing changes then. */
 bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most);
+/* From the first `used` bytes on, whether little will be touched; for what is there already, too. */
+void ag_range_set_sparse(ag_range *range, size_t used, bool sparse);
 /* Gives back what lies behind the first `used` bytes, which stay. Addresses stay readable where they were reserved. */
 void ag_range_trim(ag_memory *memory, ag_range *range, size_t used);
 void ag_range_free(ag_memory *memory, ag_range *range);
