@@ -153,7 +153,7 @@ static bool freeze_inputs(ag_freezing *f, const char *what, const ag_operand *x,
 
 static bool open_homes(ag_freezing *f, const char *what) {
     ag_memory *memory = &f->t->memory;
-    f->scalar = ag_memory_zeroed(memory, f->top * sizeof *f->scalar + 1);
+    f->scalar = ag_memory_sparse(memory, f->top * sizeof *f->scalar + 1);
     f->base = ag_memory_resize(memory, NULL, 0, f->t->base_count * sizeof *f->base + 1);
     if (!f->scalar || !f->base) return ag_out_of_memory(f->t, what, f->top * sizeof *f->scalar);
     memset(f->base, 0xff, f->t->base_count * sizeof *f->base);
@@ -162,7 +162,7 @@ static bool open_homes(ag_freezing *f, const char *what) {
 
 static void close_homes(ag_freezing *f) {
     ag_memory *memory = &f->t->memory;
-    ag_memory_free(memory, f->scalar, f->top * sizeof *f->scalar + 1);
+    ag_memory_sparse_free(memory, f->scalar, f->top * sizeof *f->scalar + 1);
     ag_memory_free(memory, f->base, f->t->base_count * sizeof *f->base + 1);
 }
 

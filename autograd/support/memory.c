@@ -38,6 +38,40 @@ void ag_memory_free(ag_memory *memory, void *block, size_t size) {
     free(block);
 }
 
+/* From this size on, pages are worth a call of the system. */
+enum { LEAST_SPARSE = 1 << 20 };
+
+static bool is_sparse(const ag_memory *memory, size_t size) {
+    return AG_CAN_RESERVE && !memory->no_reserve && size >= LEAST_SPARSE;
+}
+
+void *ag_memory_sparse(ag_memory *memory, size_t size) {
+    if (!is_sparse(memory, size)) return ag_memory_zeroed(memory, size);
+#if AG_CAN_RESERVE
+    if (!permitted(memory, size)) return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED) return NULL;
+#ifdef MADV_NOHUGEPAGE
+    (void)madvise(block, size, MADV_NOHUGEPAGE); /* a touch here and there would take all of it */
+#endif
+    memory->held += size;
+    return block;
+#else
+    return NULL;
+#endif
+}
+
+void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size) {
+    if (!block || !is_sparse(memory, size)) {
+        ag_memory_free(memory, block, size);
+        return;
+    }
+#if AG_CAN_RESERVE
+    memory->held -= size;
+    (void)munmap(block, size);
+#endif
+}
+
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -55,7 +89,7 @@ static void trim_by_copying(ag_memory *memory, ag_range *range, size_t used) {
     size_t size = range->size;
     while (size > 64 && size / 2 >= used) size /= 2;
     char *base = size < range->size ? ag_memory_resize(memory, range->base, range->size, size) : NULL;
-    if (base) *range = (ag_range){base, size, 0};
+    if (base) *range = (ag_range){.base = base, .size = size};
 }
 
 #if AG_CAN_RESERVE
@@ -70,7 +104,7 @@ static bool reserve(ag_range *range, size_t need, size_t most) {
     for (size_t size = round_up(larger(most, least), HUGE_PAGE);; size /= 4) {
         void *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (base != MAP_FAILED) {
-            *range = (ag_range){base, 0, size};
+            *range = (ag_range){.base = base, .reserved = size};
             return true;
         }
         if (size / 64 < least) return false;
@@ -85,7 +119,8 @@ static bool commit(ag_memory *memory, ag_range *range, size_t need) {
     if (!permitted(memory, more)) return false;
     if (mprotect(range->base + range->size, more, PROT_READ | PROT_WRITE) != 0) return false;
 #ifdef MADV_HUGEPAGE
-    if (size > 2 * HUGE_PAGE) (void)madvise(range->base + range->size, more, MADV_HUGEPAGE);
+    if (range->sparse || size > 2 * HUGE_PAGE)
+        (void)madvise(range->base + range->size, more, range->sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 #endif
     memory->held += more;
     range->size = size;
@@ -106,9 +141,21 @@ static bool move(ag_memory *memory, ag_range *range, size_t need, size_t most) {
         return false;
     }
     if (range->size) memcpy(next.base, range->base, smaller(range->size, next.size));
+    next.sparse = range->sparse;
     ag_range_free(memory, range);
     *range = next;
     return true;
+}
+
+void ag_range_set_sparse(ag_range *range, size_t used, bool sparse) {
+    range->sparse = sparse;
+#ifdef MADV_HUGEPAGE
+    size_t from = round_up(used, PAGE);
+    if (range->reserved && from < range->size && range->size > 2 * HUGE_PAGE)
+        (void)madvise(range->base + from, range->size - from, sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+#else
+    (void)used;
+#endif
 }
 
 bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most) {
@@ -141,6 +188,7 @@ bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most)
     return need <= most && grow_by_copying(memory, range, need);
 }
 
+void ag_range_set_sparse(ag_range *range, size_t used, bool sparse) { (void)range, (void)used, (void)sparse; }
 void ag_range_trim(ag_memory *memory, ag_range *range, size_t used) { trim_by_copying(memory, range, used); }
 
 void ag_range_free(ag_memory *memory, ag_range *range) {

@@ -14,9 +14,13 @@ typedef struct ag_memory {
 
 /* realloc with both sizes: NULL (and the old block kept) if refused; new_size 0 frees and returns NULL. */
 void *ag_memory_resize(ag_memory *memory, void *block, size_t old_size, size_t new_size);
-/* Zeroed memory; large blocks cost nothing until they are touched. */
+/* Zeroed memory. */
 void *ag_memory_zeroed(ag_memory *memory, size_t size);
 void ag_memory_free(ag_memory *memory, void *block, size_t size);
+
+/* Zeroed memory of which little will be touched: where address space can be reserved, only that takes any. */
+void *ag_memory_sparse(ag_memory *memory, size_t size);
+void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size);
 
 /* An array that grows at its end. Where address space can be reserved it grows in place; else it is copied, so `base`
  * may change in ag_range_grow. Zero-initialised is empty. */
@@ -24,10 +28,13 @@ typedef struct ag_range {
     char *base;
     size_t size;     /* usable bytes */
     size_t reserved; /* 0: not reserved, from ag_memory_resize */
+    bool sparse;     /* little of what it grows by will be touched: no huge pages */
 } ag_range;
 
 /* Makes size >= need. `most` is how large the range may ever get. False if refused; nothing changes then. */
 bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most);
+/* From the first `used` bytes on, whether little will be touched; for what is there already, too. */
+void ag_range_set_sparse(ag_range *range, size_t used, bool sparse);
 /* Gives back what lies behind the first `used` bytes, which stay. Addresses stay readable where they were reserved. */
 void ag_range_trim(ag_memory *memory, ag_range *range, size_t used);
 void ag_range_free(ag_memory *memory, ag_range *range);

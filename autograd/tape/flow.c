@@ -69,8 +69,8 @@ bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag
     }
     if (f->hi < f->lo) f->hi = f->lo;
     size_t n = f->hi - f->lo + (size_t)1;
-    f->depends = ag_memory_zeroed(&t->memory, n);
-    f->first = ag_memory_zeroed(&t->memory, n * sizeof *f->first);
+    f->depends = ag_memory_sparse(&t->memory, n); /* of a tensor, the first slot alone is looked at */
+    f->first = ag_memory_sparse(&t->memory, n * sizeof *f->first);
     if (!f->depends || !f->first) return ag_out_of_memory(t, "gradient", n * 5);
     for (int i = 0; i < nx; i++)
         if (!ag_is_constant_view(t, xs[i].view)) mark(f, xs[i].slot);
@@ -81,8 +81,8 @@ bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag
 void ag_flow_close(ag_flow *f) {
     ag_memory *memory = &f->t->memory;
     size_t n = f->hi - f->lo + (size_t)1;
-    ag_memory_free(memory, f->depends, n);
-    ag_memory_free(memory, f->first, n * sizeof *f->first);
+    ag_memory_sparse_free(memory, f->depends, n);
+    ag_memory_sparse_free(memory, f->first, n * sizeof *f->first);
     ag_memory_free(memory, f->pieces, f->capacity * sizeof *f->pieces);
 }
 

@@ -225,17 +225,28 @@ void ag_restore_pause(ag_tape *t, uint32_t paused) {
     ag_set_limit(t);
 }
 
+/* Whether values behind those that are there are few and far between. */
+static void set_sparse(ag_tape *t, bool sparse) {
+    ag_range_set_sparse(&t->values, sparse ? (t->head.top + (size_t)1) * ag_type_size(t->type) : 0, sparse);
+}
+
 void ag_tape_trace(ag_tape *t, bool on) {
     if (is_nil(t)) return;
     t->tracing = on;
-    if (t->without_values) t->without_values = t->abstract = false;
+    if (t->without_values) {
+        t->without_values = t->abstract = false;
+        set_sparse(t, false);
+    }
     ag_set_limit(t);
 }
 
 void ag_tape_trace_shapes(ag_tape *t) {
     if (is_nil(t) || t->abstract) return;
     if (!t->tracing) ag_fail(t, AG_ERR_VALUE, "trace_shapes: the tape is not traced");
-    else t->without_values = t->abstract = true;
+    else {
+        t->without_values = t->abstract = true;
+        set_sparse(t, true);
+    }
     ag_set_limit(t);
 }
 
