@@ -244,7 +244,7 @@ typedef struct ag_c_options {
 typedef struct ag_printed {
     ag_status status;
     int64_t work; /* numbers that the function's work array has, its last argument; 0: it has no such argument */
-    int checks;   /* guards, roots, fixed points, linear systems in it; if there are any, the function returns an int */
+    int checks;   /* guards, roots, linear systems ... in it; if there are any, the function returns an int */
     char message[640];
 } ag_printed;
 
@@ -252,10 +252,10 @@ typedef struct ag_printed {
  * numbers, other inputs and all outputs are arrays, row-major; they are called as in the program, where that is an
  * identifier and free, and a comment says what they are. Numbers read back to the same bits (of NaN only the sign).
  * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. Linear algebra is
- * by loops of its own. A program with guards, roots, fixed points, linear systems, inverses, logarithms of determinants
- * or Cholesky factors is a function that returns an int: 0, or the number of what failed (a singular matrix, say), by the
- * comment's list; its NAME_rows returns a long, 0 or 1 + the row where one did. Nothing else is checked when the function
- * runs. Nothing is printed after an error. */
+ * by loops of its own. A program with guards, roots, fixed points, linear systems, inverses, logarithms of determinants,
+ * Cholesky factors, or indices or labels that it computes, is a function that returns an int: 0, or the number of what
+ * failed (a singular matrix, say), by the comment's list; its NAME_rows returns a long, 0 or 1 + the row where one did.
+ * Nothing else is checked when the function runs. Nothing is printed after an error. */
 AG_API ag_printed ag_program_print_c(const ag_program *program, const char *name, const ag_c_options *options,
                                      FILE *out);
 

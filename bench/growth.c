@@ -204,7 +204,7 @@ static report grow_scan(double operations, int64_t states) {
     bench_fill(u, CELLS, -1, 1);
     running job = {ag_runner_new(g), (const double *[]){u, &k}, (double *[]){&y, grad, &by_k}};
     r.seconds[2] = least(run, &job, operations);
-    r.held = (double)held_bytes(job.runner, g);
+    r.held = (double)held_by(job.runner, g).bytes;
     ag_runner_free(job.runner);
     ag_program_free(g);
     ag_program_free(p);

@@ -23,11 +23,11 @@ static void held_count(held_census *c, const ag_program *p) {
     }
 }
 
-/* Bytes of a runner of p, and of the runners that are kept with p and the programs that it runs. */
-static inline size_t held_bytes(const ag_runner *r, const ag_program *p) {
+/* Of a runner of p, and of the runners that are kept with p and the programs that it runs. */
+static inline held_census held_by(const ag_runner *r, const ag_program *p) {
     held_census c = {.bytes = r->memory.held};
     held_count(&c, p);
-    return c.bytes;
+    return c;
 }
 
 #endif

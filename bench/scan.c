@@ -81,7 +81,7 @@ static double program(bool gradient, int64_t states, double *bytes) {
             printf("error: %s\n", ag_runner_message(r));
         seconds = bench_now() - began;
     }
-    *bytes = (double)held_bytes(r, g);
+    *bytes = (double)held_by(r, g).bytes;
     sink += y[0];
     ag_runner_free(r);
     ag_program_free(g);

@@ -4,6 +4,8 @@
 
 #include "derivatives.h"
 
+#include <time.h>
+
 static UNUSED_OK void check_program(const char *what, const ag_program *p) {
     if (ag_program_status(p) != AG_OK) fail_msg("%s: %s", what, ag_program_message(p));
 }
@@ -66,11 +68,9 @@ static UNUSED_OK void compare(const char *what, const ag_program *dense, const a
     free(some);
 }
 
-static UNUSED_OK void compare_jacobian(const char *what, const ag_program *p, int output, int input,
-                                       const double *const *xs) {
-    ag_sparsity *s;
-    ag_program *sparse = ag_program_sparse_jacobian(p, output, input, &s);
-    ag_program *dense = ag_program_jacobian(p, output, input);
+/* Takes the programs and the pattern. */
+static void compare_and_free(const char *what, ag_program *dense, ag_program *sparse, ag_sparsity *s,
+                             const double *const *xs) {
     check_program(what, sparse);
     check_program(what, dense);
     check_pattern(what, s);
@@ -80,16 +80,17 @@ static UNUSED_OK void compare_jacobian(const char *what, const ag_program *p, in
     ag_sparsity_free(s);
 }
 
+static UNUSED_OK void compare_jacobian(const char *what, const ag_program *p, int output, int input,
+                                       const double *const *xs) {
+    ag_sparsity *s;
+    ag_program *sparse = ag_program_sparse_jacobian(p, output, input, &s);
+    compare_and_free(what, ag_program_jacobian(p, output, input), sparse, s, xs);
+}
+
 static UNUSED_OK void compare_hessian(const char *what, const ag_program *p, int input, const double *const *xs) {
     ag_sparsity *s;
-    ag_program *sparse = ag_program_sparse_hessian(p, input, &s), *dense = ag_program_hessian(p, input);
-    check_program(what, sparse);
-    check_program(what, dense);
-    check_pattern(what, s);
-    compare(what, dense, sparse, s, xs);
-    ag_program_free(sparse);
-    ag_program_free(dense);
-    ag_sparsity_free(s);
+    ag_program *sparse = ag_program_sparse_hessian(p, input, &s);
+    compare_and_free(what, ag_program_hessian(p, input), sparse, s, xs);
 }
 
 /* At random points. */
@@ -103,6 +104,12 @@ static UNUSED_OK void compare_at_points(const char *what, const ag_program *p, b
         else compare_jacobian(what, p, 0, 0, (const double *[]){x});
     }
     free(x);
+}
+
+static UNUSED_OK double seconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 #endif

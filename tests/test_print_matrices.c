@@ -117,9 +117,9 @@ static void of_no_elements(void **unused) {
 
 /* ---- what fails ---- */
 
-enum { SOLVE, TRIANGLE, INVERSE, LOGDET, CHOLESKY, FAILING };
+enum { SOLVE, TRIANGLE, INVERSE, LOGDET, CHOLESKY, GATHER, SCATTER, LABEL, FAILING };
 
-/* Of a matrix s M, s being an input; the last element is another input. */
+/* Of a matrix s M, s being an input; with an index s. */
 static void failing(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     static const double numbers[] = {4, 1, 2, 1, 5, 3, 2, 3, 6};
     ag_var m = ag_mul(x[0], ag_constant_tensor(t, numbers, AG_SHAPE(3, 3))), b = ag_ones(t, AG_SHAPE(3));
@@ -128,7 +128,10 @@ static void failing(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     case TRIANGLE: y[0] = ag_solve_triangular(m, b, false); break;
     case INVERSE: y[0] = ag_inverse(m); break;
     case LOGDET: y[0] = ag_logdet(m); break;
-    default: y[0] = ag_cholesky(m); break;
+    case CHOLESKY: y[0] = ag_cholesky(m); break;
+    case GATHER: y[0] = ag_gather_at(m, 1, ag_reshape(x[0], AG_SHAPE(1))); break;
+    case SCATTER: y[0] = ag_scatter_add_at(ag_index(m, 0, 0), 0, ag_mul(x[0], b), 3); break;
+    default: y[0] = ag_cross_entropy_at(m, ag_mul(x[0], b)); break;
     }
     y[0] = ag_sum(y[0]);
 }
@@ -140,6 +143,7 @@ static void check_at(const char *what, ag_program *p, const double *xs, int n) {
     ag_compiled *c =
         have_compiler ? ag_program_compile(p, &(ag_compile_options){.cache = folder, .flags = quick}) : NULL;
     if (c && ag_compiled_status(c) != AG_OK) fail_msg("%s: %s", what, ag_compiled_message(c));
+    int failures = 0;
     for (int i = 0; c && i < n; i++) {
         data d = open_data(p);
         ag_store(AG_F64, (void *)(uintptr_t)d.xs[0], 0, xs[i]);
@@ -148,10 +152,11 @@ static void check_at(const char *what, ag_program *p, const double *xs, int n) {
         assert_int_equal(ag_compiled_run(c, (const double *const *)(void *)d.xs, (double *const *)(void *)d.zs), want);
         assert_string_equal(ag_compiled_message(c), want == AG_OK ? "" : ag_runner_message(r));
         if (want == AG_OK) assert_same(what, p, &d);
-        else assert_int_equal(want, AG_ERR_SINGULAR);
+        failures += want != AG_OK;
         ag_runner_free(r);
         close_data(p, &d);
     }
+    if (c) assert_in_range(failures, 1, n - 2);
     ag_compiled_free(c);
     ag_program_free(p);
 }

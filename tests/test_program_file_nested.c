@@ -59,7 +59,7 @@ static void held_by_gradient(int64_t states, size_t held[2]) {
         ag_runner *r = ag_runner_new(g);
         if (ag_run(r, (const double *[]){h, &w}, (double *[]){&y, dh, &dw}) != AG_OK)
             fail_msg("%s", ag_runner_message(r));
-        held[k] = held_bytes(r, g);
+        held[k] = held_by(r, g).bytes;
         ag_runner_free(r);
         ag_program_free(g);
         ag_program_free(p[k]);

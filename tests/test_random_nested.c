@@ -1,8 +1,9 @@
 /* Random programs in maps and scans, maps in scans, guards in all of them: the same derivatives as with the rows and steps
- * recorded one by one, by every route of derivatives.h, in both precisions, and compiled. What fails is made smaller, piece
+ * recorded one by one, by every route of derivatives.h, in both precisions, sparse, and compiled. What fails is made smaller, piece
  * by piece, and listed. */
 #include "folder.h"
 #include "random_programs.h"
+#include "sparse.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -169,6 +170,16 @@ static void check_compiled(const routes_case *r, const routes *want) {
     ag_program_free(p);
 }
 
+/* Sparse derivatives against dense ones: by what has rows, and second ones by what is shared. */
+static void check_sparse(const routes_case *r) {
+    ag_program *p = routes_trace(r, AG_F64);
+    const double *xs[PROGRAM_INPUTS];
+    for (int k = 0; k < PROGRAM_INPUTS; k++) xs[k] = r->x + r->start[k];
+    for (int k = 0; k < 3; k++) compare_jacobian(r->label, p, 1, k, xs);
+    for (int k = 2; k < 4; k++) compare_hessian(r->label, p, k, xs);
+    ag_program_free(p);
+}
+
 static void check_nested(nested c) {
     char label[96];
     snprintf(label, sizeof label, "seed %d, %s%s of %d%s%s", c.seed, c.inside ? "maps in a " : "",
@@ -186,6 +197,7 @@ static void check_nested(nested c) {
         check_program_routes(&r, type, &want, tolerance);
         routes_free(&got);
     }
+    check_sparse(&r);
     if (have_compiler && c.seed % EACH_COMPILED == 0) check_compiled(&r, &want);
     routes_free(&want);
     routes_case_free(&r);

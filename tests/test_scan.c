@@ -1,11 +1,10 @@
 /* Scans: the same numbers as the steps one by one, of any order of derivative, in any direction, with any number of
  * states kept; in programs, in each other, in maps and maps in them. */
+#include "../bench/held.h"
 #include "count_allocations.h"
 #include "derivatives.h"
 
 #include <unistd.h>
-
-#include "../autograd/program/runner_impl.h"
 
 /* ---- a step: state h (3) and c; rows x (2) and a; shared W (3, 3) and b; gives y (2), and z ---- */
 
@@ -393,25 +392,6 @@ static ag_program *swing_gradient(int64_t steps, int64_t states) {
     return g;
 }
 
-/* Bytes of all runners of a program, and of the programs that its calls run; each once. */
-typedef struct census {
-    const ag_program *seen[256];
-    int count;
-    size_t held;
-} census;
-
-static void count_held(census *c, const ag_program *p) {
-    for (int i = 0; i < c->count; i++)
-        if (c->seen[i] == p) return;
-    assert_true(c->count < 256);
-    c->seen[c->count++] = p;
-    for (const ag_runner *r = p->idle; r; r = r->next) c->held += r->memory.held;
-    for (uint64_t i = 0; i < p->calls.count; i++) {
-        const ag_pcall *call = ag_pcall_at(p, i);
-        if (call->operation->hold) count_held(c, *(const ag_program *const *)(void *)ag_pparams_at(p, call->params));
-    }
-}
-
 static void states_are_bounded(void **state) {
     (void)state;
     const int64_t steps = 40000;
@@ -425,9 +405,8 @@ static void states_are_bounded(void **state) {
         double *out[5] = {got, got + 1, got + 2, got + 3, got + 4};
         assert_int_equal(ag_program_outputs(g), 5);
         assert_int_equal(ag_run(r, in, out), AG_OK);
-        census c = {.held = r->memory.held};
-        count_held(&c, g);
-        size_t held = c.held;
+        held_census c = held_by(r, g);
+        size_t held = c.bytes;
         if (i == 0) {
             memcpy(want, got, sizeof want);
             all = held;

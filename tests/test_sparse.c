@@ -5,7 +5,6 @@
 #include "sparse.h"
 
 #include <limits.h>
-#include <time.h>
 
 /* ---- allocations that fail ---- */
 
@@ -562,12 +561,6 @@ static void grids(void **unused) {
 }
 
 /* ---- large ones ---- */
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void large_patterns(void **unused) {
     (void)unused;

@@ -1,8 +1,6 @@
 /* Sparse Jacobians and Hessians through scans: patterns that are known, and numbers against dense derivatives. */
 #include "sparse.h"
 
-#include <time.h>
-
 enum { N = 24 };
 
 static ag_program *step_of(ag_model f, void *context, const ag_port *in, int nx, int ny) {
@@ -273,12 +271,6 @@ static void constants_of_a_map(void **unused) {
 }
 
 /* ---- large ones ---- */
-
-static double seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void large(void **unused) {
     (void)unused;

@@ -1,4 +1,5 @@
 /* What operations use to write themselves as loops of C. */
+#include "builtin_impl.h"
 #include "c_form_impl.h"
 
 const char *ag_c_loop(int axis) {
@@ -69,4 +70,14 @@ void ag_c_most(const ag_c_form *f, ag_opcode op) {
     ag_c_line(f, "most = ad_%s%s(most, %s[%s]);", ag_op_table[op].name, f->suffix, f->in[0],
               ag_c_index_of(f->views[0]).text);
     ag_c_close(f, n);
+}
+
+bool ag_c_form_checks(const ag_operation *operation) {
+    const ag_operation *const all[] = {
+        ag_builtin_solve,    ag_builtin_solve_triangular, ag_builtin_inverse,        ag_builtin_logdet,
+        ag_builtin_cholesky, ag_builtin_gather_at,        ag_builtin_scatter_add_at, ag_builtin_cross_entropy_at,
+    };
+    for (size_t k = 0; k < sizeof all / sizeof *all; k++)
+        if (operation == all[k]) return true;
+    return false;
 }

@@ -28,7 +28,7 @@ void ag_c_open(const ag_c_form *f, int axis, int64_t count);
 void ag_c_open_all(const ag_c_form *f, const int64_t *dim, int rank);
 void ag_c_close(const ag_c_form *f, int n);
 
-/* matrix_c_form.c: whether the operation is one that may fail in C. */
+/* Whether the operation is one that may fail in C: a singular matrix, an index out of bounds. */
 bool ag_c_form_checks(const ag_operation *operation);
 
 /* Whether a product of these sizes is worth a call of BLAS, if there is one. */

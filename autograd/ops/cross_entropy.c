@@ -171,21 +171,24 @@ static bool labels_c_form(const ag_c_form *f) {
     const char *cast = f->type == AG_F32 ? "(float)" : "", *i = ag_c_loop(f->views[0]->rank - 1);
     bool given = f->n == 2, choice = given || f->views[0]->dim[f->views[0]->rank - 1] > 1;
     if (choice && !given) ag_c_table(f, f->params, count);
+    if (given) {
+        const char *at = f->in[1];
+        ag_c_line(f, "for (long i = 0; i < %lld; i++)", (long long)count);
+        ag_c_line(f, "    if (!(%s[i] < %lld && %s[i] > -1e15%s && %s[i] == rint%s(%s[i]))) return %d;", at,
+                  (long long)f->views[0]->dim[f->views[0]->rank - 1], at, f->suffix, at, f->suffix, at,
+                  ag_c_check(f, "cross_entropy_at: a wrong label"));
+    }
     int kept = ag_c_kept(&rows);
     ag_c_text r = ag_c_result_index(&rows);
     ag_c_softmax_sum(&rows);
     if (choice) ag_c_line(f, "const long %s = (long)%s[%s];", i, given ? f->in[1] : "at", r.text);
-    char refused[128] = "", known[64] = ""; /* nothing can be refused in C */
-    long long classes = f->views[0]->dim[f->views[0]->rank - 1];
-    if (given) {
-        snprintf(known, sizeof known, "%s < 0 || %s >= %lld ? 0 : ", i, i, classes);
-        snprintf(refused, sizeof refused, "%s < 0 ? 0 : %s >= %lld ? NAN : ", i, i, classes);
-    }
-    ag_c_line(f, "const %s best = %s%s[%s];", f->number, known, f->in[0], ag_c_index_of(f->views[0]).text);
+    char ignored[32] = "";
+    if (given) snprintf(ignored, sizeof ignored, "%s < 0 ? 0 : ", i);
+    ag_c_line(f, "const %s best = %s%s[%s];", f->number, ignored, f->in[0], ag_c_index_of(f->views[0]).text);
     ag_c_line(f,
               "%s[%s] = %sisnan(most) ? most : isfinite(most) ? %slog(sum) - (best - most) : best == INFINITY ? "
               "%slog(sum) : INFINITY;",
-              f->out, r.text, refused, cast, cast);
+              f->out, r.text, ignored, cast, cast);
     ag_c_close(f, kept);
     return true;
 }

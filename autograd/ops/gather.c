@@ -410,7 +410,6 @@ static void scatter_at_record(const ag_rule *rule, ag_var w, ag_var *contributio
         contributions[0] = apply_at(&gather_at_operation, w, rule->in[1], *(const place *)rule->params);
 }
 
-/* Printed code cannot refuse an index: what is picked by a wrong one is NaN, and nothing is added there. */
 static bool move_c_form(const ag_c_form *f, bool back) {
     const place *p = f->params;
     const ag_view *v = f->views[0];
@@ -418,16 +417,19 @@ static bool move_c_form(const ag_c_form *f, bool back) {
     int rank = back ? f->shape.rank : v->rank;
     long long outer = ag_count_dims(whole, 0, (int)p->axis), inner = ag_count_dims(whole, (int)p->axis + 1, rank);
     long long n = f->views[1]->count, length = p->length;
+    ag_c_line(f, "for (long i = 0; i < %lld; i++)", n);
+    ag_c_line(f, "    if (!(%s[i] >= 0 && %s[i] < %lld && %s[i] == (%s)(long)%s[i])) return %d;", f->in[1], f->in[1],
+              length, f->in[1], f->number, f->in[1],
+              ag_c_check(f, back ? "scatter_add_at: a wrong index" : "gather_at: a wrong index"));
     if (back)
         ag_c_line(f, "for (long i = 0; i < %lld; i++) %s[i] = 0;", (long long)ag_count_dims(f->shape.dim, 0, rank),
                   f->out);
     ag_c_open_all(f, (const int64_t[]){outer, n, inner}, 3);
-    char good[160], picked[160], at[160];
-    snprintf(good, sizeof good, "%s[i1] >= 0 && %s[i1] < %lld", f->in[1], f->in[1], length);
+    char picked[160], at[160];
     snprintf(picked, sizeof picked, "(i * %lld + i1) * %lld + i2", n, inner);
     snprintf(at, sizeof at, "(i * %lld + (long)%s[i1]) * %lld + i2", length, f->in[1], inner);
-    if (back) ag_c_line(f, "if (%s) %s[%s] += %s[%s];", good, f->out, at, f->in[0], picked);
-    else ag_c_line(f, "%s[%s] = %s ? %s[%s] : NAN;", f->out, picked, good, f->in[0], at);
+    if (back) ag_c_line(f, "%s[%s] += %s[%s];", f->out, at, f->in[0], picked);
+    else ag_c_line(f, "%s[%s] = %s[%s];", f->out, picked, f->in[0], at);
     ag_c_close(f, 3);
     return true;
 }

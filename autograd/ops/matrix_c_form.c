@@ -1,14 +1,8 @@
 /* Linear algebra in printed programs: loops over a batch that call functions of routines.inc. */
-#include "builtin_impl.h"
 #include "c_form_impl.h"
 #include "matrix_impl.h"
 
 #define LL(n) ((long long)(n))
-
-bool ag_c_form_checks(const ag_operation *operation) {
-    return operation == ag_builtin_solve || operation == ag_builtin_solve_triangular ||
-           operation == ag_builtin_inverse || operation == ag_builtin_logdet || operation == ag_builtin_cholesky;
-}
 
 static int64_t side(const ag_c_form *f) { return f->views[0]->dim[f->views[0]->rank - 1]; }
 static int batch_rank(const ag_c_form *f) { return f->views[0]->rank - 2; }
