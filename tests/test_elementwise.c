@@ -1,5 +1,6 @@
 /* Every elementwise operation: values against the C library, and all derivatives in every mix of operands, at the
  * edges of the domain and where accuracy is difficult. */
+#include "any_threads.h"
 #include "c_library.h"
 #include "edge_table.h"
 #include "grids.h"
@@ -693,7 +694,37 @@ static void accurate_at_difficult_points(void **unused) {
     for (size_t i = 0; i < sizeof at / sizeof *at; i++) accuracy_at(at[i]);
 }
 
-int main(void) {
+/* Large tensors, which threads share: alike, the same twice, overlapping. */
+static uint64_t hash_of_large(void) {
+    enum { N = 150001 };
+    uint64_t hash = 0;
+    for (int type = 0; type < 2; type++) {
+        ag_tape *t = ag_tape_new(type ? AG_F32 : AG_F64);
+        size_t size = type ? 4 : 8;
+        ag_var x = random_tensor(t, AG_SHAPE(N + 1), -3, 3), z = random_tensor(t, AG_SHAPE(N), -1, 1);
+        ag_var low = ag_slice(x, 0, 0, N, 1), high = ag_slice(x, 0, 1, N + 1, 1), y = ag_fma(low, high, z);
+        ag_var loss = ag_sum(ag_mul(ag_mul(y, y), ag_gelu(z)));
+        ag_backward(loss);
+        hash = hash_bytes(hash, ag_data(y), N * size);
+        hash = hash_bytes(hash, ag_grad_data(x), (N + 1) * size);
+        hash = hash_bytes(hash, ag_grad_data(z), N * size);
+        if (ag_tape_status(t) != AG_OK) hash = 0;
+        ag_tape_free(t);
+    }
+    return hash;
+}
+
+static void same_for_any_threads(void **unused) {
+    (void)unused;
+    same_for_threads(4);
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1) {
+        print_hash(hash_of_large());
+        return 0;
+    }
+    snprintf(program_path, sizeof program_path, "%s", argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_are_those_of_the_c_library),
         cmocka_unit_test(values_of_gammas_derivatives),
@@ -704,6 +735,7 @@ int main(void) {
         cmocka_unit_test(strict_operations_keep_nan),
         cmocka_unit_test(stop_has_no_derivative),
         cmocka_unit_test(all_layouts),
+        cmocka_unit_test(same_for_any_threads),
         cmocka_unit_test(all_lengths),
         cmocka_unit_test(third_order),
         cmocka_unit_test(routes_agree_at_edges),

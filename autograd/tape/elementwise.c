@@ -4,7 +4,8 @@
  * single element is spread over a block once; any other is gathered block by block. Adjoints go the same way back. */
 #include "cursor_impl.h"
 
-enum { BLOCK = 512 }; /* elements; four blocks of f64 are half of a small first-level cache */
+enum { BLOCK = 512 };            /* elements; four blocks of f64 are half of a small first-level cache */
+enum { LEAST_SHARED = 1 << 17 }; /* elements that are worth a second thread */
 
 typedef union ag_block {
     double f64[BLOCK];
@@ -159,12 +160,49 @@ static bool all_alike(const ag_array *in, int n, const ag_view *v) {
     return true;
 }
 
+/* A large tensor and operands like it, which threads share: whole blocks for each. */
+typedef struct ag_shares {
+    ag_type type;
+    int64_t count, each; /* elements, and of one thread */
+    const void *in[3];   /* NULL: there is none */
+    ag_value_kernel *kernel;
+    void *result;
+    ag_partial_kernel *partial[3]; /* of adjoints; NULL where nobody asks */
+    void *adjoint[3];
+    bool fresh[3];
+    const void *w, *value;
+} ag_shares;
+
+/* How many threads share so many elements. */
+static int share(ag_shares *s, int64_t count) {
+    int threads = count < LEAST_SHARED ? 1 : ag_threads();
+    s->count = count;
+    s->each = ((count + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
+    return threads;
+}
+
+static const void *from(const ag_shares *s, const void *data, int64_t at) {
+    return data ? (const char *)data + (size_t)at * ag_type_size(s->type) : NULL;
+}
+
+static void share_value(void *context, int thread) {
+    const ag_shares *s = context;
+    int64_t at = thread * s->each, n = s->count - at < s->each ? s->count - at : s->each;
+    if (n > 0)
+        s->kernel((size_t)n, ag_element(s->type, s->result, at), from(s, s->in[0], at), from(s, s->in[1], at),
+                  from(s, s->in[2], at));
+}
+
 void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n,
                           ag_array out) {
     ag_value_kernel *kernel = kernels->value[op];
     const ag_view *v = out.view;
     if (all_alike(in, n, v)) {
-        kernel((size_t)v->count, out.data, in[0].data, n > 1 ? in[1].data : NULL, n > 2 ? in[2].data : NULL);
+        ag_shares s = {.type = type, .kernel = kernel, .result = out.data};
+        for (int k = 0; k < n; k++) s.in[k] = in[k].data;
+        int threads = share(&s, v->count);
+        if (threads > 1) ag_parallel(threads, share_value, &s);
+        else kernel((size_t)v->count, out.data, s.in[0], s.in[1], s.in[2]);
         return;
     }
     ag_blocks b;
@@ -311,6 +349,46 @@ static void open_targets(ag_tape *t, const ag_node *node, ag_target target[3]) {
     }
 }
 
+static void share_adjoint(void *context, int thread) {
+    const ag_shares *s = context;
+    int64_t end = (thread + 1) * s->each < s->count ? (thread + 1) * s->each : s->count;
+    for (int64_t at = thread * s->each; at < end; at += BLOCK) {
+        size_t n = (size_t)(end - at < BLOCK ? end - at : BLOCK);
+        for (int k = 0; k < 3; k++) {
+            if (!s->partial[k]) continue;
+            void *acc = ag_element(s->type, s->adjoint[k], at);
+            if (s->fresh[k]) memset(acc, 0, n * ag_type_size(s->type));
+            s->partial[k](n, acc, from(s, s->w, at), from(s, s->in[0], at), from(s, s->in[1], at),
+                          from(s, s->in[2], at), from(s, s->value, at));
+        }
+    }
+}
+
+/* Whether two operands share some slots, but are not the same: neighbouring blocks add to the same numbers then. */
+static bool operands_overlap(const ag_node *node, int64_t count) {
+    for (uint32_t k = 0; k < node->n; k++)
+        for (uint32_t j = 0; j < k; j++) {
+            int64_t apart = (int64_t)node->in[k].slot - (int64_t)node->in[j].slot;
+            if (apart != 0 && apart < count && apart > -count) return true;
+        }
+    return false;
+}
+
+/* The adjoint of a large tensor whose operands are like it, by several threads; false if they cannot, or there is one. */
+static bool adjoint_by_threads(ag_tape *t, const ag_node *node, const ag_view *v) {
+    ag_shares s = {.type = t->type, .w = ag_adjoint_at(t, node->slot), .value = ag_value_at(t, node->slot)};
+    int threads = share(&s, v->count);
+    if (threads == 1 || operands_overlap(node, v->count)) return false;
+    for (uint32_t k = 0; k < node->n; k++) {
+        s.in[k] = ag_value_at(t, node->in[k].slot);
+        if (ag_is_constant_view(t, node->in[k].view)) continue;
+        s.partial[k] = t->kernels->partial[node->code][k];
+        if (s.partial[k]) s.adjoint[k] = ag_adjoint_of(t, node->in[k], true, &s.fresh[k]);
+    }
+    ag_parallel(threads, share_adjoint, &s);
+    return true;
+}
+
 /* The same without blocks, for few elements of one view: the cost of small tensors. */
 static void adjoint_alike(ag_tape *t, const ag_node *node, const ag_view *v) {
     const void *x[3] = {NULL, NULL, NULL};
@@ -335,6 +413,7 @@ bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
         adjoint_alike(t, node, v);
         return true;
     }
+    if (v->count >= LEAST_SHARED && all_alike(x, n, v) && adjoint_by_threads(t, node, v)) return true;
     size_t size = ag_type_size(t->type);
     ag_target target[3];
     open_targets(t, node, target);
