@@ -107,7 +107,8 @@ struct ag_tape {
     uint32_t node_top; /* in 8 bytes */
     ag_range held;     /* ag_held */
     uint32_t held_count;
-    bool keeps_scratch; /* a runner's, whose runs take no memory: blocks that ag_scratch gave out and got back are kept */
+    bool
+        keeps_scratch; /* a runner's, whose runs take no memory: blocks that ag_scratch gave out and got back are kept */
     void *spare[4];
     uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
     ag_interned *interned;               /* views by shape and strides */
