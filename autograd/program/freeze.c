@@ -5,13 +5,13 @@
 
 /* Where a tape's slots are in the program. */
 typedef struct ag_scalar_home {
-    uint32_t value; /* UNKNOWN: not emitted */
+    uint32_t number; /* of the value, and 1; 0, as the memory is at first: not emitted */
     uint32_t offset;
 } ag_scalar_home;
 
 typedef struct ag_base_home {
-    uint32_t value;
-    bool uniform; /* all its elements are the one at offset */
+    uint32_t value; /* UNKNOWN: not emitted */
+    bool uniform;   /* all its elements are the one at offset */
     int64_t offset;
 } ag_base_home;
 
@@ -54,23 +54,23 @@ static ag_ref ref_of(ag_freezing *f, ag_operand x) {
         return (ag_ref){home->value, ag_program_view(p, v->rank, v->dim, home->uniform ? none : v->stride, offset)};
     }
     ag_scalar_home *home = &f->scalar[x.slot];
-    if (home->value == UNKNOWN) {
+    if (home->number == 0) {
         ag_ref r = ag_emit_number(&f->b, ag_load(t->type, t->values.base, x.slot), (ag_shape){.rank = 0});
-        *home = (ag_scalar_home){r.value, 0};
+        *home = (ag_scalar_home){r.value + 1, 0};
     }
-    return (ag_ref){home->value, ag_program_view(p, v->rank, v->dim, none, home->offset)};
+    return (ag_ref){home->number - 1, ag_program_view(p, v->rank, v->dim, none, home->offset)};
 }
 
 /* What computes a slot is in the program from now on. */
 static void settle(ag_freezing *f, uint32_t slot, ag_ref r) {
     const ag_base *base = ag_base_of(f->t, slot);
     if (base) settle_base(f, base, r);
-    else f->scalar[slot] = (ag_scalar_home){r.value, (uint32_t)ag_where_offset(f->b.p, r.where)};
+    else f->scalar[slot] = (ag_scalar_home){r.value + 1, (uint32_t)ag_where_offset(f->b.p, r.where)};
 }
 
 static uint32_t home_of(const ag_freezing *f, uint32_t slot) {
     const ag_base *base = ag_base_of(f->t, slot);
-    return base ? f->base[base_number(f->t, base)].value : f->scalar[slot].value;
+    return base ? f->base[base_number(f->t, base)].value : f->scalar[slot].number - 1;
 }
 
 static bool is_settled(const ag_freezing *f, uint32_t slot) { return home_of(f, slot) != UNKNOWN; }
@@ -152,10 +152,9 @@ static bool freeze_inputs(ag_freezing *f, const char *what, const ag_operand *x,
 
 static bool open_homes(ag_freezing *f, const char *what) {
     ag_memory *memory = &f->t->memory;
-    f->scalar = ag_memory_resize(memory, NULL, 0, f->top * sizeof *f->scalar + 1);
+    f->scalar = ag_memory_zeroed(memory, f->top * sizeof *f->scalar + 1); /* touched where scalars are */
     f->base = ag_memory_resize(memory, NULL, 0, f->t->base_count * sizeof *f->base + 1);
     if (!f->scalar || !f->base) return ag_out_of_memory(f->t, what, f->top * sizeof *f->scalar);
-    memset(f->scalar, 0xff, f->top * sizeof *f->scalar);
     memset(f->base, 0xff, f->t->base_count * sizeof *f->base);
     return true;
 }

@@ -248,7 +248,6 @@ static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag
     for (int k = 0; k < s->options.outputs; k++)
         if (!make_array(s, &s->outputs[k], ag_shape_of(ys[k]))) return false;
     r->program = ag_program_freeze(xs, NULL, input_count(s, r->field_count), ys, NULL, n);
-    r->runner = ag_runner_new(r->program);
     if (ag_program_status(r->program) != AG_OK)
         ag_fail(tape_of(s), ag_program_status(r->program), "step: %s", ag_program_message(r->program));
     return is_fine(s);
@@ -280,6 +279,7 @@ static traced *trace(nn_step *s, const nn_array *fields, int count, bool derives
     ag_tape_rewind(t, mark);
     ag_tape_trim(t);
     nn_release(xs);
+    if (fine) r->runner = ag_runner_new(r->program); /* its memory, when the recording's is given back */
     if (!fine) {
         free_trace(r, (int)parameters, (int)buffers);
         return NULL;
