@@ -104,6 +104,12 @@ static void push_piece(ag_flow *f, uint32_t key, ag_operand where, ag_var var) {
     *first = f->count;
 }
 
+/* Adjoints of transposed matrices, such as weights, are added as they lie in memory. */
+static ag_var sum_of(ag_var x, ag_var y) {
+    if (!ag_is_column_major(x) || !ag_is_column_major(y)) return ag_add(x, y);
+    return ag_transpose(ag_add(ag_transpose(x), ag_transpose(y)));
+}
+
 void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
     uint32_t key = key_of(f, x);
     if (!inside(f, key) || ag_is_zero(var) || f->t->status != AG_OK) return;
@@ -117,7 +123,7 @@ void ag_flow_add(ag_flow *f, ag_operand x, ag_var var) {
     for (uint32_t p = f->first[key - f->lo]; p; p = f->pieces[p].next) {
         ag_operand w = f->pieces[p].where;
         if (w.slot != x.slot || (w.view != x.view && (w.view > VIEW_CONSTANT || x.view > VIEW_CONSTANT))) continue;
-        f->pieces[p].var = ag_add(f->pieces[p].var, var);
+        f->pieces[p].var = sum_of(f->pieces[p].var, var);
         return;
     }
     push_piece(f, key, x, var);
