@@ -1,11 +1,10 @@
 /* One training step of an LSTM in f32, 32 inputs and 128 hidden numbers, 64 steps, a batch of 16, mean squared error, Adam:
  * recorded anew each time or traced once. And of a GRU, whose steps are recorded one by one or are a scan. Beside PyTorch
  * and beside the matrix products that it comes down to. "lstm 2": two threads. */
-#include <nn/nn.h>
-
 #include "blas.h"
 #include "peak.h"
 #include "torch.h"
+#include "training.h"
 
 enum { STEPS = 64, BATCH = 16, INPUTS = 32, HIDDEN = 128, ROUNDS = 41, CELLS = 2 };
 
@@ -32,13 +31,8 @@ static const way ways[] = {{"LSTM, eager", 0, false, false},
 enum { WAYS = sizeof ways / sizeof *ways };
 
 typedef struct net {
-    ag_tape *tape;
-    nn_model *model;
+    bench_training training;
     nn_recurrent layer;
-    nn_optimiser *optimiser;
-    nn_step *step;
-    nn_array fields[2];
-    double loss;
 } net;
 
 static void forward(void *context, const ag_var *batch, ag_var *out) {
@@ -47,42 +41,18 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
     out[0] = nn_mse(y, batch[1]);
 }
 
-static nn_array random_array(ag_shape shape, uint64_t *state) {
-    nn_error e = {.status = AG_OK};
-    nn_array a = nn_array_new(NN_F32, shape, &e);
-    if (e.status != AG_OK) bench_wrong("%s", e.message);
-    for (int64_t i = 0; i < nn_array_count(&a); i++) ((float *)a.data)[i] = (float)bench_random(state, 0, 1);
-    return a;
-}
-
 /* In its place: the step keeps where it is. */
 static void net_init(net *n, const way *w) {
     uint64_t state = 5;
-    *n = (net){.tape = ag_tape_new(AG_F32)};
-    n->model = nn_model_new(n->tape, 1);
-    n->layer = nn_recurrent_init(n->model, cells[w->cell].cell, "layer", INPUTS, HIDDEN,
+    bench_training *t = &n->training;
+    *t = (bench_training){.tape = ag_tape_new(AG_F32)};
+    t->model = nn_model_new(t->tape, 1);
+    n->layer = nn_recurrent_init(t->model, cells[w->cell].cell, "layer", INPUTS, HIDDEN,
                                  (nn_recurrent_options){.unroll = w->scan ? -1 : STEPS});
-    n->optimiser = nn_adam(n->model, (nn_adam_options){.rate = 1e-3});
-    n->step = nn_step_new(n->model, forward, n, (nn_step_options){.traced = w->traced});
-    n->fields[0] = random_array(AG_SHAPE(STEPS, BATCH, INPUTS), &state);
-    n->fields[1] = random_array(AG_SHAPE(STEPS, BATCH, HIDDEN), &state);
-}
-
-static void net_free(net *n) {
-    for (int k = 0; k < 2; k++) nn_array_free(&n->fields[k]);
-    nn_step_free(n->step);
-    nn_optimiser_free(n->optimiser);
-    nn_model_free(n->model);
-    ag_tape_free(n->tape);
-}
-
-static void run_step(void *context, double *lap) {
-    net *n = context;
-    double start = bench_now();
-    n->loss = nn_step_run(n->step, n->fields, 2, NN_GRADIENTS);
-    bench_lap(&lap[0], &start);
-    nn_optimiser_step(n->optimiser);
-    bench_lap(&lap[1], &start);
+    t->optimiser = nn_adam(t->model, (nn_adam_options){.rate = 1e-3});
+    t->step = nn_step_new(t->model, forward, n, (nn_step_options){.traced = w->traced});
+    t->fields[0] = bench_random_array(AG_SHAPE(STEPS, BATCH, INPUTS), 0, 1, &state);
+    t->fields[1] = bench_random_array(AG_SHAPE(STEPS, BATCH, HIDDEN), 0, 1, &state);
 }
 
 static void run_for_peak(void *context) {
@@ -90,7 +60,7 @@ static void run_for_peak(void *context) {
     net n;
     double lap[BENCH_LAPS];
     net_init(&n, w);
-    for (int i = 0; i < 5; i++) run_step(&n, lap);
+    for (int i = 0; i < 5; i++) bench_train(&n.training, lap);
 }
 
 /* ---- the products alone: of inputs and of states, forward, for the weights and for the states ---- */
@@ -113,16 +83,6 @@ static void run_products(void *context, double *lap) {
 
 /* ---- all of it ---- */
 
-static void check(net *n, const net *like) {
-    double lap[BENCH_LAPS], first;
-    run_step(n, lap);
-    first = n->loss;
-    for (int i = 0; i < 20; i++) run_step(n, lap);
-    if (ag_tape_status(n->tape) != AG_OK) bench_wrong("%s", ag_tape_message(n->tape));
-    if (!(n->loss < 0.9 * first)) bench_wrong("a loss of %g became %g", first, n->loss);
-    if (fabs(n->loss - like->loss) > 1e-4 * like->loss) bench_wrong("a loss of %.8g, not %.8g", n->loss, like->loss);
-}
-
 int main(int argc, char **argv) {
     const char *threads = argc > 1 ? argv[1] : "1";
     bench_threads(argv, threads);
@@ -143,8 +103,8 @@ int main(int argc, char **argv) {
     for (int c = 0; c < CELLS; c++) base[c] = bench_add(&set, "", run_products, (void *)(uintptr_t)&cells[c]);
     for (int i = 0; i < WAYS; i++) {
         net_init(&nets[i], &ways[i]);
-        check(&nets[i], &nets[ways[i].cell ? 2 : 0]);
-        own[i] = bench_add(&set, ways[i].name, run_step, &nets[i]);
+        bench_check_training(&nets[i].training, &nets[ways[i].cell ? 2 : 0].training, 0.9);
+        own[i] = bench_add(&set, ways[i].name, bench_train, &nets[i].training);
     }
     bench_torch torch = bench_torch_start("lstm.py");
     for (int c = 0; c < CELLS; c++) its[c] = bench_add_torch(&set, &torch, cells[c].torch);
@@ -175,7 +135,7 @@ int main(int argc, char **argv) {
         bench_row("PyTorch", row, 7);
     }
     bench_torch_stop(&torch);
-    for (int i = 0; i < WAYS; i++) net_free(&nets[i]);
+    for (int i = 0; i < WAYS; i++) bench_end_training(&nets[i].training);
     for (int k = 0; k < 3; k++) free(operands[k]);
     return 0;
 }
