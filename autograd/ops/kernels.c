@@ -140,12 +140,21 @@ AG_SCALAR_MATHS1(AG_X_)
 #undef r
 
 /* Of an expression d of the table, AG_ZERO_##d is whether it is K(0), which needs no kernel, and AG_BARE_##d whether it
- * is a constant or an operand and no function: F(...)(...). */
+ * is a constant, an operand or a step, F(name)(...) of a flat operation such as a comparison, and no other function. */
 #define AG_ZERO_K(c) ((c) == 0)
 #define AG_ZERO_F(name) AG_FALSE_
 #define AG_BARE_K(c) 1
-#define AG_BARE_F(name) AG_FALSE_
+#define AG_BARE_F(name) AG_STEP_##name + AG_FALSE_
 #define AG_FALSE_(...) 0
+#define AG_OP1(NAME, name, form, value, dx, rx, traits, edge) enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+#define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge)                                                  \
+    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+#define AG_OP3(NAME, name, form, value, dx, dy, dz, rx, ry, rz, traits, edge)                                          \
+    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+#include "elementwise.def"
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
 enum { AG_ZERO_x, AG_ZERO_y = 0, AG_ZERO_z = 0, AG_ZERO_r = 0 };
 enum { AG_BARE_x = 1, AG_BARE_y = 1, AG_BARE_z = 1, AG_BARE_r = 1 };
 

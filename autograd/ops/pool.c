@@ -129,7 +129,7 @@ static void run_planes(void *context, int thread) {
     for (int64_t i = thread * s->count / s->threads; i < (thread + 1) * s->count / s->threads; i++) {
         char *target = s->to + i * to;
         const char *source = s->from + i * from, *decides = s->decides + i * s->size;
-        if (spreads(s->kind) && s->store) memset(target, 0, (size_t)to);
+        if (spreads(s->kind) && s->store && !s->plane.fills) memset(target, 0, (size_t)to);
         if (s->kind == MEAN) s->kernels->mean_pool(&s->plane, target, source);
         else if (s->kind == MEAN_SPREAD) s->kernels->mean_spread(&s->plane, target, source);
         else if (s->kind == MAX_SPREAD) s->kernels->max_spread(&s->plane, target, decides, source);
@@ -154,6 +154,8 @@ static bool run(const ag_call *call, kind k, const void *decides, const void *fr
                    .to = to,
                    .store = store};
     if (!s.decides) s.decides = s.from;
+    s.plane.fills =
+        k == MAX_SPREAD && store && s.plane.twos && 2 * p->out[0] == p->size[0] && 2 * p->out[1] == p->size[1];
     ag_window *windows = ag_scratch(call->tape, (size_t)outs * sizeof *windows);
     if (!windows) return false;
     for (int a = 0; a < 2; a++) {

@@ -14,6 +14,7 @@ typedef struct ag_pool_plane {
     int64_t out[2], step[2], width; /* results; between elements of a window; of a row of the plane */
     const ag_window *window[2];     /* of each row and each column of results */
     bool twos;                      /* all windows are 2 x 2, side by side */
+    bool fills;                     /* and cover the plane, to which nothing is added: what is spread is stored */
 } ag_pool_plane;
 
 #endif
