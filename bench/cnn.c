@@ -13,30 +13,38 @@ static const char *const ways[WAYS] = {"eager", "traced"};
 
 typedef struct net {
     bench_training training;
-    nn_conv first, second;
-    nn_dense hidden, last;
+    nn_sequential *layers;
 } net;
 
 static void forward(void *context, const ag_var *batch, ag_var *out) {
-    const net *n = context;
+    ag_var logits = nn_sequential_apply(((const net *)context)->layers, batch[0]);
+    out[0] = nn_softmax_cross_entropy_at(logits, batch[1], (nn_class_options){0});
+}
+
+static nn_sequential *layers_new(nn_model *model) {
+    const nn_conv_options padded = {.padding = {1, 1}};
     const ag_pool_options twos = {.kernel = {2, 2}};
-    ag_var h = ag_max_pool2d(ag_relu(nn_conv_apply(n->first, batch[0])), twos);
-    h = ag_max_pool2d(ag_relu(nn_conv_apply(n->second, h)), twos);
-    h = ag_relu(nn_dense_apply(n->hidden, ag_reshape(h, AG_SHAPE(BATCH, 3136))));
-    out[0] = nn_softmax_cross_entropy_at(nn_dense_apply(n->last, h), batch[1], (nn_class_options){0});
+    nn_sequential *list = nn_sequential_new(model, "net");
+    nn_sequential_conv(list, NN_CONV2D, 1, 32, 3, 3, padded);
+    nn_sequential_activation(list, NN_RELU);
+    nn_sequential_max_pool2d(list, twos);
+    nn_sequential_conv(list, NN_CONV2D, 32, 64, 3, 3, padded);
+    nn_sequential_activation(list, NN_RELU);
+    nn_sequential_max_pool2d(list, twos);
+    nn_sequential_flatten(list);
+    nn_sequential_dense(list, 3136, 128, (nn_dense_options){0});
+    nn_sequential_activation(list, NN_RELU);
+    nn_sequential_dense(list, 128, CLASSES, (nn_dense_options){0});
+    return list;
 }
 
 /* In its place: the step keeps where it is. */
 static void net_init(net *n, bool traced) {
     uint64_t state = 17;
     bench_training *t = &n->training;
-    const nn_conv_options padded = {.padding = {1, 1}};
     *t = (bench_training){.tape = ag_tape_new(AG_F32)};
     t->model = nn_model_new(t->tape, 1);
-    n->first = nn_conv_init(t->model, NN_CONV2D, "first", 1, 32, 3, 3, padded);
-    n->second = nn_conv_init(t->model, NN_CONV2D, "second", 32, 64, 3, 3, padded);
-    n->hidden = nn_dense_init(t->model, "hidden", 3136, 128, (nn_dense_options){0});
-    n->last = nn_dense_init(t->model, "last", 128, CLASSES, (nn_dense_options){0});
+    n->layers = layers_new(t->model);
     t->optimiser = nn_adam(t->model, (nn_adam_options){.rate = 1e-3});
     t->step = nn_step_new(t->model, forward, n, (nn_step_options){.traced = traced});
     t->fields[0] = bench_random_array(AG_SHAPE(BATCH, 1, 28, 28), -1, 1, &state);

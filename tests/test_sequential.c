@@ -52,6 +52,50 @@ static void lists_on_each_tape(void **state) {
     assert_int_equal(taken, 0);
 }
 
+/* A relu before pooling is applied after it, which nobody sees: ties, zeros of both signs, NaN, infinities, edges that are
+ * left out or over. */
+static void relus_are_pooled_to_the_bit(ag_tape *t) {
+    static const ag_pool_options pools[] = {{.kernel = {2, 2}},
+                                            {.kernel = {3, 2}, .stride = {1, 2}, .dilation = {1, 2}},
+                                            {.kernel = {2, 3}, .ceil_mode = true},
+                                            {.kernel = {2, 2}, .padding = {1, 1}}};
+    static const double special[] = {NAN, -0.0, 0, INFINITY, -INFINITY, 1, 1, -1};
+    enum { SIDE = 9, COUNT = 2 * SIDE * SIDE };
+    double data[COUNT], weights[COUNT], grads[2][COUNT], values[2][COUNT];
+    uint64_t state = 11;
+    for (int i = 0; i < COUNT; i++) {
+        data[i] = random_number(&state, -1, 0.7);
+        weights[i] = random_number(&state, -1, 1);
+        if (i % 5 == 0) data[i] = special[i / 5 % 8];
+        if (i % 7 == 0) weights[i] = special[i / 7 % 8];
+    }
+    for (int k = 0; k < 4; k++) {
+        ag_var x = ag_tensor(t, data, AG_SHAPE(1, 2, SIDE, SIDE));
+        for (int way = 0; way < 2; way++) {
+            nn_model *model = nn_model_new(t, 1);
+            nn_sequential *net = nn_sequential_new(model, "net");
+            nn_sequential_activation(net, NN_RELU);
+            nn_sequential_max_pool2d(net, pools[k]);
+            nn_sequential_activation(net, NN_RELU);
+            ag_var y = way ? nn_sequential_apply(net, x) : ag_relu(ag_max_pool2d(ag_relu(x), pools[k]));
+            ag_var seed = ag_slice(ag_tensor(t, weights, AG_SHAPE(COUNT)), 0, 0, ag_count(y), 1);
+            seed = ag_reshape(seed, ag_shape_of(y));
+            memset(values[way], 0, sizeof values[way]);
+            ag_read(y, values[way]);
+            ag_sweep(&y, &seed, 1, AG_RESET);
+            ag_read_grad(x, grads[way]);
+            nn_model_free(model);
+        }
+        assert_memory_equal(values[0], values[1], sizeof values[0]);
+        for (int i = 0; i < COUNT; i++) assert_true(grads[0][i] == grads[1][i]);
+    }
+}
+
+static void pooled_relus(void **state) {
+    (void)state;
+    on_each_tape(relus_are_pooled_to_the_bit);
+}
+
 static void misuse_is_an_error(void **state) {
     ag_tape *t = ag_tape_new(AG_F64);
     nn_model *model = nn_model_new(t, 1);
@@ -101,6 +145,7 @@ static void every_allocation_may_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lists_on_each_tape),
+        cmocka_unit_test(pooled_relus),
         cmocka_unit_test(misuse_is_an_error),
         cmocka_unit_test(every_allocation_may_fail),
     };

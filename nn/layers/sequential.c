@@ -80,12 +80,6 @@ void nn_sequential_add(nn_sequential *net, nn_apply apply, const void *layer, si
     net->count++;
 }
 
-ag_var nn_sequential_apply(const nn_sequential *net, ag_var x) {
-    if (net == NULL) return nn_inert(x);
-    for (const item *i = net->first; i != NULL; i = i->next) x = i->apply(i->layer, x);
-    return x;
-}
-
 /* ---- layers ------------------------------------------------------------------------------------------------------ */
 
 static ag_var apply_activation(const void *layer, ag_var x) { return nn_activate(*(const nn_activation *)layer, x); }
@@ -108,6 +102,26 @@ static ag_var apply_flatten(const void *layer, ag_var x) {
     (void)layer;
     return ag_reshape(x, AG_SHAPE(ag_shape_of(x).dim[0], -1));
 }
+
+/* The greatest of relus is the relu of the greatest, to the bit and in every derivative (what is not greater than 0 has
+ * none), unless a window may lie in padding: then the relu has less to do after the pooling. */
+static bool is_pooled_relu(const item *i) {
+    if (i->next == NULL || i->apply != apply_activation || i->next->apply != apply_max_pool2d) return false;
+    const ag_pool_options *pool = i->next->layer;
+    return *(const nn_activation *)i->layer == NN_RELU && pool->padding[0] == 0 && pool->padding[1] == 0;
+}
+
+ag_var nn_sequential_apply(const nn_sequential *net, ag_var x) {
+    if (net == NULL) return nn_inert(x);
+    for (const item *i = net->first; i != NULL; i = i->next) {
+        bool swapped = is_pooled_relu(i);
+        if (swapped) x = i->next->apply(i->next->layer, x);
+        x = i->apply(i->layer, x);
+        if (swapped) i = i->next;
+    }
+    return x;
+}
+
 static ag_var apply_residual(const void *layer, ag_var x) {
     return ag_add(x, nn_sequential_apply(*(const nn_sequential *const *)layer, x));
 }
