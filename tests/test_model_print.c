@@ -202,6 +202,121 @@ static void same_numbers(void **unused) {
     }
 }
 
+/* ---- C of other layers ---- */
+
+typedef enum layers_kind { IMAGES, STRIDES, LSTM, GRU, LAYERS_KINDS } layers_kind;
+
+typedef struct layers {
+    layers_kind kind;
+    nn_sequential *list;
+    nn_recurrent recurrent;
+} layers;
+
+static ag_shape input_shape(layers_kind kind, int batch) {
+    return kind == IMAGES    ? AG_SHAPE(batch, 1, 9, 8)
+           : kind == STRIDES ? AG_SHAPE(batch, 4, 7, 10)
+                             : AG_SHAPE(batch, 6, 3);
+}
+
+static layers open_layers(nn_model *model, layers_kind kind) {
+    layers l = {kind, nn_sequential_new(model, "net"), {0}};
+    const nn_dense_options none = {0};
+    const nn_recurrent_options both = {.layers = 2, .bidirectional = kind == LSTM, .batch_first = true, .unroll = -1};
+    if (kind == IMAGES) {
+        nn_sequential_conv(l.list, NN_CONV2D, 1, 3, 3, 3, (nn_conv_options){.padding = {1, 1}});
+        nn_sequential_activation(l.list, NN_RELU);
+        nn_sequential_max_pool2d(l.list, (ag_pool_options){.kernel = {2, 2}});
+        nn_sequential_conv(l.list, NN_CONV2D, 3, 5, 2, 3, (nn_conv_options){0});
+        nn_sequential_batch_norm(l.list, 5, (nn_batch_norm_options){0});
+        nn_sequential_activation(l.list, NN_RELU);
+    } else if (kind == STRIDES) {
+        nn_sequential_conv(l.list, NN_CONV2D, 4, 6, 3, 3, (nn_conv_options){.stride = {1, 2}, .groups = 2});
+        nn_sequential_activation(l.list, NN_RELU);
+        nn_sequential_max_pool2d(l.list, (ag_pool_options){.kernel = {3, 3}, .stride = {2, 1}, .padding = {1, 1}});
+        nn_sequential_conv(l.list, NN_CONV_TRANSPOSE2D, 6, 2, 2, 2, (nn_conv_options){.stride = {2, 2}});
+        nn_sequential_avg_pool2d(l.list, (ag_pool_options){.kernel = {2, 3}, .padding = {1, 1}});
+    } else {
+        l.recurrent = nn_recurrent_init(model, kind == LSTM ? NN_LSTM : NN_GRU, "net.cells", 3, 5, both);
+    }
+    nn_sequential_flatten(l.list);
+    nn_sequential_dense(l.list,
+                        kind == IMAGES    ? 3 * 2 * 5
+                        : kind == STRIDES ? 2 * 4 * 3
+                        : kind == LSTM    ? 60
+                                          : 30,
+                        4, none);
+    return l;
+}
+
+static void forward_layers(void *context, const ag_var *batch, ag_var *out) {
+    const layers *l = context;
+    ag_var x = batch[0];
+    if (l->kind >= LSTM) x = nn_recurrent_apply(&l->recurrent, x, (nn_recurrent_state){ag_num(0), ag_num(0)}, NULL);
+    out[0] = nn_sequential_apply(l->list, x);
+}
+
+static void print_layers(nn_model *model, layers *l, int batch) {
+    nn_error e = {0};
+    char path[64];
+    bool single = ag_tape_type(nn_model_tape(model)) == AG_F32;
+    const ag_port in = ag_in("x", input_shape(l->kind, batch));
+    int count = 1;
+    for (int k = 0; k < in.shape.rank; k++) count *= (int)in.shape.dim[k];
+    (void)snprintf(path, sizeof path, "%s/m.c", folder);
+    FILE *f = fopen(path, "w");
+    int64_t work = nn_model_print_c(model, forward_layers, l,
+                                    (nn_c_options){.name = "net", .inputs = &in, .input_count = 1}, f, &e);
+    assert_fine(&e);
+    fprintf(f, "#include <stdio.h>\nstatic %s x[%d], y[%d], work[%ld];\n", single ? "float" : "double", count,
+            4 * batch, (long)work + 1);
+    fprintf(f, "int main(void) {\n(void)work;\nfor (int i = 0; i < %d; i++) x[i] = (%s)sin(0.37 * i);\n", count,
+            single ? "float" : "double");
+    fprintf(f, "net(x, y%s);\n", work > 0 ? ", work" : "");
+    fprintf(f, "for (int i = 0; i < %d; i++) printf(\"%%.17g\\n\", (double)y[i]);\nreturn 0;\n}\n", 4 * batch);
+    assert_int_equal(fclose(f), 0);
+}
+
+static void check_layers(const char *compiler_name, nn_model *model, layers *l, int batch) {
+    ag_tape *t = nn_model_tape(model);
+    char command[600];
+    double x[1024], want[64], got;
+    (void)snprintf(command, sizeof command,
+                   "%s -std=c11 -Wall -Wextra -Wpedantic -Wshadow -Werror -O1 %s/m.c -o %s/m -lm && %s/m > %s/out",
+                   compiler_name, folder, folder, folder, folder);
+    assert_int_equal(system(command), 0);
+    for (int i = 0; i < 1024; i++) x[i] = input(i);
+    ag_var batch_var = ag_tensor(t, x, input_shape(l->kind, batch)), y;
+    nn_model_train(model, false);
+    forward_layers(l, &batch_var, &y);
+    nn_model_train(model, true);
+    assert_int_equal(ag_tape_status(t), AG_OK);
+    ag_read(y, want);
+    (void)snprintf(command, sizeof command, "%s/out", folder);
+    FILE *f = fopen(command, "r");
+    double most = ag_tape_type(t) == AG_F64 ? 1e-13 : 1e-5;
+    for (int i = 0; i < 4 * batch; i++) {
+        assert_int_equal(fscanf(f, "%lf", &got), 1);
+        if (!(fabs(got - want[i]) <= most * fmax(1, fabs(want[i]))))
+            fail_msg("kind %d, output %d: %.17g, not %.17g", (int)l->kind, i, got, want[i]);
+    }
+    assert_int_equal(fclose(f), 0);
+}
+
+/* Convolutions, pooling, recurrent layers: what is printed gives the model's numbers. */
+static void other_layers(void **unused) {
+    (void)unused;
+    for (int k = 0; have_compiler && k < 2 * LAYERS_KINDS; k++) {
+        ag_tape *t = ag_tape_new(k % 2 ? AG_F64 : AG_F32);
+        nn_model *model = nn_model_new(t, 3);
+        layers l = open_layers(model, (layers_kind)(k / 2));
+        int batch = 1 + k % 2;
+        print_layers(model, &l, batch);
+        check_layers(compiler(), model, &l, batch);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 static void plain_forward(void *context, const ag_var *batch, ag_var *out) {
     (void)context, (void)batch;
     out[0] = ag_num(3);
@@ -302,8 +417,12 @@ static void refused_tape_memory(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),          cmocka_unit_test(picture),
-                                       cmocka_unit_test(same_numbers),   cmocka_unit_test(wrong_use),
-                                       cmocka_unit_test(refused_memory), cmocka_unit_test(refused_tape_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(table),
+                                       cmocka_unit_test(picture),
+                                       cmocka_unit_test(same_numbers),
+                                       cmocka_unit_test(other_layers),
+                                       cmocka_unit_test(wrong_use),
+                                       cmocka_unit_test(refused_memory),
+                                       cmocka_unit_test(refused_tape_memory)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }
