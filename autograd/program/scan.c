@@ -2,6 +2,7 @@
  *
  * A scan on an ordinary tape keeps the states before all steps in its saved bytes, for a sweep. Elsewhere they are work
  * space for two states, which take turns. */
+#include "../ops/matrix_impl.h"
 #include "runner_impl.h"
 #include "scan_impl.h"
 
@@ -144,23 +145,48 @@ static bool scan_forward(const ag_call *call) {
     return run_pass(&s, call->saved);
 }
 
-/* ---- the numeric adjoint: the program's VJP, from the last step to the first ---- */
+/* ---- the numeric adjoint: the steps' adjoints, from the last step to the first ---- */
+
+/* What goes to an input that is no state, from all steps. */
+typedef struct ag_share {
+    bool each, factors;
+    char *part;           /* of one step; NULL: it is stored where it belongs */
+    char *first, *second; /* factors of all steps */
+    int64_t count[2];     /* numbers of both factors of one step */
+} ag_share;
 
 typedef struct ag_return {
     ag_pass pass;
+    const ag_program *back;
     ag_runner *r;
-    char *w;    /* adjoints of the state: before and after a step, which take turns */
-    char *part; /* what a step gives to its other inputs, one after the other */
-    void **at;  /* inputs, seeds, results */
+    char *w;   /* adjoints of the state: before and after a step, which take turns */
+    void **at; /* inputs, seeds, results */
     int64_t *in_count, *out_count;
+    ag_share *share;
+    bool *wanted, *factors;
     int64_t states;
 } ag_return;
 
-static void add_to(const ag_return *b, int k, int64_t place, const void *from) {
+static char *row_of(const ag_return *b, int k, int64_t place) {
     const ag_call *call = b->pass.call;
-    int64_t count = b->in_count[k];
-    int64_t row = ag_scan_along(b->pass.m, k) == AG_EACH ? place * count : 0;
-    ag_kernels_for(call->type)->add_to((size_t)count, ag_element(call->type, call->in_adjoint[k].data, row), from);
+    int64_t row = b->share[k].each ? place * b->in_count[k] : 0;
+    return ag_element(call->type, call->in_adjoint[k].data, row);
+}
+
+/* Where a step's results go to. */
+static void set_results(const ag_return *b, int64_t place, char *before, void **results) {
+    const ag_call *call = b->pass.call;
+    const ag_scanning *m = b->pass.m;
+    int at = 0;
+    for (; at < m->carries; at++) results[at] = before, before += bytes_of(call, b->in_count[at]);
+    for (int k = m->carries; k < m->nx; k++) {
+        const ag_share *s = &b->share[k];
+        if (!b->wanted[k]) continue;
+        if (!s->factors) results[at++] = s->part ? s->part : row_of(b, k, place);
+        if (s->each) continue;
+        if (s->factors) results[at++] = ag_element(call->type, s->first, place * s->count[0]);
+        results[at++] = s->factors ? ag_element(call->type, s->second, place * s->count[1]) : NULL;
+    }
 }
 
 static bool return_step(const ag_return *b, int64_t done) {
@@ -168,47 +194,62 @@ static bool return_step(const ag_return *b, int64_t done) {
     const ag_scanning *m = b->pass.m;
     void **seeds = b->at + m->nx, **results = seeds + m->ny;
     int64_t place = place_of(m, done), at = b->states;
-    char *w = b->w + (size_t)((done + 1) % 2) * b->pass.state_bytes,
-         *before = b->w + (size_t)(done % 2) * b->pass.state_bytes;
-    char *part = b->part;
+    char *w = b->w + (size_t)((done + 1) % 2) * b->pass.state_bytes;
     set_states(&b->pass, done, b->in_count, b->at);
-    for (int k = 0; k < m->nx; k++) {
-        int64_t count = b->in_count[k];
-        if (k < m->carries) {
-            seeds[k] = w, w += bytes_of(call, count);
-            results[k] = before, before += bytes_of(call, count);
-            continue;
-        }
-        b->at[k] = ag_element(call->type, call->in[k].data, ag_scan_along(m, k) == AG_EACH ? place * count : 0);
-        results[k] = call->in_adjoint[k].data ? part : NULL;
-        if (results[k]) part += bytes_of(call, count);
-    }
+    for (int k = 0; k < m->carries; k++) seeds[k] = w, w += bytes_of(call, b->in_count[k]);
+    for (int k = m->carries; k < m->nx; k++)
+        b->at[k] = ag_element(call->type, call->in[k].data, b->share[k].each ? place * b->in_count[k] : 0);
     for (int k = m->carries; k < m->ny; k++) {
         int64_t count = b->out_count[k];
         seeds[k] = ag_element(call->type, call->out_adjoint.data, at + place * count);
         at += count * m->steps;
     }
+    set_results(b, place, b->w + (size_t)(done % 2) * b->pass.state_bytes, results);
     ag_status status = ag_runner_run(b->r, call->type, (const void *const *)(const void *)b->at, results);
-    if (status != AG_OK)
+    if (status != AG_OK) {
         ag_fail(call->tape, status, "scan: adjoint of step %lld: %s", (long long)place, ag_runner_message(b->r));
-    for (int k = m->carries; k < m->nx && status == AG_OK; k++)
-        if (results[k]) add_to(b, k, place, results[k]);
-    return status == AG_OK;
+        return false;
+    }
+    for (int k = m->carries; k < m->nx; k++)
+        if (b->wanted[k] && b->share[k].part)
+            ag_kernels_for(call->type)->add_to((size_t)b->in_count[k], row_of(b, k, place), b->share[k].part);
+    return true;
+}
+
+/* The product of all steps' factors. */
+static bool add_products(const ag_return *b) {
+    const ag_call *call = b->pass.call;
+    const ag_scanning *m = b->pass.m;
+    bool ok = true;
+    for (int k = m->carries; k < m->nx && ok; k++) {
+        const ag_share *s = &b->share[k];
+        if (!b->wanted[k] || !s->factors) continue;
+        ag_shape shape = ag_program_input(m->p, k).shape;
+        ag_matrix left = {s->first, 1, shape.dim[0]}, right = ag_row_major_matrix(s->second, shape.dim[1]),
+                  to = ag_row_major_matrix(call->in_adjoint[k].data, shape.dim[1]);
+        ok = ag_product(call, shape.dim[0], shape.dim[1], m->steps * (s->count[0] / shape.dim[0]), 1, left, right, to,
+                        call->fresh >> k & 1);
+    }
+    return ok;
 }
 
 static bool return_steps(ag_return *b) {
     const ag_call *call = b->pass.call;
     const ag_scanning *m = b->pass.m;
     size_t offset = 0;
-    bool ok = true;
     char *last = b->w + (size_t)(m->steps % 2) * b->pass.state_bytes;
     if (b->pass.state_bytes) memcpy(last, call->out_adjoint.data, b->pass.state_bytes);
-    for (int64_t done = m->steps; ok && done-- > 0;) ok = return_step(b, done);
-    for (int k = 0; k < m->carries && ok; k++) {
-        if (call->in_adjoint[k].data) add_to(b, k, 0, b->w + offset);
+    for (int k = 0; k < m->nx; k++) /* what is added up begins at 0 */
+        if (b->wanted[k] && call->fresh >> k & 1 && (k < m->carries || b->share[k].part))
+            memset(call->in_adjoint[k].data, 0, bytes_of(call, call->in[k].view->count));
+    for (int64_t done = m->steps; done-- > 0;)
+        if (!return_step(b, done)) return false;
+    for (int k = 0; k < m->carries; k++) {
+        if (b->wanted[k])
+            ag_kernels_for(call->type)->add_to((size_t)b->in_count[k], call->in_adjoint[k].data, b->w + offset);
         offset += bytes_of(call, input_count(m, k));
     }
-    return ok;
+    return add_products(b);
 }
 
 /* The states, which are run for again if they were not kept. */
@@ -223,33 +264,70 @@ static bool find_states(ag_return *b, void **memory) {
     return again && run_pass(&b->pass, again);
 }
 
+/* How each input's share is come by; the memory that all of them need, from `memory` on unless that is NULL. */
+static size_t set_shares(ag_return *b, char *memory) {
+    const ag_call *call = b->pass.call;
+    const ag_scanning *m = b->pass.m;
+    size_t used = 0;
+    for (int k = m->carries, at = m->carries; k < m->nx; k++) {
+        ag_share *s = &b->share[k];
+        *s = (ag_share){.each = ag_scan_along(m, k) == AG_EACH, .factors = b->factors[k]};
+        if (!b->wanted[k]) continue;
+        if (s->factors) {
+            for (int i = 0; i < 2; i++) {
+                s->count[i] = ag_rows_count(ag_program_output(b->back, at + i), 1, AG_SHARED);
+                *(i ? &s->second : &s->first) = memory ? memory + used : NULL;
+                used += bytes_of(call, m->steps * s->count[i]);
+            }
+        } else if (!s->each || !(call->fresh >> k & 1)) {
+            s->part = memory ? memory + used : NULL;
+            used += bytes_of(call, b->in_count[k]);
+        }
+        at += s->each ? 1 : 2;
+    }
+    return used;
+}
+
+/* Runs with the step's adjoint, once all small arrays are there. */
+static bool return_with(ag_return *b) {
+    const ag_call *call = b->pass.call;
+    const ag_scanning *m = b->pass.m;
+    for (int k = 0; k < m->nx; k++) b->wanted[k] = call->in_adjoint[k].data != NULL;
+    ag_program *back = ag_scan_return(call->tape, m, b->wanted, b->factors);
+    if (!back) return false;
+    b->back = back;
+    b->states = state_count(m);
+    for (int k = 0; k < m->nx; k++) b->in_count[k] = input_count(m, k);
+    for (int k = 0; k < m->ny; k++) b->out_count[k] = ag_rows_count(ag_program_output(m->p, k), 1, AG_SHARED);
+    b->w = ag_scratch(call->tape, 2 * b->pass.state_bytes + set_shares(b, NULL) + 1);
+    void *again = NULL;
+    bool ok = b->w && find_states(b, &again);
+    if (ok) {
+        (void)set_shares(b, b->w + 2 * b->pass.state_bytes);
+        b->r = ag_program_borrow(back);
+        ok = return_steps(b);
+        ag_program_give_back(back, b->r);
+    }
+    ag_scratch_free(call->tape, again);
+    ag_scratch_free(call->tape, b->w);
+    ag_program_free(back);
+    return ok;
+}
+
 static bool scan_adjoint(const ag_call *call) {
     const ag_scanning *m = call->params;
     ag_return b = {.pass = pass_of(call, (char *)call->saved + tracks_size(m), true)};
-    int64_t parts = 0;
-    for (int k = m->carries; k < m->nx; k++) parts += input_count(m, k);
-    size_t counts = (size_t)(m->nx + m->ny) * sizeof(int64_t), w = 2 * b.pass.state_bytes;
-    size_t pointers = (size_t)(2 * m->nx + m->ny) * sizeof(void *) + counts;
-    char *memory = ag_scratch(call->tape, pointers + w + bytes_of(call, parts));
-    void *again;
-    bool ok = memory && find_states(&b, &again);
-    if (ok) {
-        ag_program *adjoints = ag_program_adjoints(m->p);
-        b.r = ag_program_borrow(adjoints);
-        b.at = (void **)(void *)memory;
-        b.w = memory + pointers;
-        b.in_count = (int64_t *)(void *)(b.w - counts);
-        b.out_count = b.in_count + m->nx;
-        b.states = state_count(m);
-        for (int k = 0; k < m->nx; k++) b.in_count[k] = input_count(m, k);
-        for (int k = 0; k < m->ny; k++) b.out_count[k] = ag_rows_count(ag_program_output(m->p, k), 1, AG_SHARED);
-        b.part = b.w + w;
-        ok = return_steps(&b);
-        ag_program_give_back(adjoints, b.r);
-        ag_program_free(adjoints);
-    }
-    if (memory) ag_scratch_free(call->tape, again);
-    ag_scratch_free(call->tape, memory);
+    size_t nx = (size_t)m->nx, ny = (size_t)m->ny;
+    b.share = ag_scratch(call->tape, nx * sizeof *b.share + (3 * nx + ny) * sizeof(void *) +
+                                         (nx + ny) * sizeof(int64_t) + 2 * nx * sizeof(bool) + 1);
+    if (!b.share) return false;
+    b.at = (void **)(void *)(b.share + nx);
+    b.in_count = (int64_t *)(void *)(b.at + 3 * nx + ny);
+    b.out_count = b.in_count + nx;
+    b.wanted = (bool *)(void *)(b.out_count + ny);
+    b.factors = b.wanted + nx;
+    bool ok = return_with(&b);
+    ag_scratch_free(call->tape, b.share);
     return ok;
 }
 
@@ -301,6 +379,7 @@ const ag_operation ag_scan_operation = {
     .scalars = ag_scan_scalars,
     .hold = scan_hold,
     .valid = scan_valid,
+    .stores = true,
 };
 
 bool ag_scan_lesser(const void *params, size_t size, void *lesser, ag_shape *shape) {

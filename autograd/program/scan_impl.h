@@ -29,6 +29,10 @@ void ag_scan_apply(ag_tape *t, const ag_scanning *like, const ag_program *p, con
                    const ag_var *xs, const uint8_t *along, ag_var *ys);
 
 /* ---- scan_rules.c ---- */
+/* The adjoint of a step: takes inputs, adjoints of outputs; gives adjoints of the state before, then of each other wanted
+ * input its adjoint; of a shared one two outputs, the adjoint and nothing or, where factors[k] is set, matrices a and b
+ * with the adjoint a^T b. NULL after an error. A reference for the caller. */
+ag_program *ag_scan_return(ag_tape *t, const ag_scanning *m, const bool *wanted, bool *factors);
 void ag_scan_record(const ag_rule *rule, ag_var w, ag_var *contributions);
 ag_var ag_scan_tangent(const ag_rule *rule, const ag_var *tangents);
 void ag_scan_scalars(const ag_elements *e);

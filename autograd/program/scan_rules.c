@@ -4,15 +4,17 @@
  * step that gives its state as an output too; a scan in the other direction then carries the state's adjoint and the sums
  * for shared inputs through the step's VJP. */
 #include "scan_impl.h"
+#include "../ops/builtin_impl.h"
 
-typedef enum ag_scan_kind { WITH_STATES, REVERSE, FORWARD } ag_scan_kind;
+typedef enum ag_scan_kind { WITH_STATES, REVERSE, FORWARD, RETURN } ag_scan_kind;
 
 /* What a derived step is about. */
 typedef struct ag_scan_key {
     int32_t kind, carries;
-    uint8_t input[]; /* WANTED, if a derivative by it is asked for or given; EACH: it has a row for each step */
+    uint8_t input[]; /* WANTED, if a derivative by it is asked for or given; EACH: it has a row for each step; FACTORS:
+                        its adjoint is a product of matrices */
 } ag_scan_key;
-enum { WANTED = 1, EACH = 2 };
+enum { WANTED = 1, EACH = 2, FACTORS = 4 };
 
 typedef struct ag_stepping {
     const ag_program *p;
@@ -22,6 +24,7 @@ typedef struct ag_stepping {
 
 static bool is_wanted(const ag_stepping *s, int k) { return s->key->input[k] & WANTED; }
 static bool is_each(const ag_stepping *s, int k) { return s->key->input[k] & EACH; }
+static bool has_factors(const ag_stepping *s, int k) { return s->key->input[k] & FACTORS; }
 
 /* ---- derived steps ---- */
 
@@ -32,33 +35,104 @@ static void trace_with_states(ag_tape *t, const ag_var *xs, ag_var *ys, void *co
     for (int k = 0; k < s->nc; k++) ys[s->ny + k] = xs[k];
 }
 
-/* Takes: adjoints of the state, sums for shared inputs; the state, the other inputs, adjoints of the other outputs.
- * Gives: adjoints of the state before, sums; what goes to inputs that have rows. */
+/* If d is a product of matrices a^T b, with few rows: those. Such an adjoint of a shared input, a weight's, is not added up
+ * step by step: the rows of all steps make one product in the end. */
+static bool find_factors(ag_tape *t, ag_var d, ag_var *a, ag_var *b) {
+    ag_operand o;
+    if (t->status != AG_OK || !d.tape || ag_shape_of(d).rank != 2 || ag_count(d) == 0 || !ag_resolve(t, "scan", d, &o))
+        return false;
+    const ag_base *base = ag_base_of(t, o.slot);
+    const ag_view *v = ag_view_at(t, o.view);
+    bool turned = ag_is_column_major(d);
+    if (!base || o.slot != base->start || v->count != base->count || (!v->contiguous && !turned)) return false;
+    const ag_instruction_ *i = ag_instructions(t) + base->instruction;
+    if (ag_op_of(i) != OP_NODE) return false;
+    const ag_node *node = ag_node_at(t, i->a);
+    if (node->operation != ag_builtin_matmul) return false;
+    const ag_operand x = node->in[0], y = node->in[1];
+    if (ag_view_at(t, x.view)->rank != 2 || ag_view_at(t, y.view)->rank != 2) return false;
+    *a = ag_var_of(t, x.slot, x.view);
+    *b = ag_var_of(t, y.slot, y.view);
+    if (turned) { /* (x y)^T = y^T x^T */
+        ag_var first = *a;
+        *a = *b;
+        *b = ag_transpose(first);
+    } else {
+        *a = ag_transpose(*a);
+    }
+    ag_shape s = ag_shape_of(d), rows = ag_shape_of(*a);
+    return t->status == AG_OK && rows.dim[0] > 0 && rows.dim[0] <= s.dim[0] * s.dim[1] / (s.dim[0] + s.dim[1]);
+}
+
+/* Room for the vars of a step in reverse. */
+typedef struct ag_step_back {
+    ag_var *y, *w, *by, *d; /* outputs and their adjoints; inputs that have one, and it */
+} ag_step_back;
+
+/* The step on `in`, and adjoints of its states and of the other inputs that are wanted: d. */
+static bool open_step_back(ag_tape *t, const ag_stepping *s, const ag_var *in, const ag_var *carried,
+                           const ag_var *seeds, ag_step_back *b) {
+    int n = 0;
+    b->y = ag_scratch(t, (size_t)(2 * s->ny + 2 * s->nx) * sizeof *b->y + 1);
+    if (!b->y) return false;
+    b->w = b->y + s->ny, b->by = b->w + s->ny, b->d = b->by + s->nx;
+    ag_program_call(t, s->p, in, b->y);
+    for (int k = 0; k < s->ny; k++) b->w[k] = k < s->nc ? carried[k] : seeds[k - s->nc];
+    for (int k = 0; k < s->nx; k++)
+        if (k < s->nc || is_wanted(s, k)) b->by[n++] = in[k];
+    ag_vjp(b->y, b->w, s->ny, b->by, n, b->d);
+    return true;
+}
+
+/* Takes: adjoints of the state, sums for shared inputs without factors; the state, the other inputs, adjoints of the other
+ * outputs. Gives: adjoints of the state before, sums; what goes to inputs that have rows, and factors. */
 static void trace_reverse(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
     const ag_stepping *s = context;
-    int n = 0, sums = 0, at;
-    ag_var *y = ag_scratch(t, (size_t)(2 * s->ny + 2 * s->nx) * sizeof *y + 1);
-    if (!y) return;
-    ag_var *w = y + s->ny, *by = w + s->ny, *d = by + s->nx;
-    for (int k = s->nc; k < s->nx; k++) sums += is_wanted(s, k) && !is_each(s, k);
-    const ag_var *in = xs + s->nc + sums, *seeds = in + s->nx;
-    ag_program_call(t, s->p, in, y);
-    for (int k = 0; k < s->ny; k++) w[k] = k < s->nc ? xs[k] : seeds[k - s->nc];
-    for (int k = 0; k < s->nx; k++)
-        if (k < s->nc || is_wanted(s, k)) by[n++] = in[k];
-    ag_vjp(y, w, s->ny, by, n, d);
-    for (at = 0; at < s->nc; at++) ys[at] = d[at];
+    int sums = 0, at;
+    for (int k = s->nc; k < s->nx; k++) sums += is_wanted(s, k) && !is_each(s, k) && !has_factors(s, k);
+    const ag_var *in = xs + s->nc + sums;
+    ag_step_back b;
+    if (!open_step_back(t, s, in, xs, in + s->nx, &b)) return;
+    for (at = 0; at < s->nc; at++) ys[at] = b.d[at];
     for (int k = s->nc, i = s->nc; k < s->nx; k++) {
         if (!is_wanted(s, k)) continue;
-        if (!is_each(s, k)) ys[at] = ag_add(xs[at], d[i]), at++;
+        if (!is_each(s, k) && !has_factors(s, k)) ys[at] = ag_add(xs[at], b.d[i]), at++;
         i++;
     }
     for (int k = s->nc, i = s->nc; k < s->nx; k++) {
         if (!is_wanted(s, k)) continue;
-        if (is_each(s, k)) ys[at++] = d[i];
+        if (is_each(s, k)) ys[at++] = b.d[i];
+        if (has_factors(s, k)) {
+            ys[at] = ys[at + 1] = ag_inert(t);
+            (void)find_factors(t, b.d[i], &ys[at], &ys[at + 1]);
+            at += 2;
+        }
         i++;
     }
-    ag_scratch_free(t, y);
+    ag_scratch_free(t, b.y);
+}
+
+/* Takes: inputs, adjoints of outputs. Gives: adjoints of the state before; of each other input that is wanted its adjoint,
+ * and of those that are shared its second factor after the first, or nothing after the adjoint. */
+static void trace_return(ag_tape *t, const ag_var *xs, ag_var *ys, void *context) {
+    const ag_stepping *s = context;
+    ag_step_back b;
+    int at;
+    if (!open_step_back(t, s, xs, xs + s->nx, xs + s->nx + s->nc, &b)) return;
+    for (at = 0; at < s->nc; at++) ys[at] = b.d[at];
+    for (int k = s->nc, i = s->nc; k < s->nx; k++) {
+        if (!is_wanted(s, k)) continue;
+        ys[at] = b.d[i];
+        if (!is_each(s, k)) {
+            ag_var first, second;
+            bool factors = find_factors(t, b.d[i], &first, &second);
+            if (factors) ys[at] = first;
+            ys[++at] = factors ? second : ag_zeros(t, AG_SHAPE(0));
+        }
+        at++;
+        i++;
+    }
+    ag_scratch_free(t, b.y);
 }
 
 /* Takes: state, its tangents; the other inputs, tangents of those that have one. Gives: state, its tangents; tangents of
@@ -83,26 +157,30 @@ static void trace_forward(ag_tape *t, const ag_var *xs, ag_var *ys, void *contex
     ag_scratch_free(t, in);
 }
 
+/* How many outputs a derived step has. */
+static int count_outputs(const ag_stepping *s) {
+    int n = s->nc, kind = s->key->kind;
+    if (kind == WITH_STATES || kind == FORWARD) return s->ny + s->nc;
+    for (int k = s->nc; k < s->nx; k++)
+        if (is_wanted(s, k)) n += (kind == RETURN ? !is_each(s, k) : has_factors(s, k)) ? 2 : 1;
+    return n;
+}
+
 /* Ports of a derived step; how many inputs it has. */
-static int set_ports(const ag_stepping *s, ag_port *in, int *n_out) {
-    int n = 0;
-    *n_out = s->ny + s->nc;
-    if (s->key->kind == REVERSE) {
-        *n_out = s->nc;
-        for (int k = 0; k < s->nc; k++) in[n++].shape = ag_program_input(s->p, k).shape;
-        for (int k = s->nc; k < s->nx; k++) {
-            *n_out += is_wanted(s, k);
-            if (is_wanted(s, k) && !is_each(s, k)) in[n++].shape = ag_program_input(s->p, k).shape;
-        }
-    }
+static int set_ports(const ag_stepping *s, ag_port *in) {
+    int n = 0, kind = s->key->kind;
+    for (int k = 0; kind == REVERSE && k < s->nx; k++)
+        if (k < s->nc || (is_wanted(s, k) && !is_each(s, k) && !has_factors(s, k)))
+            in[n++].shape = ag_program_input(s->p, k).shape;
     for (int k = 0; k < s->nx; k++) {
         in[n++] = ag_program_input(s->p, k);
-        if (s->key->kind != FORWARD || k != s->nc - 1) continue;
+        if (kind != FORWARD || k != s->nc - 1) continue;
         for (int j = 0; j < s->nc; j++) in[n++].shape = ag_program_input(s->p, j).shape;
     }
-    for (int k = s->nc; s->key->kind == FORWARD && k < s->nx; k++)
+    for (int k = s->nc; kind == FORWARD && k < s->nx; k++)
         if (is_wanted(s, k)) in[n++].shape = ag_program_input(s->p, k).shape;
-    for (int k = s->nc; s->key->kind == REVERSE && k < s->ny; k++) in[n++].shape = ag_program_output(s->p, k).shape;
+    for (int k = 0; (kind == REVERSE || kind == RETURN) && k < s->ny; k++)
+        if (kind == RETURN || k >= s->nc) in[n++].shape = ag_program_output(s->p, k).shape;
     return n;
 }
 
@@ -114,9 +192,9 @@ static ag_program *make_step(const ag_program *p, const void *data) {
     ag_port *in = ag_memory_zeroed(&memory, size);
     ag_program *q;
     if (in) {
-        ag_model f[] = {trace_with_states, trace_reverse, trace_forward};
-        int n_out, n_in = set_ports(&s, in, &n_out);
-        q = ag_trace_like(p, f[key->kind], &s, in, n_in, NULL, n_out);
+        ag_model f[] = {trace_with_states, trace_reverse, trace_forward, trace_return};
+        int n_in = set_ports(&s, in);
+        q = ag_trace_like(p, f[key->kind], &s, in, n_in, NULL, count_outputs(&s));
     } else {
         q = ag_program_new(p->type, &memory);
         ag_program_fail(q, AG_ERR_MEMORY, "scan: out of memory");
@@ -125,14 +203,16 @@ static ag_program *make_step(const ag_program *p, const void *data) {
     return q;
 }
 
-/* A derived step, with wanted[k] as the key tells; NULL after an error. A reference for the caller. */
-static ag_program *derived(ag_tape *t, const ag_scanning *m, ag_scan_kind kind, const bool *wanted) {
+/* A derived step, with wanted[k] and factors[k] as the key tells; NULL after an error. A reference for the caller. */
+static ag_program *derived(ag_tape *t, const ag_scanning *m, ag_scan_kind kind, const bool *wanted,
+                           const bool *factors) {
     size_t size = sizeof(ag_scan_key) + (size_t)m->nx;
     ag_scan_key *key = ag_scratch(t, size);
     if (!key) return NULL;
     *key = (ag_scan_key){(int32_t)kind, m->carries};
     for (int k = 0; k < m->nx; k++)
-        key->input[k] = (uint8_t)((wanted && wanted[k] ? WANTED : 0) | (ag_scan_along(m, k) == AG_EACH ? EACH : 0));
+        key->input[k] = (uint8_t)((wanted && wanted[k] ? WANTED : 0) | (ag_scan_along(m, k) == AG_EACH ? EACH : 0) |
+                                  (factors && factors[k] ? FACTORS : 0));
     ag_program *q = ag_program_derived(m->p, key, size, make_step);
     ag_scratch_free(t, key);
     if (ag_program_status(q) == AG_OK) return q;
@@ -142,6 +222,18 @@ static ag_program *derived(ag_tape *t, const ag_scanning *m, ag_scan_kind kind, 
 }
 
 /* ---- reverse ---- */
+
+ag_program *ag_scan_return(ag_tape *t, const ag_scanning *m, const bool *wanted, bool *factors) {
+    ag_program *p = derived(t, m, RETURN, wanted, NULL);
+    for (int k = 0, at = m->carries; p && k < m->nx; k++) {
+        factors[k] = false;
+        if (k < m->carries || !wanted[k]) continue;
+        bool shared = ag_scan_along(m, k) == AG_SHARED;
+        factors[k] = shared && ag_rows_count(ag_program_output(p, at + 1), 1, AG_SHARED) > 0;
+        at += shared ? 2 : 1;
+    }
+    return p;
+}
 
 /* Operands of a derived scan, how they go along, and its results. */
 typedef struct ag_scan_space {
@@ -166,15 +258,23 @@ static void take(ag_scan_space *s, ag_var x, ag_along along) {
 
 /* The states before all steps, in the rows that belong to the steps: the first of `states`. */
 static void find_states(const ag_rule *rule, const ag_scanning *m, ag_var *ys, const ag_var **states) {
-    ag_program *p = derived(rule->tape, m, WITH_STATES, NULL);
+    ag_program *p = derived(rule->tape, m, WITH_STATES, NULL, NULL);
     if (!p) return;
     ag_scan_apply(rule->tape, m, p, m->p, m->carries, rule->in, m->along, ys);
     *states = ys + m->ny;
     ag_program_free(p);
 }
 
-static void reverse_scan(const ag_rule *rule, const ag_scanning *m, const ag_program *p, ag_var w, ag_scan_space *s,
-                         ag_var *contributions) {
+/* The product of all steps' factors: (steps, k, m) and (steps, k, n). */
+static ag_var sum_of_products(ag_var a, ag_var b) {
+    if (ag_is_inert(a) || ag_is_inert(b)) return ag_inert(a.tape);
+    ag_shape s = ag_shape_of(a), r = ag_shape_of(b);
+    return ag_matmul(ag_transpose(ag_reshape(a, AG_SHAPE(s.dim[0] * s.dim[1], s.dim[2]))),
+                     ag_reshape(b, AG_SHAPE(r.dim[0] * r.dim[1], r.dim[2])));
+}
+
+static void reverse_scan(const ag_rule *rule, const ag_scanning *m, const ag_program *p, const bool *factors, ag_var w,
+                         ag_scan_space *s, ag_var *contributions) {
     ag_tape *t = rule->tape;
     int64_t at = 0;
     const ag_var *states = NULL;
@@ -182,7 +282,7 @@ static void reverse_scan(const ag_rule *rule, const ag_scanning *m, const ag_pro
     if (!states || t->status != AG_OK) return;
     for (int k = 0; k < m->carries; k++) take(s, ag_next_part(w, &at, ag_program_input(m->p, k).shape), AG_SHARED);
     for (int k = m->carries; k < m->nx; k++)
-        if (rule->wanted[k] && ag_scan_along(m, k) == AG_SHARED)
+        if (rule->wanted[k] && ag_scan_along(m, k) == AG_SHARED && !factors[k])
             take(s, ag_zeros(t, ag_shape_of(rule->in[k])), AG_SHARED);
     int carried = s->n;
     for (int k = 0; k < m->carries; k++) take(s, states[k], AG_EACH);
@@ -197,20 +297,26 @@ static void reverse_scan(const ag_rule *rule, const ag_scanning *m, const ag_pro
     int sum = m->carries, row = carried;
     for (int k = 0; k < m->nx && t->status == AG_OK; k++) {
         if (!rule->wanted[k]) continue;
-        contributions[k] = k < m->carries ? s->ys[k] : ag_scan_along(m, k) == AG_SHARED ? s->ys[sum++] : s->ys[row++];
+        if (k < m->carries) contributions[k] = s->ys[k];
+        else if (factors[k]) contributions[k] = sum_of_products(s->ys[row], s->ys[row + 1]), row += 2;
+        else contributions[k] = ag_scan_along(m, k) == AG_SHARED ? s->ys[sum++] : s->ys[row++];
     }
 }
 
 void ag_scan_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     const ag_scanning *m = rule->params;
+    ag_tape *t = rule->tape;
     ag_scan_space s;
-    ag_program *p = derived(rule->tape, m, REVERSE, rule->wanted);
-    if (!p) return;
-    if (open_space(rule->tape, m, &s)) {
-        reverse_scan(rule, m, p, ag_contiguous(w), &s, contributions);
-        ag_scratch_free(rule->tape, s.xs);
+    bool *factors = ag_scratch(t, (size_t)m->nx + 1);
+    ag_program *whole = factors ? ag_scan_return(t, m, rule->wanted, factors) : NULL;
+    ag_program *p = whole ? derived(t, m, REVERSE, rule->wanted, factors) : NULL;
+    if (p && open_space(t, m, &s)) {
+        reverse_scan(rule, m, p, factors, ag_contiguous(w), &s, contributions);
+        ag_scratch_free(t, s.xs);
     }
     ag_program_free(p);
+    ag_program_free(whole);
+    ag_scratch_free(t, factors);
 }
 
 /* ---- forward ---- */
@@ -237,7 +343,7 @@ ag_var ag_scan_tangent(const ag_rule *rule, const ag_var *tangents) {
     const ag_scanning *m = rule->params;
     ag_scan_space s;
     ag_var result = ag_inert(rule->tape);
-    ag_program *p = derived(rule->tape, m, FORWARD, rule->wanted);
+    ag_program *p = derived(rule->tape, m, FORWARD, rule->wanted, NULL);
     if (!p) return result;
     if (open_space(rule->tape, m, &s)) {
         result = forward_scan(rule, m, p, tangents, &s);
