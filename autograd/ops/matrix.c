@@ -5,6 +5,8 @@
 
 /* Up to these sizes a kernel beats BLAS: m * n * k (AG_SMALL_PRODUCT), and m * k of matrix times vector. */
 enum { SMALL_VECTOR = 32 };
+/* Where few rows of a product beat BLAS: how many at least, elements of the matrix that they meet, bytes of a vector. */
+enum { LEAST_FEW_ROWS = 8, LEAST_FEW = 1 << 15, MOST_FEW = 1 << 19, LEAST_VECTOR = 32 };
 /* From this many elements on, a row of an outer product is worth a call of a kernel. */
 enum { LONG_ROW = 8 };
 
@@ -176,6 +178,15 @@ static bool product_by_copy(const ag_call *call, int64_t m, int64_t n, int64_t k
     return ok;
 }
 
+/* Whether some rows meet a matrix that BLAS would take long to pack for them. */
+static bool is_few_rows(const ag_kernels *kernels, ag_type type, int64_t m, int64_t n, int64_t k, ag_matrix a,
+                        ag_matrix b, ag_matrix c) {
+    double size = (double)n * (double)k;
+    if (m < LEAST_FEW_ROWS || m > AG_FEW_ROWS || size < LEAST_FEW || size > MOST_FEW) return false;
+    if ((size_t)kernels->lanes * ag_type_size(type) < LEAST_VECTOR || n % kernels->lanes != 0) return false;
+    return a.col == 1 && b.col == 1 && b.row >= n && c.col == 1 && c.row >= n;
+}
+
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                 ag_matrix c, bool store) {
     ag_type type = call->type;
@@ -202,6 +213,11 @@ bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alp
                                : matrix_vector(call, n, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c),
                                                store, &done);
         return done || !ok ? ok : product_by_copy(call, m, n, k, alpha, a, b, c, store);
+    }
+    const ag_kernels *kernels = ag_kernels_for(type);
+    if (alpha == 1 && is_few_rows(kernels, type, m, n, k, a, b, c)) {
+        kernels->few_rows(m, n, k, &a, &b, &c, !store);
+        return true;
     }
     int ld;
     if (fits(m, n, c.row, c.col, &ld)) return matrix_matrix(call, m, n, k, alpha, a, b, c, ld, store);

@@ -61,7 +61,7 @@ nn_recurrent nn_recurrent_init(nn_model *model, nn_cell cell, const char *name, 
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
-/* What a step takes: the state, what the inputs contribute to the gates, and the weights of the state. */
+/* What a step takes: the state, what the inputs contribute to the gates, and the weights of the state, turned over. */
 typedef struct step_inputs {
     ag_var h, gates, weight, bias;
 } step_inputs;
@@ -69,7 +69,7 @@ typedef struct step_inputs {
 static ag_var gate(ag_var gates, int64_t hidden, int i) { return ag_slice(gates, 1, i * hidden, (i + 1) * hidden, 1); }
 
 static ag_var gru_step(step_inputs x, int64_t hidden) {
-    ag_var state = ag_matmul(x.h, ag_transpose(x.weight));
+    ag_var state = ag_matmul(x.h, x.weight);
     if (!ag_is_zero(x.bias)) state = ag_add(state, x.bias);
     ag_var reset = ag_sigmoid(ag_add(gate(x.gates, hidden, 0), gate(state, hidden, 0)));
     ag_var update = ag_sigmoid(ag_add(gate(x.gates, hidden, 1), gate(state, hidden, 1)));
@@ -80,7 +80,7 @@ static ag_var gru_step(step_inputs x, int64_t hidden) {
 /* The state after the step. */
 static ag_var step(nn_cell cell, step_inputs x) {
     if (cell == NN_GRU) return gru_step(x, ag_shape_of(x.h).dim[1]);
-    ag_var sum = ag_add(x.gates, ag_matmul(x.h, ag_transpose(x.weight)));
+    ag_var sum = ag_add(x.gates, ag_matmul(x.h, x.weight));
     return cell == NN_RNN ? ag_tanh(sum) : ag_relu(sum);
 }
 
@@ -129,7 +129,7 @@ static ag_program *step_program(const nn_recurrent *layer, int64_t batch) {
     ag_program *program = nn_model_kept(layer->model, key);
     if (program != NULL) return program;
     const ag_port in[] = {ag_in("h", AG_SHAPE(batch, layer->hidden)), ag_in("gates", AG_SHAPE(batch, rows)),
-                          ag_in("weight", AG_SHAPE(rows, layer->hidden)), ag_in("bias", AG_SHAPE(rows))};
+                          ag_in("weight", AG_SHAPE(layer->hidden, rows)), ag_in("bias", AG_SHAPE(rows))};
     nn_cell cell = layer->cell;
     program = ag_program_trace(ag_tape_type(nn_model_tape(layer->model)), traced_step, &cell, in,
                                cell == NN_GRU ? 4 : 3, NULL, 2);
@@ -140,7 +140,7 @@ static ag_var scanned(const nn_recurrent *layer, step_inputs x, bool backward, a
     ag_shape shape = ag_shape_of(x.gates);
     ag_program *program = step_program(layer, shape.dim[1]);
     if (program == NULL) return nn_inert(x.gates);
-    ag_var xs[4] = {x.h, x.gates, x.weight}, ys[2] = {{NULL, 0}};
+    ag_var xs[4] = {x.h, x.gates, ag_contiguous(x.weight)}, ys[2] = {{NULL, 0}};
     const ag_along along[4] = {AG_EACH, AG_EACH, AG_SHARED, AG_SHARED};
     if (layer->cell == NN_GRU) xs[3] = ag_is_zero(x.bias) ? ag_zeros(x.gates.tape, AG_SHAPE(shape.dim[2])) : x.bias;
     ag_scan(x.gates.tape, program, shape.dim[0], 1, xs, along, &(ag_scan_options){.backward = backward}, ys);
@@ -205,7 +205,7 @@ static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const 
             y[d] = lstm(part, x, first, cell, d == 1, &h[number], &c[number]);
             continue;
         }
-        step_inputs in = {first, input_gates(part, x), part->weight_hh, ag_num(0)};
+        step_inputs in = {first, input_gates(part, x), ag_transpose(part->weight_hh), ag_num(0)};
         bool keeps = keeps_bias(layer, part), biased = !ag_is_zero(part->bias_ih);
         if (biased) in.gates = ag_add(in.gates, keeps ? part->bias_ih : ag_add(part->bias_ih, part->bias_hh));
         if (keeps) in.bias = part->bias_hh;
