@@ -287,6 +287,11 @@ static void test_sizes(void **state) {
     check_both_types(AG_SHAPE(0), PLAIN, AG_SHAPE(0), PLAIN);
     check_both_types(AG_SHAPE(0), PLAIN, AG_SHAPE(0, 3), PLAIN);
     check_both_types(AG_SHAPE(130, 70), PLAIN, AG_SHAPE(70, 110), TRANSPOSED);
+    for (int64_t m = 7; m < 18; m++) { /* few rows and a matrix that is worth a panel's way */
+        check_both_types(AG_SHAPE(m, 160), PLAIN, AG_SHAPE(160, 208), PLAIN);
+        check_both_types(AG_SHAPE(m, 520), m % 2 ? WIDE_ROWS : PLAIN, AG_SHAPE(520, 64), WIDE_ROWS);
+        check_both_types(AG_SHAPE(m, 241), PLAIN, AG_SHAPE(241, 144 + m % 2), FLIPPED_ROWS);
+    }
 }
 
 static void test_constants(void **state) {
