@@ -19,6 +19,11 @@ static const pool_case CASES[] = {
     {{5, 6}, {.kernel = {5, 6}}, {1, 1}},
     {{9, 9}, {.kernel = {3, 3}, .stride = {1, 2}, .padding = {1, 0}, .dilation = {2, 3}}, {7, 2}},
     {{1, 1}, {.kernel = {1, 1}}, {1, 1}},
+    {{6, 80}, {.kernel = {2, 2}}, {3, 40}},
+    {{3, 300}, {.kernel = {3, 3}, .stride = {1, 1}, .padding = {1, 1}}, {3, 300}},
+    {{5, 301}, {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}, {3, 151}},
+    {{4, 299}, {.kernel = {2, 4}, .stride = {2, 3}}, {2, 99}},
+    {{3, 31}, {.kernel = {1, 4}, .stride = {1, 2}, .padding = {0, 2}, .ceil_mode = true}, {3, 17}},
 };
 enum { CASES_COUNT = sizeof CASES / sizeof *CASES, PLANES = 3 };
 

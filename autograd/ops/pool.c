@@ -144,7 +144,9 @@ static bool run(const ag_call *call, kind k, const void *decides, const void *fr
     int64_t size = (int64_t)ag_type_size(call->type), outs = p->out[0] + p->out[1];
     const ag_view *v = call->in[0].view;
     plane_set s = {.kernels = ag_kernels_for(call->type),
-                   .plane = {.width = p->size[1], .twos = are_twos(p)},
+                   .plane = {.width = p->size[1],
+                             .twos = are_twos(p),
+                             .regular = !(p->flags & ADAPTIVE) && p->size[0] * p->size[1] <= INT32_MAX},
                    .kind = k,
                    .count = ag_count_dims(v->dim, 0, v->rank - 2),
                    .size = p->size[0] * p->size[1] * size,
@@ -161,6 +163,10 @@ static bool run(const ag_call *call, kind k, const void *decides, const void *fr
     for (int a = 0; a < 2; a++) {
         s.plane.out[a] = p->out[a];
         s.plane.step[a] = p->flags & ADAPTIVE ? 1 : p->dilation[a];
+        s.plane.kernel[a] = p->kernel[a];
+        s.plane.stride[a] = p->stride[a];
+        s.plane.padding[a] = p->padding[a];
+        s.plane.size[a] = p->size[a];
         s.plane.window[a] = windows + (a ? p->out[0] : 0);
         for (int64_t o = 0; o < p->out[a]; o++) windows[(a ? p->out[0] : 0) + o] = window_of(p, a, o);
     }

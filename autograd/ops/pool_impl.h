@@ -13,8 +13,10 @@ typedef struct ag_window {
 typedef struct ag_pool_plane {
     int64_t out[2], step[2], width; /* results; between elements of a window; of a row of the plane */
     const ag_window *window[2];     /* of each row and each column of results */
-    bool twos;                      /* all windows are 2 x 2, side by side */
-    bool fills;                     /* and cover the plane, to which nothing is added: what is spread is stored */
+    bool regular;                   /* windows begin where these say, not where `window` does, and none is adaptive */
+    int64_t kernel[2], stride[2], padding[2], size[2];
+    bool twos;  /* all windows are 2 x 2, side by side */
+    bool fills; /* and cover the plane, to which nothing is added: what is spread is stored */
 } ag_pool_plane;
 
 #endif
