@@ -224,8 +224,8 @@ typedef struct nn_recurrent_options {
     bool no_bias;
     bool batch_first; /* x and results are (batch, steps, ...) */
     double dropout;   /* of what goes from one layer to the next */
-    /* Up to this many steps (0: 256) are recorded one by one, which is faster; more are a scan, whose program does not
-     * grow with them. -1: always a scan. */
+    /* An LSTM is one operation (ag_lstm). Of other cells up to this many steps (0: 256) are recorded one by one; more are a
+     * scan, whose program and memory do not grow with the operations of a step. -1: always a scan. */
     int64_t unroll;
 } nn_recurrent_options;
 

@@ -54,7 +54,10 @@ static bool lstm_shape(ag_call *call) {
     call->shape = result_shape(s);
     if (!ag_checked_count(call->tape, "lstm", call->shape, &count) || !ag_multiply_sizes(count, 16, &count))
         return false;
-    call->saved_size = (size_t)call->in[GATES].view->count * ag_type_size(call->type);
+    bool active = false; /* else there is no adjoint that would need what is saved */
+    for (int k = 0; k < call->n; k++) active |= !call->in[k].view->constant;
+    active &= ag_expects_sweep(call->tape);
+    call->saved_size = active ? (size_t)call->in[GATES].view->count * ag_type_size(call->type) : 0;
     return true;
 }
 
@@ -98,7 +101,7 @@ static ag_lstm_arrays arrays_of(const ag_call *call, int bias) {
 static bool lstm_forward(const ag_call *call) {
     ag_lstm_arrays a = arrays_of(call, BIAS);
     a.result = call->out.data;
-    a.acts = call->saved;
+    a.acts = call->saved_size ? call->saved : NULL;
     return ag_lstm_forth(call, call->params, sizes_of_call(call), &a);
 }
 
@@ -154,7 +157,7 @@ static bool lstm_adjoint(const ag_call *call) {
     char *memory = ag_scratch(call->tape, 2 * states + (in_place ? 0 : (size_t)call->in[GATES].view->count * size));
     if (!memory) return false;
     a.result = call->out.data;
-    a.acts = call->saved;
+    a.acts = call->saved_size ? call->saved : NULL;
     a.w = call->out_adjoint.data;
     a.to_h = memory;
     a.to_c = memory + states;

@@ -6,6 +6,8 @@
 
 /* An inert var of a tape, which may be NULL: what an operation returns after ag_fail. Defined by the tape. */
 ag_var ag_inert(ag_tape *tape);
+/* Whether what is recorded now may be swept: where it cannot, nothing need be saved for that. */
+bool ag_expects_sweep(const ag_tape *tape);
 /* For rules that differentiate what they record: records even while the tape is paused; how to undo that. */
 uint32_t ag_suspend_pause(ag_tape *tape);
 void ag_restore_pause(ag_tape *tape, uint32_t paused);

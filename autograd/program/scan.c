@@ -44,7 +44,7 @@ static bool scan_shape(ag_call *call) {
         constant &= call->in[k].view->constant;
     }
     for (int k = 0; k < m->ny; k++) total += ag_scan_output_count(m, k);
-    if (!constant && !call->tape->tracing && !ag_is_pausing(call->tape)) kept = kept_states(m);
+    if (!constant && ag_expects_sweep(call->tape)) kept = kept_states(m);
     if (!ag_multiply_sizes(kept, state_count(m), &states) || states > INT64_MAX / 16) {
         ag_fail(call->tape, AG_ERR_SLOTS, "scan: %lld states are too many", (long long)kept);
         return false;

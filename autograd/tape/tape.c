@@ -212,6 +212,8 @@ void ag_resume(ag_tape *t) {
     ag_set_limit(t);
 }
 
+bool ag_expects_sweep(const ag_tape *t) { return !t->paused && !t->tracing; }
+
 uint32_t ag_suspend_pause(ag_tape *t) {
     uint32_t paused = t->paused;
     ag_restore_pause(t, 0);

@@ -154,6 +154,8 @@ void ag_set_limit(ag_tape *t);
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
 ag_var ag_inert(ag_tape *t);
+/* Whether what is recorded now may be swept: where it cannot, nothing need be saved for that. */
+bool ag_expects_sweep(const ag_tape *t);
 /* Records even while the tape is paused; and how to undo that. */
 uint32_t ag_suspend_pause(ag_tape *t);
 void ag_restore_pause(ag_tape *t, uint32_t paused);
