@@ -30,6 +30,25 @@ static inline void bench_threads(char **argv, const char *threads) {
 }
 static inline void bench_one_thread(char **argv) { bench_threads(argv, "1"); }
 
+/* Products alone, of sizes m x k and k x n, so often: operands have room for `count` numbers. */
+static float *bench_operands_[3];
+
+static inline void bench_open_products(size_t count) {
+    uint64_t state = 9;
+    for (int k = 0; k < 3; k++) {
+        bench_operands_[k] = (float *)bench_alloc(count, sizeof(float));
+        for (size_t i = 0; i < count; i++) bench_operands_[k][i] = (float)bench_random(&state, -1, 1);
+    }
+}
+static inline void bench_product(int m, int n, int k, int times) {
+    for (int i = 0; i < times; i++)
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, bench_operands_[0], k, bench_operands_[1], n,
+                    0, bench_operands_[2], n);
+}
+static inline void bench_close_products(void) {
+    for (int k = 0; k < 3; k++) free(bench_operands_[k]);
+}
+
 static inline void bench_print_blas(void) {
 #if defined(OPENBLAS_VERSION)
     printf("   BLAS: OpenBLAS, kernels for %s\n", openblas_get_corename());

@@ -60,19 +60,11 @@ static void run_for_peak(void *context) {
 }
 
 /* The products alone. */
-static float *operands[3];
-
-static void product(int m, int n, int k, int times) {
-    for (int i = 0; i < times; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, operands[0], k, operands[1], n, 0,
-                    operands[2], n);
-}
-
 static void run_products(void *context, double *lap) {
     (void)context, (void)lap;
-    product(32, 784, 9, BATCH), product(32, 9, 784, BATCH);
-    product(64, 196, 288, BATCH), product(64, 288, 196, BATCH), product(288, 196, 64, BATCH);
-    product(BATCH, 128, 3136, 1), product(3136, 128, BATCH, 1), product(BATCH, 3136, 128, 1);
+    bench_product(32, 784, 9, BATCH), bench_product(32, 9, 784, BATCH);
+    bench_product(64, 196, 288, BATCH), bench_product(64, 288, 196, BATCH), bench_product(288, 196, 64, BATCH);
+    bench_product(BATCH, 128, 3136, 1), bench_product(3136, 128, BATCH, 1), bench_product(BATCH, 3136, 128, 1);
 }
 
 int main(int argc, char **argv) {
@@ -83,11 +75,7 @@ int main(int argc, char **argv) {
     bench_print_blas();
     double peak[WAYS], torch_peak = (double)NAN;
     for (int i = 0; i < WAYS; i++) peak[i] = bench_peak(run_for_peak, (bool[]){i == 1});
-    uint64_t state = 3;
-    for (int k = 0; k < 3; k++) {
-        operands[k] = bench_alloc(3136 * 288, sizeof(float));
-        for (int i = 0; i < 3136 * 288; i++) operands[k][i] = (float)bench_random(&state, -0.1, 0.1);
-    }
+    bench_open_products(3136 * 288);
     bench_torch torch = bench_torch_start("cnn.py");
     net nets[WAYS];
     bench_set set = {.wall = true};
@@ -122,6 +110,6 @@ int main(int argc, char **argv) {
             (double[]){none, none, bench_time(&set, its) * 1e3, bench_ratio(&set, its, base), 1, none, torch_peak}, 7);
     bench_torch_stop(&torch);
     for (int i = 0; i < WAYS; i++) bench_end_training(&nets[i].training);
-    for (int k = 0; k < 3; k++) free(operands[k]);
+    bench_close_products();
     return 0;
 }

@@ -65,20 +65,12 @@ static void run_for_peak(void *context) {
 
 /* ---- the products alone: of inputs and of states, forward, for the weights and for the states ---- */
 
-static float *operands[3];
-
-static void product(int m, int n, int k, int times) {
-    for (int i = 0; i < times; i++)
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, m, n, k, 1, operands[0], k, operands[1], n, 0,
-                    operands[2], n);
-}
-
 static void run_products(void *context, double *lap) {
     int rows = ((const cell *)context)->gates * HIDDEN;
     (void)lap;
-    product(STEPS * BATCH, rows, INPUTS, 1), product(rows, INPUTS, STEPS * BATCH, 1);
-    product(BATCH, rows, HIDDEN, STEPS), product(BATCH, HIDDEN, rows, STEPS);
-    product(rows, HIDDEN, STEPS * BATCH, 1);
+    bench_product(STEPS * BATCH, rows, INPUTS, 1), bench_product(rows, INPUTS, STEPS * BATCH, 1);
+    bench_product(BATCH, rows, HIDDEN, STEPS), bench_product(BATCH, HIDDEN, rows, STEPS);
+    bench_product(rows, HIDDEN, STEPS * BATCH, 1);
 }
 
 /* ---- all of it ---- */
@@ -92,11 +84,7 @@ int main(int argc, char **argv) {
     bench_print_blas();
     double peak[WAYS];
     for (int i = 0; i < WAYS; i++) peak[i] = bench_peak(run_for_peak, (void *)(uintptr_t)&ways[i]);
-    for (int k = 0; k < 3; k++) {
-        uint64_t state = 9;
-        operands[k] = bench_alloc(STEPS * BATCH * 4 * HIDDEN, sizeof(float));
-        for (int i = 0; i < STEPS * BATCH * 4 * HIDDEN; i++) operands[k][i] = (float)bench_random(&state, -1, 1);
-    }
+    bench_open_products(STEPS * BATCH * 4 * HIDDEN);
     net nets[WAYS];
     bench_set set = {.wall = true};
     int own[WAYS], base[CELLS], its[CELLS];
@@ -136,6 +124,6 @@ int main(int argc, char **argv) {
     }
     bench_torch_stop(&torch);
     for (int i = 0; i < WAYS; i++) bench_end_training(&nets[i].training);
-    for (int k = 0; k < 3; k++) free(operands[k]);
+    bench_close_products();
     return 0;
 }

@@ -188,6 +188,31 @@ static UNUSED_OK void check_refusals(const char *label, ag_function f, void *con
     free(got), free(one.value), free(c.x);
 }
 
+/* ---- beside the same from other operations ---- */
+
+/* y is as z: its value, and what a sweep from the seed leaves in each x, once and added to what is there. */
+static UNUSED_OK void check_alike(const char *label, ag_var y, ag_var z, ag_var seed, const ag_var *x, int n,
+                                  double tolerance) {
+    int64_t most = ag_count(z);
+    for (int k = 0; k < n; k++) most = ag_count(x[k]) > most ? ag_count(x[k]) : most;
+    double *want = new_numbers(most), *got = new_numbers(most);
+    ag_read(z, want);
+    check_values(label, y, ag_shape_of(z), want, tolerance);
+    for (int k = 0; k < n; k++) {
+        int64_t m = ag_count(x[k]);
+        ag_sweep(&z, &seed, 1, AG_RESET);
+        ag_read_grad(x[k], want);
+        ag_sweep(&y, &seed, 1, AG_RESET);
+        ag_read_grad(x[k], got);
+        check_numbers(label, "adjoint", got, want, m, tolerance);
+        ag_sweep(&y, &seed, 1, AG_ACCUMULATE);
+        ag_read_grad(x[k], got);
+        for (int64_t i = 0; i < m; i++) want[i] *= 2;
+        check_numbers(label, "adjoint, twice", got, want, m, 2 * tolerance);
+    }
+    free(want), free(got);
+}
+
 /* All of it. */
 static UNUSED_OK void check_operation(const char *label, ag_function f, void *context, const ag_var *x, int n) {
     check_derivatives(label, f, context, x, n);

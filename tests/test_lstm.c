@@ -44,25 +44,8 @@ static void check_case(ag_type type, const lstm_case *c) {
     ag_tape *t = ag_tape_new(type);
     ag_var x[PARTS], seed = random_tensor(t, AG_SHAPE(2, c->steps, c->batch, c->hidden), -1, 1);
     operands(t, c, x);
-    ag_var y = fused(c, x), z = composed(c, x);
-    int64_t n = ag_count(z), most = ag_count(x[0]) + ag_count(x[1]) + n;
-    double *want = new_numbers(most), *got = new_numbers(most), tolerance = type == AG_F64 ? 1e-12 : 2e-5;
-    ag_read(z, want);
-    check_values(label, y, ag_shape_of(z), want, tolerance);
-    for (int k = 0; k < (c->biased ? 5 : 4); k++) {
-        int64_t m = ag_count(x[k]);
-        ag_sweep(&z, &seed, 1, AG_RESET);
-        ag_read_grad(x[k], want);
-        ag_sweep(&y, &seed, 1, AG_RESET);
-        ag_read_grad(x[k], got);
-        check_numbers(label, "adjoint", got, want, m, 4 * tolerance);
-        ag_sweep(&y, &seed, 1, AG_ACCUMULATE);
-        ag_read_grad(x[k], got);
-        for (int64_t i = 0; i < m; i++) want[i] *= 2;
-        check_numbers(label, "adjoint, twice", got, want, m, 8 * tolerance);
-    }
+    check_alike(label, fused(c, x), composed(c, x), seed, x, c->biased ? 5 : 4, type == AG_F64 ? 4e-12 : 8e-5);
     check_fine(label, t);
-    free(want), free(got);
     ag_tape_free(t);
 }
 

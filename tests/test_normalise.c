@@ -46,24 +46,8 @@ static void check_case(ag_type type, const norm_case *c, ag_shape s) {
     ag_var x[] = {random_tensor(t, s, -1, 3), random_tensor(t, weight_shape(c, s), 0.5, 2),
                   random_tensor(t, weight_shape(c, s), -1, 1)};
     ag_var seed = random_tensor(t, s, -1, 1), y = fused(c, x), z = composed(c, x);
-    int64_t n = shape_count(s);
-    double *want = new_numbers(n), *got = new_numbers(n), tolerance = type == AG_F64 ? 1e-11 : 1e-4;
-    ag_read(z, want);
-    check_values(label, y, s, want, tolerance);
-    for (int k = 0; k <= c->parts; k++) {
-        int64_t m = ag_count(x[k]);
-        ag_sweep(&z, &seed, 1, AG_RESET);
-        ag_read_grad(x[k], want);
-        ag_sweep(&y, &seed, 1, AG_RESET);
-        ag_read_grad(x[k], got);
-        check_numbers(label, "adjoint", got, want, m, tolerance);
-        ag_sweep(&y, &seed, 1, AG_ACCUMULATE);
-        ag_read_grad(x[k], got);
-        for (int64_t i = 0; i < m; i++) want[i] *= 2;
-        check_numbers(label, "adjoint, twice", got, want, m, 2 * tolerance);
-    }
+    check_alike(label, y, z, seed, x, c->parts + 1, type == AG_F64 ? 1e-11 : 1e-4);
     check_fine(label, t);
-    free(want), free(got);
     ag_tape_free(t);
 }
 
