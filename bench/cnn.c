@@ -3,7 +3,6 @@
  * once; beside PyTorch and beside the matrix products that it comes down to, in BLAS, which are given their matrices.
  * "cnn 2": two threads. */
 #include "blas.h"
-#include "peak.h"
 #include "torch.h"
 #include "training.h"
 
@@ -52,7 +51,7 @@ static void net_init(net *n, bool traced) {
     for (int i = 0; i < BATCH; i++) ((float *)t->fields[1].data)[i] = (float)(i * 7 % CLASSES);
 }
 
-static void run_for_peak(void *context) {
+static void run_few(const void *context) {
     net n;
     double lap[BENCH_LAPS];
     net_init(&n, *(const bool *)context);
@@ -74,7 +73,7 @@ int main(int argc, char **argv) {
                         strcmp(threads, "1") == 0 ? "one thread" : "several threads");
     bench_print_blas();
     double peak[WAYS], torch_peak = (double)NAN;
-    for (int i = 0; i < WAYS; i++) peak[i] = bench_peak(run_for_peak, (bool[]){i == 1});
+    for (int i = 0; i < WAYS; i++) peak[i] = bench_growth(run_few, NULL, (bool[]){i == 1}) / 1e6;
     bench_open_products(3136 * 288);
     bench_torch torch = bench_torch_start("cnn.py");
     net nets[WAYS];
@@ -86,7 +85,7 @@ int main(int argc, char **argv) {
         own[i] = bench_add(&set, ways[i], bench_train, &nets[i].training);
     }
     int its = bench_add_torch(&set, &torch, "torch_cnn");
-    if (its >= 0) torch_peak = bench_torch_run_peak(&torch, "torch_cnn", 5);
+    if (its >= 0) torch_peak = bench_torch_time(&torch, "torch_cnn_memory", 1) / 1e6;
     bench_run_beside(&set, &torch, ROUNDS, 2e-3);
 
     static const char *const columns[] = {"gradients", "update",  "total", "x products",

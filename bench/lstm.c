@@ -2,7 +2,6 @@
  * recorded anew each time or traced once. And of a GRU, whose steps are recorded one by one or are a scan. Beside PyTorch
  * and beside the matrix products that it comes down to. "lstm 2": two threads. */
 #include "blas.h"
-#include "peak.h"
 #include "torch.h"
 #include "training.h"
 
@@ -55,7 +54,7 @@ static void net_init(net *n, const way *w) {
     t->fields[1] = bench_random_array(AG_SHAPE(STEPS, BATCH, HIDDEN), 0, 1, &state);
 }
 
-static void run_for_peak(void *context) {
+static void run_few(const void *context) {
     const way *w = context;
     net n;
     double lap[BENCH_LAPS];
@@ -83,7 +82,7 @@ int main(int argc, char **argv) {
                         strcmp(threads, "1") == 0 ? "one thread" : "several threads");
     bench_print_blas();
     double peak[WAYS];
-    for (int i = 0; i < WAYS; i++) peak[i] = bench_peak(run_for_peak, (void *)(uintptr_t)&ways[i]);
+    for (int i = 0; i < WAYS; i++) peak[i] = bench_growth(run_few, NULL, &ways[i]) / 1e6;
     bench_open_products(STEPS * BATCH * 4 * HIDDEN);
     net nets[WAYS];
     bench_set set = {.wall = true};
@@ -96,7 +95,7 @@ int main(int argc, char **argv) {
     }
     bench_torch torch = bench_torch_start("lstm.py");
     for (int c = 0; c < CELLS; c++) its[c] = bench_add_torch(&set, &torch, cells[c].torch);
-    double torch_peak = its[0] < 0 ? (double)NAN : bench_torch_run_peak(&torch, cells[0].torch, 5);
+    double torch_peak = its[0] < 0 ? (double)NAN : bench_torch_time(&torch, "torch_lstm_memory", 1) / 1e6;
     bench_run_beside(&set, &torch, ROUNDS, 2e-3);
 
     static const char *const columns[] = {"gradients", "update",  "total", "x products",

@@ -65,13 +65,6 @@ static inline double bench_torch_time(const bench_torch *t, const char *name, in
     return strtod(line, NULL);
 }
 
-/* By how many megabytes the script's memory grows at most through so many runs, for scripts that say so; to be called
- * before others. */
-static inline double bench_torch_run_peak(const bench_torch *t, const char *name, int runs) {
-    (void)bench_torch_time(t, name, runs);
-    return bench_torch_time(t, "peak", 0);
-}
-
 static inline void bench_torch_stop(bench_torch *t) {
     if (t->to == NULL) return;
     fclose(t->to);
@@ -96,7 +89,7 @@ static inline double bench_peak_(void) {
 }
 
 /* By how many bytes work(large) raises the peak of memory in a process of its own, after work(small), by which code and
- * pools of threads are there. To be asked before threads run. */
+ * pools of threads are there; or after nothing, if small is NULL. To be asked before threads run. */
 static inline double bench_growth(void (*work)(const void *context), const void *small, const void *large) {
     int ends[2];
     double bytes = NAN;
@@ -104,7 +97,7 @@ static inline double bench_growth(void (*work)(const void *context), const void 
     if (pipe(ends) != 0) return bytes;
     pid_t child = fork();
     if (child == 0) {
-        work(small);
+        if (small != NULL) work(small);
         FILE *f = fopen("/proc/self/clear_refs", "w");
         if (f != NULL) fputs("5", f), fclose(f); /* the peak is what there is now */
         double before = bench_peak_();

@@ -7,11 +7,6 @@ import time
 import torch
 
 
-def status(name):
-    with open("/proc/self/status") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-
 def peak():
     """The most memory of this process so far, in bytes."""
     with open("/proc/self/status") as f:
@@ -38,6 +33,12 @@ def growth(warm_up, work):
     return measure
 
 
+def few(step):
+    """What peak memory is asked of."""
+    for _ in range(5):
+        step()
+
+
 def lazily(make):
     """A task that is made when it is first run."""
     made = []
@@ -62,24 +63,13 @@ def timed(run, runs):
     return passed / runs
 
 
-def serve(tasks, before=None):
-    """tasks: name -> function. Says the version, then does what lines "NAME RUNS" ask for. "peak 0": answers by how many
-    megabytes memory grew at most since `before`, an answer of start_peak."""
+def serve(tasks):
+    """tasks: name -> function. Says the version, then does what lines "NAME RUNS" ask for."""
     print("PyTorch", torch.__version__, "with", torch.get_num_threads(), "thread(s)", flush=True)
     for line in sys.stdin:
         name, runs = line.split()
-        if name == "peak":
-            print((status("VmHWM:") - before) / 1024, flush=True)
-            continue
         run = tasks[name]
         if getattr(run, "answers", False):
             print(run(), flush=True)
         else:
             print(timed(run, int(runs)), flush=True)
-
-
-def start_peak():
-    """To be called when everything is imported and nothing made."""
-    with open("/proc/self/clear_refs", "w") as f:
-        f.write("5")
-    return status("VmRSS:")

@@ -1,7 +1,7 @@
 """The training step of bench/cnn.c in PyTorch."""
 import torch
 
-from beside import serve, start_peak
+from beside import few, growth, serve
 
 BATCH = 64
 
@@ -23,5 +23,4 @@ def cnn():
     return run
 
 
-before = start_peak()
-serve({"torch_cnn": cnn()}, before)
+serve({"torch_cnn_memory": growth(lambda: None, lambda: few(cnn())), "torch_cnn": cnn()})

@@ -1,7 +1,7 @@
 """The training steps of bench/lstm.c in PyTorch."""
 import torch
 
-from beside import serve, start_peak
+from beside import few, growth, lazily, serve
 
 STEPS, BATCH, INPUTS, HIDDEN = 64, 16, 32, 128
 
@@ -20,18 +20,12 @@ def recurrent(layer):
     return run
 
 
-class later:
-    """Made when it is first run."""
-
-    def __init__(self, make):
-        self.make, self.run = make, None
-
-    def __call__(self):
-        if self.run is None:
-            self.run = self.make()
-        self.run()
+def lstm():
+    return recurrent(torch.nn.LSTM)
 
 
-before = start_peak()
-serve({"torch_lstm": later(lambda: recurrent(torch.nn.LSTM)), "torch_gru": later(lambda: recurrent(torch.nn.GRU))},
-      before)
+serve({
+    "torch_lstm_memory": growth(lambda: None, lambda: few(lstm())),
+    "torch_lstm": lazily(lstm),
+    "torch_gru": lazily(lambda: recurrent(torch.nn.GRU)),
+})
