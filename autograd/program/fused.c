@@ -6,7 +6,7 @@
 #include "../tape/cursor_impl.h"
 #include "runner_impl.h"
 
-enum { FOLDED = 256 }; /* blocks */
+enum { FOLDED = 256, FETCHED = 1 << 20 }; /* blocks; elements of a work array that is worth it */
 
 struct ag_fused {
     void **row;        /* most_rows: where each row is now */
@@ -247,13 +247,26 @@ static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
     clear_sums(r, s);
 }
 
+/* What the next block works on: many short pieces, which processors do not foresee. */
+static void fetch(const ag_runner *r, const ag_pstep *s, int64_t at) {
+    enum { LINE = 64 };
+    size_t bytes = AG_LANES * ag_type_size(r->p->type);
+    for (uint32_t k = 0; k < s->count - s->edges; k++) {
+        if (k >= s->outs && (k < s->outs + s->sums || r->fused->cursor[k].access != DIRECT)) continue;
+        const char *piece = ag_element(r->p->type, r->arrays[k].data, at);
+        for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(piece + i);
+    }
+}
+
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
     int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
+    bool fetches = r->work_count > FETCHED;
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
         if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
         load(r, s, at, n);
+        if (fetches && b + 1 < blocks) fetch(r, s, at + (s->backward ? -AG_LANES : AG_LANES));
         run_block(r, s, r->fused->row, n);
         if (n < AG_LANES) store(r, s, at, n);
         if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);

@@ -33,6 +33,7 @@ bool ag_runner_work(ag_runner *r, int64_t count) {
     r->block_size =
         (size_t)(count + AG_LANES) * ag_type_size(r->p->type) + 128; /* the last may be read a block at a time */
     r->block = ag_memory_zeroed(&r->memory, r->block_size);
+    ag_memory_touch_often(r->block, r->block_size);
     r->work = r->block ? (char *)(((uintptr_t)r->block + 63) / 64 * 64) : NULL;
     return r->block != NULL;
 }

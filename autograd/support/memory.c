@@ -45,6 +45,16 @@ static bool is_sparse(const ag_memory *memory, size_t size) {
     return AG_CAN_RESERVE && !memory->no_reserve && size >= LEAST_SPARSE;
 }
 
+void ag_memory_touch_often(void *block, size_t size) {
+    enum { PAGE = 4096, WORTH = 4 << 20 };
+#ifdef MADV_HUGEPAGE
+    size_t skipped = (PAGE - (uintptr_t)block % PAGE) % PAGE;
+    if (block && size >= WORTH) (void)madvise((char *)block + skipped, (size - skipped) / PAGE * PAGE, MADV_HUGEPAGE);
+#else
+    (void)block, (void)size;
+#endif
+}
+
 void *ag_memory_sparse(ag_memory *memory, size_t size) {
     if (!is_sparse(memory, size)) return ag_memory_zeroed(memory, size);
 #if AG_CAN_RESERVE

@@ -21,6 +21,8 @@ void ag_memory_free(ag_memory *memory, void *block, size_t size);
 /* Zeroed memory of which little will be touched: where address space can be reserved, only that takes any. */
 void *ag_memory_sparse(ag_memory *memory, size_t size);
 void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size);
+/* The opposite: all of a new block will be touched, again and again; huge pages are faster then. */
+void ag_memory_touch_often(void *block, size_t size);
 
 /* An array that grows at its end. Where address space can be reserved it grows in place; else it is copied, so `base`
  * may change in ag_range_grow. Zero-initialised is empty. */
