@@ -1,10 +1,9 @@
 /* A training step of a GPT of characters in f32: 4 blocks, width 128, 4 heads, 64 positions, batch of 12, AdamW; recorded
  * anew each time and traced, beside PyTorch's and beside the products of the step alone, in the same BLAS. And the peak of
  * memory. "gpt 2": two threads. */
-#include <nn/nn.h>
-
 #include "blas.h"
 #include "torch.h"
+#include "training.h"
 
 enum { MOST_BLOCKS = 4 };
 
@@ -15,17 +14,12 @@ static const sizes whole = {4, 128, 4, 64, 12, 65}, tiny = {1, 32, 2, 8, 1, 65};
 
 typedef struct gpt {
     sizes s;
-    ag_tape *tape;
-    nn_model *model;
+    bench_training training;
     nn_embedding tokens;
     ag_var positions;
     nn_block blocks[MOST_BLOCKS];
     nn_layer_norm norm;
     nn_dense head;
-    nn_step *step;
-    nn_optimiser *adamw;
-    nn_array fields[2];
-    double loss;
 } gpt;
 
 /* Fields: characters and the ones after them, (batch, positions). */
@@ -38,46 +32,30 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
 }
 
 static void gpt_open(gpt *g, sizes s, bool traced) {
-    *g = (gpt){.s = s, .tape = ag_tape_new(AG_F32)};
+    bench_training *t = &g->training;
+    *g = (gpt){.s = s, .training = {.tape = ag_tape_new(AG_F32)}};
     nn_error e = {0};
     uint64_t state = 7;
-    g->model = nn_model_new(g->tape, 1);
-    g->tokens = nn_embedding_init(g->model, "wte", s.characters, s.width, (nn_embedding_options){.gain = 0.02});
-    g->positions = nn_parameter_with(g->model, "wpe", AG_SHAPE(s.positions, s.width), NN_GAUSSIAN, 0.02);
+    t->model = nn_model_new(t->tape, 1);
+    g->tokens = nn_embedding_init(t->model, "wte", s.characters, s.width, (nn_embedding_options){.gain = 0.02});
+    g->positions = nn_parameter_with(t->model, "wpe", AG_SHAPE(s.positions, s.width), NN_GAUSSIAN, 0.02);
     for (int i = 0; i < s.blocks; i++) {
         char name[16];
         snprintf(name, sizeof name, "h.%d", i);
         g->blocks[i] =
-            nn_block_init(g->model, name, s.width, s.heads, (nn_block_options){.initial = NN_GAUSSIAN, .gain = 0.02});
+            nn_block_init(t->model, name, s.width, s.heads, (nn_block_options){.initial = NN_GAUSSIAN, .gain = 0.02});
     }
-    g->norm = nn_layer_norm_init(g->model, "ln_f", s.width, (nn_norm_options){0});
-    g->head = nn_dense_init(g->model, "lm_head", s.width, s.characters, (nn_dense_options){.no_bias = true});
-    g->adamw = nn_adamw(g->model, (nn_adam_options){.rate = 1e-3, .decay = 0.1});
-    g->step = nn_step_new(g->model, forward, g, (nn_step_options){.traced = traced});
+    g->norm = nn_layer_norm_init(t->model, "ln_f", s.width, (nn_norm_options){0});
+    g->head = nn_dense_init(t->model, "lm_head", s.width, s.characters, (nn_dense_options){.no_bias = true});
+    t->optimiser = nn_adamw(t->model, (nn_adam_options){.rate = 1e-3, .decay = 0.1});
+    t->step = nn_step_new(t->model, forward, g, (nn_step_options){.traced = traced});
     for (int k = 0; k < 2; k++) {
-        g->fields[k] = nn_array_new(NN_I32, AG_SHAPE(s.batch, s.positions), &e);
+        t->fields[k] = nn_array_new(NN_I32, AG_SHAPE(s.batch, s.positions), &e);
         if (e.status != AG_OK) bench_wrong("%s", e.message);
-        int32_t *codes = g->fields[k].data;
+        int32_t *codes = t->fields[k].data;
         for (int64_t i = 0; i < s.batch * s.positions; i++)
             codes[i] = (int32_t)bench_random(&state, 0, (double)s.characters);
     }
-}
-
-static void gpt_close(gpt *g) {
-    for (int k = 0; k < 2; k++) nn_array_free(&g->fields[k]);
-    nn_optimiser_free(g->adamw);
-    nn_step_free(g->step);
-    nn_model_free(g->model);
-    ag_tape_free(g->tape);
-}
-
-static void run_step(void *context, double *lap) {
-    gpt *g = context;
-    double start = bench_now();
-    g->loss = nn_step_run(g->step, g->fields, 2, NN_GRADIENTS);
-    bench_lap(&lap[0], &start);
-    nn_optimiser_step(g->adamw);
-    bench_lap(&lap[1], &start);
 }
 
 /* Steps of a model that is made for them: what peak memory is asked of. */
@@ -85,9 +63,9 @@ static void run_few(const sizes *s, bool traced) {
     gpt g;
     double lap[BENCH_LAPS];
     gpt_open(&g, *s, traced);
-    for (int i = 0; i < 3; i++) run_step(&g, lap);
-    if (ag_tape_status(g.tape) != AG_OK) bench_wrong("%s", ag_tape_message(g.tape));
-    gpt_close(&g);
+    for (int i = 0; i < 3; i++) bench_train(&g.training, lap);
+    if (ag_tape_status(g.training.tape) != AG_OK) bench_wrong("%s", ag_tape_message(g.training.tape));
+    bench_end_training(&g.training);
 }
 static void few_eager(const void *s) { run_few(s, false); }
 static void few_traced(const void *s) { run_few(s, true); }
@@ -164,10 +142,11 @@ int main(int argc, char **argv) {
     }
     bench_set set = {.wall = true};
     int products = bench_add(&set, "products", run_products, &s);
-    int ours[] = {bench_add(&set, "eager", run_step, &eager), bench_add(&set, "traced", run_step, &traced)};
+    int ours[] = {bench_add(&set, "eager", bench_train, &eager.training),
+                  bench_add(&set, "traced", bench_train, &traced.training)};
     int its = bench_add_torch(&set, &torch, "torch_gpt_step");
     bench_run_beside(&set, &torch, 41, 2e-3);
-    const gpt *both[] = {&eager, &traced};
+    const bench_training *both[] = {&eager.training, &traced.training};
     for (int k = 0; k < 2; k++) {
         if (ag_tape_status(both[k]->tape) != AG_OK) bench_wrong("%s", ag_tape_message(both[k]->tape));
         if (!(both[k]->loss < 4)) bench_wrong("a loss of %g after learning a batch by heart", both[k]->loss);
@@ -193,8 +172,8 @@ int main(int argc, char **argv) {
         cells[4] = 1;
         bench_row("PyTorch", cells, 6);
     }
-    gpt_close(&eager);
-    gpt_close(&traced);
+    bench_end_training(&eager.training);
+    bench_end_training(&traced.training);
     for (int k = 0; k < 3; k++) free(operands[k]);
     bench_torch_stop(&torch);
     return 0;
