@@ -384,7 +384,7 @@ static void run_file(run *r) {
 }
 
 int ac_check_unreadable(const char *name, const char *why, const ac_sink *const *sinks, int sink_count) {
-    ac_file none = {.source = {name, "", 0}};
+    ac_file none = {.source = {.name = name, .text = ""}};
     ac_options options = {0};
     run r = {.options = &options, .sinks = sinks, .sink_count = sink_count, .file = &none};
     ac_fail(&none.error, (ac_span){0, 0}, "%s", why);
