@@ -19,11 +19,12 @@ run() { # preset, what to build (or nothing: all), what to choose of the tests
 tests() { printf 'test_%s ' "$@"; }
 choose() { printf '^(%s)$' "$(echo "$1" | sed 's/ *$//; s/ /|/g')"; }
 # Compilers differ in how they compute.
-computing=$(tests compile convolution elementwise indices kernels linalg normalise numpy optimiser_errors optimiser_kernels \
-    optimisers pool print program reduce rows_threads scan softmax special strided structural)
+computing=$(tests convolution elementwise indices kernels normalise optimiser_kernels program reduce rows_threads softmax \
+    special strided structural)
 threads=$(tests threads rows_threads loader optimisers)
 run release ""
-run asan "" --exclude-regex "^(test_derivations|torch_.*)$" # what reads documents runs code that other tests run, too
+# What reads documents or prints much runs code that other tests run, too.
+run asan "" --exclude-regex "^(test_derivations|test_print_(matrices|nested)|torch_.*)$"
 run clang "adcheck nn_shared $computing" --tests-regex "$(choose "$computing")"
 run tsan "$threads" --tests-regex "$(choose "$threads")"
 
