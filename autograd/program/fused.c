@@ -93,14 +93,6 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
     }
 }
 
-/* memcpy, which costs more to call than to do where there are few numbers. */
-static void copy(char *to, const char *from, size_t bytes) {
-    enum { FEW = 32, WORD = sizeof(float) };
-    if (bytes > FEW) memcpy(to, from, bytes);
-    else
-        for (size_t i = 0; i < bytes; i += WORD) memcpy(to + i, from + i, WORD);
-}
-
 /* The n elements of a block, of which `from` is whole: what it takes from the block before is in `carry`, where what the
  * next one takes goes. Rows may be the same. */
 static void run_shift(ag_type type, const ag_pshift *shift, char *carry, void *const *rows, int64_t n) {
@@ -109,17 +101,17 @@ static void run_shift(ag_type type, const ag_pshift *shift, char *carry, void *c
     char *to = rows[shift->to], *from = rows[shift->from];
     char next[AG_LANES * sizeof(double)];
     if (shift->by > 0) {
-        copy(next, from + moved, all - moved); /* if that is less than `by`, this block is the last one */
+        ag_copy_few(next, from + moved, all - moved); /* if that is less than `by`, this block is the last one */
         memmove(to + all - moved, from, moved);
-        copy(to, carry, all - moved);
-        copy(carry, next, all - moved);
+        ag_copy_few(to, carry, all - moved);
+        ag_copy_few(carry, next, all - moved);
         return;
     }
-    copy(next, from, all - moved);
+    ag_copy_few(next, from, all - moved);
     memmove(to, from + (all - moved), moved);
-    copy(to + moved, carry + (by - (all - moved)), all - moved);
+    ag_copy_few(to + moved, carry + (by - (all - moved)), all - moved);
     if (all < by) memmove(carry + all, carry, by - all);
-    copy(carry, next, all - moved);
+    ag_copy_few(carry, next, all - moved);
 }
 
 /* ---- blocks ---- */

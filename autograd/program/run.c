@@ -144,22 +144,12 @@ static bool run_call(ag_runner *r, const ag_pstep *s) {
     return call->operation->forward(&c) && r->tape->status == AG_OK;
 }
 
-/* memcpy, which costs more to call than to do where there are few numbers. */
-static void copy(char *to, const char *from, size_t bytes) {
-    enum { FEW = 64, WORD = 8 };
-    if (bytes > FEW || bytes % WORD) {
-        memcpy(to, from, bytes);
-        return;
-    }
-    for (size_t i = 0; i < bytes; i += WORD) memcpy(to + i, from + i, WORD);
-}
-
 static void run_copy(const ag_runner *r) {
     const ag_array *to = &r->arrays[0], *from = &r->arrays[1];
     const ag_view *v = from->view;
     int64_t stride[AG_MAX_RANK];
     if (v->contiguous) {
-        copy(to->data, from->data, (size_t)v->count * ag_type_size(r->p->type));
+        ag_copy_few(to->data, from->data, (size_t)v->count * ag_type_size(r->p->type));
         return;
     }
     ag_row_major(v->rank, v->dim, stride);
@@ -201,7 +191,7 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
             ag_fail(r->tape, AG_ERR_VALUE, "run: input %s has no data", ag_program_input(p, (int)k).name);
             return false;
         }
-        copy(r->work + (size_t)r->load_at[k] * size, xs[k], bytes);
+        ag_copy_few(r->work + (size_t)r->load_at[k] * size, xs[k], bytes);
     }
     for (uint64_t k = 0; k < p->outputs.count; k++) {
         char *to = ys[k];

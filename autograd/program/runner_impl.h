@@ -100,6 +100,14 @@ struct ag_runner {
 
 /* ag_run for arrays of either type. */
 ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys);
+/* memcpy, which costs more to call than to do where there are few numbers. */
+static inline void ag_copy_few(char *to, const char *from, size_t bytes) {
+    enum { FEW = 32, WORD = sizeof(float) };
+    if (bytes > FEW || bytes % WORD) memcpy(to, from, bytes);
+    else
+        for (size_t i = 0; i < bytes; i += WORD) memcpy(to + i, from + i, WORD);
+}
+
 /* ---- rows.c ---- */
 void ag_close_workers(ag_runner *r);
 
