@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "nn/check/report.h"
+#include "nn/check/text_file.h"
 #include "nn_memory.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -447,6 +448,31 @@ static void memory_may_run_out(void **state) {
     forget(&whole);
 }
 
+/* A file's text, too: a small one, and one that is mapped. */
+static void memory_for_the_text_may_run_out(void **state) {
+    static const char *const files[] = {"/proc/self/status", "/proc/self/exe"};
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        bool read = false;
+        int failures = 0;
+        for (int n = 0; !read; n++) {
+            ac_text_file file;
+            taken = 0;
+            allowed = n;
+            ac_text_file_open(&file, files[i]);
+            allowed = -1;
+            read = file.why == NULL;
+            if (!read) assert_string_equal(file.why, "out of memory");
+            else assert_int_equal(file.source.text[file.source.size], 0);
+            failures += !read;
+            ac_text_file_close(&file);
+            assert_int_equal(taken, 0);
+            assert_true(n < 100);
+        }
+        assert_true(failures > 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(messages_name_place_and_values),
@@ -463,6 +489,7 @@ int main(void) {
         cmocka_unit_test(reading_is_limited),
         cmocka_unit_test(memory_is_that_of_the_largest_statement),
         cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(memory_for_the_text_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
