@@ -67,7 +67,7 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
-enum { AG_SMALL_PRODUCT = 768, AG_FEW_ROWS = 16, AG_RANDOM_BLOCK = 64 };
+enum { AG_SMALL_PRODUCT = 768, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
     const char *isa;
@@ -133,9 +133,13 @@ typedef struct ag_kernels {
     void (*pack_columns)(int64_t depth, int64_t columns, void *packed, const void *b, int64_t row, int64_t column);
     void (*product_packed)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_stride,
                            const void *packed, void *c, int64_t c_stride, bool add);
-    /* c = (or +=) a b of up to AG_FEW_ROWS rows: all rows are contiguous, those of b and c in whole vectors */
-    void (*few_rows)(int64_t rows, int64_t columns, int64_t depth, const ag_matrix *a, const ag_matrix *b,
-                     const ag_matrix *c, bool add);
+    /* c = alpha a b or c += alpha a b of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
+    size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
+    void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
+                          const ag_matrix *c, bool store, void *room);
+    /* y = alpha a x or y += alpha a x, of m x k; rows of a are contiguous or its columns, and x is; y goes by steps */
+    void (*matrix_vector)(int64_t m, int64_t k, double alpha, const ag_matrix *a, const void *x, void *y, int64_t step,
+                          bool store);
     /* cells of an LSTM: see lstm_loops.inc */
     void (*lstm)(size_t rows, size_t n, void *gates, const void *before, void *after, void *h);
     void (*lstm_back)(size_t rows, size_t n, const void *acts, const void *before, const void *after, const void *w_h,
