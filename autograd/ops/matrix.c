@@ -118,7 +118,8 @@ typedef struct shared_product {
     int64_t m, n, k;
     double alpha;
     ag_matrix a, b, c;
-    bool store;
+    bool store; /* matrix times vector */
+    const ag_addend *plus;
     int threads;
     int64_t each; /* rows, or columns, of a thread */
     bool by_rows;
@@ -143,18 +144,22 @@ static void run_share(void *context, int part) {
     int64_t first = part * p->each, count = least_of((p->by_rows ? p->m : p->n) - first, p->each);
     if (count <= 0) return;
     ag_matrix a = p->a, b = p->b, c = p->c;
+    ag_addend plus = p->plus ? *p->plus : (ag_addend){0};
     if (p->by_rows) {
         a.data = ag_element(type, a.data, first * a.row);
         c.data = ag_element(type, c.data, first * c.row);
+        if (plus.rows.data) plus.rows.data = ag_element(type, plus.rows.data, first * plus.rows.row);
     } else {
         b.data = ag_element(type, b.data, first * b.col);
         c.data = ag_element(type, c.data, first * c.col);
+        if (plus.row) plus.row = (const char *)plus.row + first * (int64_t)ag_type_size(type);
+        if (plus.rows.data) plus.rows.data = ag_element(type, plus.rows.data, first);
     }
     const ag_kernels *kernels = ag_kernels_for(type);
     if (p->n == 1) kernels->matrix_vector(count, p->k, p->alpha, &a, b.data, c.data, c.row, p->store);
     else
         kernels->panel_product(p->by_rows ? count : p->m, p->by_rows ? p->n : count, p->k, p->alpha, &a, &b, &c,
-                               p->store, p->room + (size_t)part * p->room_each);
+                               p->plus ? &plus : NULL, p->room + (size_t)part * p->room_each);
 }
 
 /* n = 1: y (+)= alpha a x. */
@@ -174,13 +179,12 @@ static bool matrix_vector(const ag_call *call, int64_t m, int64_t k, double alph
 
 /* Rows of c are contiguous. */
 static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
-                          ag_matrix c, bool store) {
-    shared_product p = {.call = call, .m = m, .n = n, .k = k, .alpha = alpha, .a = a, .b = b, .c = c, .store = store};
+                          ag_matrix c, const ag_addend *plus) {
+    shared_product p = {.call = call, .m = m, .n = n, .k = k, .alpha = alpha, .a = a, .b = b, .c = c, .plus = plus};
     _Alignas(64) char little[LITTLE_ROOM];
     p.by_rows = m > n;
     p.threads = share(p.by_rows ? m : n, (double)m * (double)n * (double)k, SHARE, &p.each);
-    p.room_each =
-        ag_kernels_for(call->type)->panel_room(p.by_rows ? p.each : m, p.by_rows ? n : p.each, k, &a, &b);
+    p.room_each = ag_kernels_for(call->type)->panel_room(p.by_rows ? p.each : m, p.by_rows ? n : p.each, k, &a, &b);
     bool fits = p.threads == 1 && p.room_each <= sizeof little;
     p.room = fits ? little : ag_scratch(call->tape, p.room_each * (size_t)p.threads);
     if (!p.room) return false;
@@ -226,11 +230,34 @@ bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alp
     if (n == 1 && c.row != 0) return matrix_vector(call, m, k, alpha, a, b, c, store);
     if (m == 1 && c.col != 0)
         return matrix_vector(call, n, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c), store);
+    ag_matrix turned = ag_transposed(c);
     if (!vector && c.col == 1 && (c.row >= n || c.row <= -n))
-        return matrix_matrix(call, m, n, k, alpha, a, b, c, store);
+        return matrix_matrix(call, m, n, k, alpha, a, b, c, store ? NULL : &(ag_addend){.rows = c});
     if (!vector && c.row == 1 && (c.col >= m || c.col <= -m)) /* c^T = b^T a^T */
-        return matrix_matrix(call, n, m, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c), store);
+        return matrix_matrix(call, n, m, k, alpha, ag_transposed(b), ag_transposed(a), turned,
+                             store ? NULL : &(ag_addend){.rows = turned});
     return product_by_copy(call, m, n, k, alpha, a, b, c, store);
+}
+
+/* Writes what is added to a product to where the product will be. */
+static void write_addend(ag_type type, int64_t m, int64_t n, void *c, void *row, void *rows) {
+    const ag_kernels *kernels = ag_kernels_for(type);
+    size_t bytes = (size_t)n * ag_type_size(type);
+    for (int64_t i = 0; i < m; i++) {
+        void *to = ag_element(type, c, i * n), *other = rows ? ag_element(type, rows, i * n) : NULL;
+        if (row && rows) kernels->value[AG_ADD]((size_t)n, to, other, row, NULL);
+        else memcpy(to, row ? row : other, bytes);
+    }
+}
+
+bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
+                     void *rows) {
+    ag_matrix out = ag_row_major_matrix(c, n);
+    bool large = m > 1 && n > 1 && k > 1 && (double)m * (double)n * (double)k > AG_SMALL_PRODUCT;
+    if (!row && !rows) return ag_product(call, m, n, k, 1, a, b, out, true);
+    if (large) return matrix_matrix(call, m, n, k, 1, a, b, out, &(ag_addend){row, ag_row_major_matrix(rows, n)});
+    write_addend(call->type, m, n, c, row, rows);
+    return ag_product(call, m, n, k, 1, a, b, out, false);
 }
 
 bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x) {

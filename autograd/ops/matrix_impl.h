@@ -1,5 +1,5 @@
 /* Matrices inside tensors: products of strided matrices, triangular solves and LU factors, for the operations of linear
- * algebra. BLAS and LAPACK do the work on views as they are; only strides that BLAS cannot express are copied. */
+ * algebra, on views as they are; only strides that LAPACK cannot express are copied. */
 #ifndef AG_MATRIX_IMPL_H
 #define AG_MATRIX_IMPL_H
 
@@ -16,6 +16,10 @@ void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
  * False, and the tape in error, if there is no memory for a copy. */
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                 ag_matrix c, bool store);
+
+/* c = a b + row + rows (each NULL or what has rows of n contiguous elements), for a row-major c. */
+bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
+                     void *rows);
 
 /* x := a^-1 x for a triangular n x n matrix a, of which only that triangle is read, and a row-major n x k matrix x. A 0
  * on the diagonal gives infinities. False if there is no memory for a copy of a. */

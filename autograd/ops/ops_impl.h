@@ -67,6 +67,12 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
+/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. */
+typedef struct ag_addend {
+    const void *row;
+    ag_matrix rows;
+} ag_addend;
+
 enum { AG_SMALL_PRODUCT = 768, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
@@ -133,10 +139,10 @@ typedef struct ag_kernels {
     void (*pack_columns)(int64_t depth, int64_t columns, void *packed, const void *b, int64_t row, int64_t column);
     void (*product_packed)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_stride,
                            const void *packed, void *c, int64_t c_stride, bool add);
-    /* c = alpha a b or c += alpha a b of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
+    /* c = alpha a b + plus (NULL: none) of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
     size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
     void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
-                          const ag_matrix *c, bool store, void *room);
+                          const ag_matrix *c, const ag_addend *plus, void *room);
     /* y = alpha a x or y += alpha a x, of m x k; rows of a are contiguous or its columns, and x is; y goes by steps */
     void (*matrix_vector)(int64_t m, int64_t k, double alpha, const ag_matrix *a, const void *x, void *y, int64_t step,
                           bool store);
