@@ -489,8 +489,8 @@ static inline ag_var ag_logsumexp(ag_var x) { return ag_logsumexp_over(x, ag_all
 AG_API ag_var ag_argmax(ag_var x, int axis);
 AG_API ag_var ag_cumsum(ag_var x, int axis);
 
-/* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Transposed views are passed
- * to BLAS as they are. */
+/* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Views are read as they
+ * are. The same bits for any number of threads. */
 AG_API ag_var ag_matmul(ag_var x, ag_var y);
 /* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
  * missing: the number 0. */

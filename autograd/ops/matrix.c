@@ -184,7 +184,8 @@ static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, 
     _Alignas(64) char little[LITTLE_ROOM];
     p.by_rows = m > n;
     p.threads = share(p.by_rows ? m : n, (double)m * (double)n * (double)k, SHARE, &p.each);
-    p.room_each = ag_kernels_for(call->type)->panel_room(p.by_rows ? p.each : m, p.by_rows ? n : p.each, k, &a, &b);
+    /* of all columns: a share may be of whole vectors where the last one is not */
+    p.room_each = ag_kernels_for(call->type)->panel_room(p.by_rows ? p.each : m, n, k, &a, &b);
     bool fits = p.threads == 1 && p.room_each <= sizeof little;
     p.room = fits ? little : ag_scratch(call->tape, p.room_each * (size_t)p.threads);
     if (!p.room) return false;
