@@ -524,7 +524,7 @@ AG_API ag_var ag_tile(ag_var x, int axis, int64_t times);
 AG_API ag_var ag_tril(ag_var x, int64_t k); /* keeps what is on or below diagonal k, 0 elsewhere */
 AG_API ag_var ag_triu(ag_var x, int64_t k);
 
-/* Linear algebra, by LAPACK; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
+/* Linear algebra; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
  *   ag_solve             x with A x = b; b a vector or a matrix
  *   ag_solve_triangular  the same for the lower (or upper) triangle of A, whose other entries are not read
  *   ag_cholesky          lower L with L L' = A; A is symmetric positive definite and only its lower triangle is read

@@ -1,34 +1,10 @@
-/* Products and triangular solves of strided matrices. */
+/* Products of strided matrices. */
 #include "matrix_impl.h"
-#include <cblas.h>
-#include <limits.h>
 
 /* Up to these sizes loops beat tiles: m * n * k (AG_SMALL_PRODUCT), and m * k of matrix times vector. */
 enum { SMALL_VECTOR = 32 };
 /* From this many elements on, a row of an outer product is worth a call of a kernel. */
 enum { LONG_ROW = 8 };
-
-/* How BLAS sees a matrix. */
-typedef struct blas_matrix {
-    enum CBLAS_TRANSPOSE transposed;
-    int ld;
-} blas_matrix;
-
-static bool fits(int64_t rows, int64_t columns, int64_t row, int64_t col, int *ld) {
-    if (columns > 1 && col != 1) return false;
-    int64_t least = columns > 1 ? columns : 1, stride = rows > 1 ? row : least;
-    if (stride < least || stride > INT_MAX) return false;
-    *ld = (int)stride;
-    return true;
-}
-
-/* False if BLAS cannot read x in place. */
-static bool as_blas(int64_t rows, int64_t columns, ag_matrix x, blas_matrix *out) {
-    out->transposed = CblasNoTrans;
-    if (fits(rows, columns, x.row, x.col, &out->ld)) return true;
-    out->transposed = CblasTrans;
-    return fits(columns, rows, x.col, x.row, &out->ld);
-}
 
 void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns) {
     int64_t count, bytes;
@@ -49,14 +25,6 @@ static void *copy_matrix(const ag_call *call, int64_t rows, int64_t columns, ag_
     ag_strided_copy(call->type, 2, dim, memory, to, x->data, from);
     *x = ag_row_major_matrix(memory, columns);
     return memory;
-}
-
-/* x as BLAS can read it: copied only if need be, and then *memory holds the copy. */
-static bool readable(const ag_call *call, int64_t rows, int64_t columns, ag_matrix *x, blas_matrix *blas,
-                     void **memory) {
-    if (as_blas(rows, columns, *x, blas)) return true;
-    *memory = copy_matrix(call, rows, columns, x);
-    return *memory && as_blas(rows, columns, *x, blas);
 }
 
 static void fill_zero(ag_type type, int64_t m, int64_t n, ag_matrix c) {
@@ -259,28 +227,4 @@ bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_ma
     if (large) return matrix_matrix(call, m, n, k, 1, a, b, out, &(ag_addend){row, ag_row_major_matrix(rows, n)});
     write_addend(call->type, m, n, c, row, rows);
     return ag_product(call, m, n, k, 1, a, b, out, false);
-}
-
-bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x) {
-    if (n == 0 || k == 0) return true;
-    void *copy = NULL;
-    blas_matrix layout;
-    if (!readable(call, n, n, &a, &layout, &copy)) return false;
-    /* BLAS names the triangle of what it reads, before it transposes. */
-    enum CBLAS_UPLO triangle = upper == (layout.transposed == CblasNoTrans) ? CblasUpper : CblasLower;
-    enum CBLAS_DIAG diagonal = unit ? CblasUnit : CblasNonUnit;
-    int size = (int)n, columns = (int)k, ld = n == 1 ? 1 : layout.ld;
-    if (call->type == AG_F64) {
-        if (k == 1) cblas_dtrsv(CblasRowMajor, triangle, layout.transposed, diagonal, size, a.data, ld, x, 1);
-        else
-            cblas_dtrsm(CblasRowMajor, CblasLeft, triangle, layout.transposed, diagonal, size, columns, 1, a.data, ld,
-                        x, columns);
-    } else {
-        if (k == 1) cblas_strsv(CblasRowMajor, triangle, layout.transposed, diagonal, size, a.data, ld, x, 1);
-        else
-            cblas_strsm(CblasRowMajor, CblasLeft, triangle, layout.transposed, diagonal, size, columns, 1, a.data, ld,
-                        x, columns);
-    }
-    ag_scratch_free(call->tape, copy);
-    return true;
 }
