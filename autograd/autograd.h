@@ -489,8 +489,8 @@ static inline ag_var ag_logsumexp(ag_var x) { return ag_logsumexp_over(x, ag_all
 AG_API ag_var ag_argmax(ag_var x, int axis);
 AG_API ag_var ag_cumsum(ag_var x, int axis);
 
-/* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Transposed views are passed
- * to BLAS as they are. */
+/* Matrix product as NumPy's matmul: vectors and matrices, leading axes broadcast as a batch. Views are read as they
+ * are. The same bits for any number of threads. */
 AG_API ag_var ag_matmul(ag_var x, ag_var y);
 /* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
  * missing: the number 0. */
@@ -524,7 +524,7 @@ AG_API ag_var ag_tile(ag_var x, int axis, int64_t times);
 AG_API ag_var ag_tril(ag_var x, int64_t k); /* keeps what is on or below diagonal k, 0 elsewhere */
 AG_API ag_var ag_triu(ag_var x, int64_t k);
 
-/* Linear algebra, by LAPACK; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
+/* Linear algebra; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
  *   ag_solve             x with A x = b; b a vector or a matrix
  *   ag_solve_triangular  the same for the lower (or upper) triangle of A, whose other entries are not read
  *   ag_cholesky          lower L with L L' = A; A is symmetric positive definite and only its lower triangle is read

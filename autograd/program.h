@@ -110,7 +110,7 @@ AG_API ag_program *ag_program_select(const ag_program *program, const int *outpu
  * depends on an element of the input (for Hessians: an element of the gradient). So it holds for all values of the inputs.
  * It is exact through elementwise operations, views, reductions, products and all else that has a scalar form, through
  * maps and scans (from row to row and step to step by the pattern of the program in them), and dense for what has no
- * scalar form (linear algebra by LAPACK). Directions are shared between columns or rows that do not meet, which
+ * scalar form (linear algebra). Directions are shared between columns or rows that do not meet, which
  * colouring finds: columns, rows, or both for Jacobians, a star colouring for Hessians (A. H. Gebremedhin, F. Manne,
  * A. Pothen, What color is your Jacobian?, SIAM Review 47 (2005) 629-705). */
 

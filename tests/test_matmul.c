@@ -432,7 +432,7 @@ static void test_errors(void **state) {
     (void)state;
     ag_tape *t = ag_tape_new(AG_F64);
     ag_var a = ag_zeros(t, AG_SHAPE(2, 3)), b = ag_zeros(t, AG_SHAPE(4, 5)), s = ag_constant(t, 1);
-    ag_var v = ag_zeros(t, AG_SHAPE(3)), one = ag_zeros(t, AG_SHAPE(1, 1));
+    ag_var v = ag_zeros(t, AG_SHAPE(3));
     check_failure(t, ag_matmul(a, b), AG_ERR_SHAPE, "matmul: shapes (2, 3) and (4, 5) do not fit: 3 is not 4");
     check_failure(t, ag_matmul(a, v.tape ? ag_zeros(t, AG_SHAPE(2)) : v), AG_ERR_SHAPE,
                   "matmul: shapes (2, 3) and (2) do not fit: 3 is not 2");
@@ -440,8 +440,6 @@ static void test_errors(void **state) {
                   "matmul: shapes (2, 3) and () do not fit: a scalar has no axis to sum over");
     check_failure(t, ag_matmul(ag_zeros(t, AG_SHAPE(2, 4, 3)), ag_zeros(t, AG_SHAPE(3, 3, 5))), AG_ERR_SHAPE,
                   "matmul: shapes (2, 4, 3) and (3, 3, 5) do not fit: 2 is not 3");
-    check_failure(t, ag_matmul(ag_expand(one, AG_SHAPE(3000000000, 1)), one), AG_ERR_SHAPE,
-                  "matmul: shapes (3000000000, 1) and (1, 1) do not fit: BLAS takes lengths up to 2147483647");
     check_failure(t, ag_vdot(a, ag_transpose(a)), AG_ERR_SHAPE, "vdot: shapes (2, 3) and (3, 2) differ");
     check_failure(t, ag_outer(a, v), AG_ERR_SHAPE, "outer: shapes (2, 3) and (3) are not two vectors");
     check_failure(t, ag_trace(v), AG_ERR_SHAPE, "trace: shape (3) is not that of matrices");

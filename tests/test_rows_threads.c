@@ -1,4 +1,4 @@
-/* Rows by several threads: the same bits for any number of them, sums and rows that are added somewhere included; the same
+/* Rows, and products of matrices, by several threads: the same bits for any number of them, sums and rows that are added somewhere included; the same
  * error; nothing allocated after the first run; from several threads at once.
  *
  * How many threads there are is read once in a process, so the test runs itself: "test_rows_threads bits" prints bits. */
@@ -75,6 +75,54 @@ static ag_program *gradient_of(ag_model f, bool guarded) {
     return g;
 }
 
+static ag_var random_matrix(ag_tape *t, int64_t rows, int64_t columns, uint64_t key) {
+    double *x = malloc((size_t)(rows * columns) * sizeof *x);
+    uint64_t state = key;
+    for (int64_t i = 0; i < rows * columns; i++) x[i] = random_number(&state, -1, 1);
+    ag_var v = ag_tensor(t, x, AG_SHAPE(rows, columns));
+    free(x);
+    return v;
+}
+
+static void print_sweep(FILE *out, const char *what, ag_var y, const ag_var *x, int n) {
+    uint64_t bits = 0;
+    ag_backward(ag_sum(ag_sin(y)));
+    for (int k = -1; k < n; k++) {
+        ag_shape s = ag_shape_of(k < 0 ? y : x[k]);
+        int64_t count = 1;
+        for (int i = 0; i < s.rank; i++) count *= s.dim[i];
+        double *all = calloc((size_t)count, sizeof *all);
+        if (k < 0) ag_read(y, all);
+        else ag_read_grad(x[k], all);
+        bits = bits * 31 + hash(all, (size_t)count * sizeof *all);
+        free(all);
+    }
+    fprintf(out, "%s %016llx %s\n", what, (unsigned long long)bits, ag_tape_message(y.tape));
+}
+
+/* Products and their adjoints that are worth several threads, by rows and by columns, with views and ends of vectors. */
+static void print_products(FILE *out, ag_type type) {
+    static const int64_t sizes[][3] = {
+        {300, 201, 150}, {77, 700, 131}, {513, 64, 300}, {3000, 1, 1000}, {1, 2049, 500}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        ag_tape *t = ag_tape_new(type);
+        ag_var x[2] = {random_matrix(t, sizes[i][2], sizes[i][0], 1), random_matrix(t, sizes[i][2], sizes[i][1], 2)};
+        print_sweep(out, "product", ag_matmul(ag_transpose(x[0]), x[1]), x, 2);
+        ag_tape_free(t);
+    }
+}
+
+static void print_factors(FILE *out, ag_type type) {
+    ag_tape *t = ag_tape_new(type);
+    ag_var x[2] = {random_matrix(t, 400, 400, 3), random_matrix(t, 400, 300, 4)};
+    ag_var positive = ag_add(ag_matmul(x[0], ag_transpose(x[0])), ag_mul(10, ag_eye(t, 400)));
+    print_sweep(out, "solve", ag_solve(x[0], x[1]), x, 2);
+    print_sweep(out, "inverse", ag_inverse(x[0]), x, 1);
+    print_sweep(out, "logdet", ag_logdet(positive), x, 1);
+    print_sweep(out, "cholesky", ag_cholesky(positive), x, 1);
+    ag_tape_free(t);
+}
+
 /* A line for each program and number of rows. */
 static void print_bits(FILE *out) {
     static const int64_t rows[] = {0, 1, 100, 4096, 4097, 12288, ROWS};
@@ -103,6 +151,10 @@ static void print_bits(FILE *out) {
     }
     free(r);
     free(d);
+    for (int i = 0; i < 2; i++) {
+        print_products(out, i ? AG_F32 : AG_F64);
+        print_factors(out, i ? AG_F32 : AG_F64);
+    }
 }
 
 static const char *self;

@@ -9,7 +9,6 @@
 #include "builtin_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
-#include <lapack.h>
 
 static bool cholesky_shape(ag_call *call) {
     const ag_view *a = call->in[0].view;
@@ -26,14 +25,10 @@ static void keep_lower(ag_type type, int64_t n, void *x) {
 
 static bool factor(const ag_call *call, int64_t index) {
     const ag_view *a = call->in[0].view;
-    lapack_int n = (lapack_int)a->dim[a->rank - 1], info = 0;
+    int64_t n = a->dim[a->rank - 1], p;
     void *x = ag_element(call->type, call->out.data, index * n * n);
-    /* The lower triangle by rows is the upper one by columns. */
-    if (call->type == AG_F64) LAPACK_dpotrf("U", &n, x, &n, &info);
-    else LAPACK_spotrf("U", &n, x, &n, &info);
-    int64_t p = 0; /* LAPACKs differ in what they do with NaN: here it is an error, as a pivot that is not > 0 */
-    while (p < n && (info == 0 || p + 1 < info) && ag_load(call->type, x, p * (n + 1)) > 0) p++;
-    if (p < n) {
+    if (!ag_factor_cholesky(call, n, x, &p)) return false;
+    if (p >= 0) {
         ag_fail(call->tape, AG_ERR_SINGULAR, "cholesky: %s: not positive definite, pivot %lld is %g",
                 ag_show_matrix(a, index).text, (long long)p, ag_load(call->type, x, p * (n + 1)));
         return false;

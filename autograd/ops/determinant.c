@@ -166,8 +166,8 @@ static bool decompose(const ag_call *call, ag_matrix a, form *f) {
                     ag_row_major_matrix(f->work, n), true))
         return false;
     ag_lu lu = {n, f->work, (int32_t *)(void *)f->pivots};
-    int64_t exponent;
-    LAPACK_dgetrf(&n, &n, f->work, &n, lu.pivots, &info);
+    int64_t exponent, none;
+    if (!ag_factor_lu(&wide, f->n, f->work, lu.pivots, &none)) return false;
     f->sign = copysign(1, ag_lu_determinant(AG_F64, &lu, &exponent));
     return true;
 }

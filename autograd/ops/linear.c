@@ -1,6 +1,5 @@
 /* The affine map of a dense layer, one operation: y = x W' + b + r for rows x, a matrix W (outputs, inputs), a vector b and
- * what the layer's result is added to, r of the shape of y. b + r is written first and the product added to it, so that y is
- * touched no more often than by the product alone.
+ * what the layer's result is added to, r of the shape of y; the product adds b and r as it writes y.
  *     dx = dy W        dW = dy' x        db = the sum of dy over rows        dr = dy */
 #include "builtin_impl.h"
 #include "c_form_impl.h"
@@ -60,22 +59,11 @@ static bool linear_shape(ag_call *call) {
 /* ---- values ---- */
 
 static bool linear_forward(const ag_call *call) {
-    const ag_kernels *kernels = ag_kernels_for(call->type);
     sizes s = sizes_of_call(call);
     int bias = bias_of(call->params), residual = residual_of(call->params);
-    size_t row = (size_t)s.out * ag_type_size(call->type);
-    char *y = call->out.data;
-    for (int64_t i = 0; bias >= 0 && i < s.rows; i++) {
-        void *b = call->in[bias].data;
-        if (residual < 0) memcpy(y + (size_t)i * row, b, row);
-        else
-            kernels->value[AG_ADD]((size_t)s.out, y + (size_t)i * row,
-                                   (char *)call->in[residual].data + (size_t)i * row, b, NULL);
-    }
-    if (bias < 0 && residual >= 0) memcpy(y, call->in[residual].data, (size_t)s.rows * row);
-    return ag_product(call, s.rows, s.out, s.in, 1, ag_row_major_matrix(call->in[X].data, s.in),
-                      ag_transposed(ag_row_major_matrix(call->in[WEIGHT].data, s.in)), ag_row_major_matrix(y, s.out),
-                      bias < 0 && residual < 0);
+    return ag_product_plus(call, s.rows, s.out, s.in, ag_row_major_matrix(call->in[X].data, s.in),
+                           ag_transposed(ag_row_major_matrix(call->in[WEIGHT].data, s.in)), call->out.data,
+                           bias >= 0 ? call->in[bias].data : NULL, residual >= 0 ? call->in[residual].data : NULL);
 }
 
 static bool linear_adjoint(const ag_call *call) {

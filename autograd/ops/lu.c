@@ -1,13 +1,10 @@
-/* Batches of square matrices and their LU factors, by LAPACK.
+/* Batches of square matrices and their LU factors.
  *
- * LAPACK takes a row-major matrix A for A^T, so it gives A^T = P L U with unit L. Read row-major again, the factors are
+ * Columns of A^T are contiguous where A is row-major, so what is factored is A^T = P L U with unit L. Read row-major again, the factors are
  * A = U^T L^T P^T: a lower triangle with the diagonal, a unit upper triangle, and exchanged columns. */
 #include "matrix_impl.h"
-#include <lapack.h>
 #include <limits.h>
 #include <math.h>
-
-_Static_assert(sizeof(lapack_int) == sizeof(int32_t), "LAPACK with 32-bit integers");
 
 /* ---- batches ---- */
 
@@ -21,7 +18,7 @@ bool ag_check_square(const ag_call *call, const char *what, const ag_view *x) {
     bool possible = x->dim[rank - 1] <= INT_MAX;
     for (int i = 0; i < rank - 2 && possible; i++) possible = ag_multiply_sizes(batch, x->dim[i], &batch);
     if (!possible) {
-        ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is more than LAPACK can take (%d)", what, ag_show_view(x).text,
+        ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is more than can be factored (%d)", what, ag_show_view(x).text,
                 INT_MAX);
         return false;
     }
@@ -83,8 +80,8 @@ ag_lu ag_lu_at(const ag_call *call, const ag_view *a, void *memory, int64_t inde
     return (ag_lu){n, ag_element(call->type, memory, index * n * n), pivots + index * n};
 }
 
-/* After LAPACK has found a zero pivot: where it is; -1 if there is none but NaN, which is then made everything's value
- * (LAPACKs differ in which pivots they choose beside NaN). */
+/* Where a zero pivot was found; -1 if there is none but NaN, which is then made everything's value
+ * (which pivots were chosen beside NaN is chance). */
 static int64_t zero_pivot(ag_type type, const ag_lu *lu) {
     bool nan = false;
     for (int64_t i = 0; i < lu->n * lu->n && !nan; i++) nan = isnan(ag_load(type, lu->factors, i));
@@ -103,11 +100,9 @@ bool ag_lu_factor(const ag_call *call, const char *what, const ag_array *a, void
     ag_pack(call->type, memory, a);
     for (int64_t i = 0; i < batch; i++) {
         ag_lu lu = ag_lu_at(call, a->view, memory, i);
-        lapack_int n = (lapack_int)lu.n, info = 0;
-        if (n == 0) return true;
-        if (call->type == AG_F64) LAPACK_dgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
-        else LAPACK_sgetrf(&n, &n, lu.factors, &n, lu.pivots, &info);
-        int64_t pivot = info > 0 ? zero_pivot(call->type, &lu) : -1;
+        int64_t none;
+        if (!ag_factor_lu(call, lu.n, lu.factors, lu.pivots, &none)) return false;
+        int64_t pivot = none >= 0 ? zero_pivot(call->type, &lu) : -1;
         if (pivot < 0 || !what) continue;
         ag_fail(call->tape, AG_ERR_SINGULAR, "%s: %s: singular matrix, pivot %lld is %g", what,
                 ag_show_matrix(a->view, i).text, (long long)pivot, ag_load(call->type, lu.factors, pivot * (lu.n + 1)));
@@ -152,16 +147,9 @@ bool ag_lu_solve(const ag_call *call, const ag_lu *lu, bool transposed, int64_t 
 }
 
 bool ag_lu_invert(const ag_call *call, const ag_lu *lu, void *out) {
-    if (lu->n == 0) return true;
-    size_t size = ag_type_size(call->type);
-    lapack_int n = (lapack_int)lu->n, info = 0, work_size = n * (n < INT_MAX / 64 ? 64 : 1);
-    void *work = ag_scratch(call->tape, (size_t)work_size * size);
-    if (!work) return false;
-    memcpy(out, lu->factors, (size_t)lu->n * (size_t)lu->n * size);
-    if (call->type == AG_F64) LAPACK_dgetri(&n, out, &n, lu->pivots, work, &work_size, &info);
-    else LAPACK_sgetri(&n, out, &n, lu->pivots, work, &work_size, &info);
-    ag_scratch_free(call->tape, work);
-    return true;
+    memset(out, 0, (size_t)(lu->n * lu->n) * ag_type_size(call->type));
+    for (int64_t i = 0; i < lu->n; i++) ag_store(call->type, out, i * (lu->n + 1), 1);
+    return ag_lu_solve(call, lu, false, lu->n, out);
 }
 
 double ag_lu_determinant(ag_type type, const ag_lu *lu, int64_t *exponent) {

@@ -75,7 +75,7 @@ static void permute(product *r, const product *p, const int order[3], const int 
  * matrices times one matrix, or the sum over a batch in an adjoint. */
 static bool fold(loop *l, const loop *batch, int absent) {
     int64_t size;
-    if (batch->step[absent] != 0 || !ag_multiply_sizes(l->size, batch->size, &size) || size > INT_MAX) return false;
+    if (batch->step[absent] != 0 || !ag_multiply_sizes(l->size, batch->size, &size)) return false;
     for (int x = 0; x < 3; x++)
         if (l->size != 1 && batch->step[x] != l->size * l->step[x]) return false;
     if (l->size == 1) memcpy(l->step, batch->step, sizeof l->step);
@@ -163,11 +163,7 @@ static bool matmul_shape(ag_call *call) {
     if (b->rank > 1) shape->dim[rank++] = b->dim[b->rank - 1];
     shape->rank = rank;
     int64_t count;
-    if (!ag_checked_count(call->tape, "matmul", *shape, &count)) return false;
-    if (a->rank == 1 && b->rank == 1) return true;
-    if (k > INT_MAX || (a->rank > 1 && a->dim[a->rank - 2] > INT_MAX) || (b->rank > 1 && b->dim[b->rank - 1] > INT_MAX))
-        return refuse(call, "BLAS takes lengths up to 2147483647");
-    return true;
+    return ag_checked_count(call->tape, "matmul", *shape, &count);
 }
 
 static bool matmul_forward(const ag_call *call) {

@@ -1,36 +1,10 @@
-/* Products and triangular solves of strided matrices. */
+/* Products of strided matrices. */
 #include "matrix_impl.h"
-#include <cblas.h>
-#include <limits.h>
 
-/* Up to these sizes a kernel beats BLAS: m * n * k (AG_SMALL_PRODUCT), and m * k of matrix times vector. */
+/* Up to these sizes loops beat tiles: m * n * k (AG_SMALL_PRODUCT), and m * k of matrix times vector. */
 enum { SMALL_VECTOR = 32 };
-/* Where few rows of a product beat BLAS: how many at least, elements of the matrix that they meet, bytes of a vector. */
-enum { LEAST_FEW_ROWS = 8, LEAST_FEW = 1 << 15, MOST_FEW = 1 << 19, LEAST_VECTOR = 32 };
 /* From this many elements on, a row of an outer product is worth a call of a kernel. */
 enum { LONG_ROW = 8 };
-
-/* How BLAS sees a matrix. */
-typedef struct blas_matrix {
-    enum CBLAS_TRANSPOSE transposed;
-    int ld;
-} blas_matrix;
-
-static bool fits(int64_t rows, int64_t columns, int64_t row, int64_t col, int *ld) {
-    if (columns > 1 && col != 1) return false;
-    int64_t least = columns > 1 ? columns : 1, stride = rows > 1 ? row : least;
-    if (stride < least || stride > INT_MAX) return false;
-    *ld = (int)stride;
-    return true;
-}
-
-/* False if BLAS cannot read x in place. */
-static bool as_blas(int64_t rows, int64_t columns, ag_matrix x, blas_matrix *out) {
-    out->transposed = CblasNoTrans;
-    if (fits(rows, columns, x.row, x.col, &out->ld)) return true;
-    out->transposed = CblasTrans;
-    return fits(columns, rows, x.col, x.row, &out->ld);
-}
 
 void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns) {
     int64_t count, bytes;
@@ -51,14 +25,6 @@ static void *copy_matrix(const ag_call *call, int64_t rows, int64_t columns, ag_
     ag_strided_copy(call->type, 2, dim, memory, to, x->data, from);
     *x = ag_row_major_matrix(memory, columns);
     return memory;
-}
-
-/* x as BLAS can read it: copied only if need be, and then *memory holds the copy. */
-static bool readable(const ag_call *call, int64_t rows, int64_t columns, ag_matrix *x, blas_matrix *blas,
-                     void **memory) {
-    if (as_blas(rows, columns, *x, blas)) return true;
-    *memory = copy_matrix(call, rows, columns, x);
-    return *memory && as_blas(rows, columns, *x, blas);
 }
 
 static void fill_zero(ag_type type, int64_t m, int64_t n, ag_matrix c) {
@@ -109,63 +75,94 @@ static void inner_product(ag_type type, int64_t k, double alpha, ag_matrix a, ag
     ag_store(type, c, 0, store ? alpha * sum : ag_load(type, c, 0) + alpha * sum);
 }
 
-/* A vector for BLAS, which wants negative strides from the vector's lowest address. */
-static bool as_blas_vector(ag_type type, int64_t n, void *data, int64_t stride, void **lowest, int *step) {
-    if (n == 1) stride = 1;
-    if (stride == 0 || stride > INT_MAX || stride < -INT_MAX) return false;
-    *lowest = stride < 0 ? ag_element(type, data, (n - 1) * stride) : data;
-    *step = (int)stride;
+/* ---- on threads ----
+ * Each computes some rows or some columns of the result, all the same as one thread would. */
+
+enum { SHARE = 1 << 21, VECTOR_SHARE = 1 << 18 }; /* products of numbers that are worth a thread */
+enum { UNIT = 64, LITTLE_ROOM = 8192 };           /* rows or columns that stay together; bytes on the stack */
+
+typedef struct shared_product {
+    const ag_call *call;
+    int64_t m, n, k;
+    double alpha;
+    ag_matrix a, b, c;
+    bool store; /* matrix times vector */
+    const ag_addend *plus;
+    int threads;
+    int64_t each; /* rows, or columns, of a thread */
+    bool by_rows;
+    char *room;
+    size_t room_each;
+} shared_product;
+
+static int64_t least_of(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* How many threads, and what each does of `length` rows or columns. */
+static int share(int64_t length, double products, double worth, int64_t *each) {
+    int most = products < 2 * worth ? 1 : ag_threads();
+    int64_t threads = least_of(least_of(most, (int64_t)(products / worth)), (length + UNIT - 1) / UNIT);
+    if (threads < 1) threads = 1;
+    *each = threads == 1 ? length : ((length + threads - 1) / threads + UNIT - 1) / UNIT * UNIT;
+    return (int)threads;
+}
+
+static void run_share(void *context, int part) {
+    const shared_product *p = context;
+    ag_type type = p->call->type;
+    int64_t first = part * p->each, count = least_of((p->by_rows ? p->m : p->n) - first, p->each);
+    if (count <= 0) return;
+    ag_matrix a = p->a, b = p->b, c = p->c;
+    ag_addend plus = p->plus ? *p->plus : (ag_addend){0};
+    if (p->by_rows) {
+        a.data = ag_element(type, a.data, first * a.row);
+        c.data = ag_element(type, c.data, first * c.row);
+        if (plus.rows.data) plus.rows.data = ag_element(type, plus.rows.data, first * plus.rows.row);
+    } else {
+        b.data = ag_element(type, b.data, first * b.col);
+        c.data = ag_element(type, c.data, first * c.col);
+        if (plus.row) plus.row = (const char *)plus.row + first * (int64_t)ag_type_size(type);
+        if (plus.rows.data) plus.rows.data = ag_element(type, plus.rows.data, first);
+    }
+    const ag_kernels *kernels = ag_kernels_for(type);
+    if (p->n == 1) kernels->matrix_vector(count, p->k, p->alpha, &a, b.data, c.data, c.row, p->store);
+    else
+        kernels->panel_product(p->by_rows ? count : p->m, p->by_rows ? p->n : count, p->k, p->alpha, &a, &b, &c,
+                               p->plus ? &plus : NULL, p->room + (size_t)part * p->room_each);
+}
+
+/* n = 1: y (+)= alpha a x. */
+static bool matrix_vector(const ag_call *call, int64_t m, int64_t k, double alpha, ag_matrix a, ag_matrix b,
+                          ag_matrix c, bool store) {
+    void *copies[2] = {NULL, NULL};
+    bool ok = a.col == 1 || a.row == 1 || (copies[0] = copy_matrix(call, m, k, &a)) != NULL;
+    ok = ok && (b.row == 1 || (copies[1] = copy_matrix(call, k, 1, &b)) != NULL);
+    shared_product p = {
+        .call = call, .m = m, .n = 1, .k = k, .alpha = alpha, .a = a, .b = b, .c = c, .store = store, .by_rows = true};
+    p.threads = share(m, (double)m * (double)k, VECTOR_SHARE, &p.each);
+    if (ok) ag_parallel(p.threads, run_share, &p);
+    ag_scratch_free(call->tape, copies[0]);
+    ag_scratch_free(call->tape, copies[1]);
+    return ok;
+}
+
+/* Rows of c are contiguous. */
+static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
+                          ag_matrix c, const ag_addend *plus) {
+    shared_product p = {.call = call, .m = m, .n = n, .k = k, .alpha = alpha, .a = a, .b = b, .c = c, .plus = plus};
+    _Alignas(64) char little[LITTLE_ROOM];
+    p.by_rows = m > n;
+    p.threads = share(p.by_rows ? m : n, (double)m * (double)n * (double)k, SHARE, &p.each);
+    /* of all columns: a share may be of whole vectors where the last one is not */
+    p.room_each = ag_kernels_for(call->type)->panel_room(p.by_rows ? p.each : m, n, k, &a, &b);
+    bool fits = p.threads == 1 && p.room_each <= sizeof little;
+    p.room = fits ? little : ag_scratch(call->tape, p.room_each * (size_t)p.threads);
+    if (!p.room) return false;
+    ag_parallel(p.threads, run_share, &p);
+    if (!fits) ag_scratch_free(call->tape, p.room);
     return true;
 }
 
-/* n = 1: y (+)= alpha a x. False if y's stride is nothing for BLAS. */
-static bool matrix_vector(const ag_call *call, int64_t m, int64_t k, double alpha, ag_matrix a, ag_matrix b,
-                          ag_matrix c, bool store, bool *done) {
-    void *y, *x, *copies[2] = {NULL, NULL};
-    int y_step, x_step;
-    blas_matrix layout;
-    *done = as_blas_vector(call->type, m, c.data, c.row, &y, &y_step);
-    if (!*done) return true;
-    bool ok = readable(call, m, k, &a, &layout, &copies[0]);
-    if (ok && !as_blas_vector(call->type, k, b.data, b.row, &x, &x_step)) {
-        ok = (copies[1] = copy_matrix(call, k, 1, &b)) != NULL;
-        x = b.data;
-        x_step = 1;
-    }
-    if (ok) {
-        bool plain = layout.transposed == CblasNoTrans;
-        int rows = (int)(plain ? m : k), columns = (int)(plain ? k : m);
-        if (store) fill_zero(call->type, m, 1, c); /* beta = 0 keeps NaN in some versions of OpenBLAS's gemv */
-        if (call->type == AG_F64)
-            cblas_dgemv(CblasRowMajor, layout.transposed, rows, columns, alpha, a.data, layout.ld, x, x_step, 1, y,
-                        y_step);
-        else
-            cblas_sgemv(CblasRowMajor, layout.transposed, rows, columns, (float)alpha, a.data, layout.ld, x, x_step, 1,
-                        y, y_step);
-    }
-    ag_scratch_free(call->tape, copies[0]);
-    ag_scratch_free(call->tape, copies[1]);
-    return ok;
-}
-
-/* c has a layout that BLAS can write. */
-static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
-                          ag_matrix c, int ld, bool store) {
-    void *copies[2] = {NULL, NULL};
-    blas_matrix x, y;
-    bool ok = readable(call, m, k, &a, &x, &copies[0]) && readable(call, k, n, &b, &y, &copies[1]);
-    if (ok && call->type == AG_F64)
-        cblas_dgemm(CblasRowMajor, x.transposed, y.transposed, (int)m, (int)n, (int)k, alpha, a.data, x.ld, b.data,
-                    y.ld, store ? 0 : 1, c.data, ld);
-    else if (ok)
-        cblas_sgemm(CblasRowMajor, x.transposed, y.transposed, (int)m, (int)n, (int)k, (float)alpha, a.data, x.ld,
-                    b.data, y.ld, store ? 0 : 1, c.data, ld);
-    ag_scratch_free(call->tape, copies[0]);
-    ag_scratch_free(call->tape, copies[1]);
-    return ok;
-}
-
-/* A product whose result BLAS cannot write in place: into a copy, then added or copied. */
+/* A product whose result has no contiguous rows or columns, or overlaps itself: into a copy, then added or copied. */
 static bool product_by_copy(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a,
                             ag_matrix b, ag_matrix c, bool store) {
     ag_matrix r = ag_row_major_matrix(ag_matrix_scratch(call, m, n), n);
@@ -176,15 +173,6 @@ static bool product_by_copy(const ag_call *call, int64_t m, int64_t n, int64_t k
     else if (ok) ag_strided_add(call->type, 2, dim, c.data, to, r.data, from);
     ag_scratch_free(call->tape, r.data);
     return ok;
-}
-
-/* Whether some rows meet a matrix that BLAS would take long to pack for them. */
-static bool is_few_rows(const ag_kernels *kernels, ag_type type, int64_t m, int64_t n, int64_t k, ag_matrix a,
-                        ag_matrix b, ag_matrix c) {
-    double size = (double)n * (double)k;
-    if (m < LEAST_FEW_ROWS || m > AG_FEW_ROWS || size < LEAST_FEW || size > MOST_FEW) return false;
-    if ((size_t)kernels->lanes * ag_type_size(type) < LEAST_VECTOR || n % kernels->lanes != 0) return false;
-    return a.col == 1 && b.col == 1 && b.row >= n && c.col == 1 && c.row >= n;
 }
 
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
@@ -208,44 +196,35 @@ bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alp
         ag_kernels_for(type)->product(m, n, k, alpha, &a, &b, &c, store);
         return true;
     }
-    if (vector) {
-        bool done, ok = n == 1 ? matrix_vector(call, m, k, alpha, a, b, c, store, &done)
-                               : matrix_vector(call, n, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c),
-                                               store, &done);
-        return done || !ok ? ok : product_by_copy(call, m, n, k, alpha, a, b, c, store);
-    }
-    const ag_kernels *kernels = ag_kernels_for(type);
-    if (alpha == 1 && is_few_rows(kernels, type, m, n, k, a, b, c)) {
-        kernels->few_rows(m, n, k, &a, &b, &c, !store);
-        return true;
-    }
-    int ld;
-    if (fits(m, n, c.row, c.col, &ld)) return matrix_matrix(call, m, n, k, alpha, a, b, c, ld, store);
-    if (fits(n, m, c.col, c.row, &ld)) /* c^T = b^T a^T */
-        return matrix_matrix(call, n, m, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c), ld, store);
+    if (n == 1 && c.row != 0) return matrix_vector(call, m, k, alpha, a, b, c, store);
+    if (m == 1 && c.col != 0)
+        return matrix_vector(call, n, k, alpha, ag_transposed(b), ag_transposed(a), ag_transposed(c), store);
+    ag_matrix turned = ag_transposed(c);
+    if (!vector && c.col == 1 && (c.row >= n || c.row <= -n))
+        return matrix_matrix(call, m, n, k, alpha, a, b, c, store ? NULL : &(ag_addend){.rows = c});
+    if (!vector && c.row == 1 && (c.col >= m || c.col <= -m)) /* c^T = b^T a^T */
+        return matrix_matrix(call, n, m, k, alpha, ag_transposed(b), ag_transposed(a), turned,
+                             store ? NULL : &(ag_addend){.rows = turned});
     return product_by_copy(call, m, n, k, alpha, a, b, c, store);
 }
 
-bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x) {
-    if (n == 0 || k == 0) return true;
-    void *copy = NULL;
-    blas_matrix layout;
-    if (!readable(call, n, n, &a, &layout, &copy)) return false;
-    /* BLAS names the triangle of what it reads, before it transposes. */
-    enum CBLAS_UPLO triangle = upper == (layout.transposed == CblasNoTrans) ? CblasUpper : CblasLower;
-    enum CBLAS_DIAG diagonal = unit ? CblasUnit : CblasNonUnit;
-    int size = (int)n, columns = (int)k, ld = n == 1 ? 1 : layout.ld;
-    if (call->type == AG_F64) {
-        if (k == 1) cblas_dtrsv(CblasRowMajor, triangle, layout.transposed, diagonal, size, a.data, ld, x, 1);
-        else
-            cblas_dtrsm(CblasRowMajor, CblasLeft, triangle, layout.transposed, diagonal, size, columns, 1, a.data, ld,
-                        x, columns);
-    } else {
-        if (k == 1) cblas_strsv(CblasRowMajor, triangle, layout.transposed, diagonal, size, a.data, ld, x, 1);
-        else
-            cblas_strsm(CblasRowMajor, CblasLeft, triangle, layout.transposed, diagonal, size, columns, 1, a.data, ld,
-                        x, columns);
+/* Writes what is added to a product to where the product will be. */
+static void write_addend(ag_type type, int64_t m, int64_t n, void *c, void *row, void *rows) {
+    const ag_kernels *kernels = ag_kernels_for(type);
+    size_t bytes = (size_t)n * ag_type_size(type);
+    for (int64_t i = 0; i < m; i++) {
+        void *to = ag_element(type, c, i * n), *other = rows ? ag_element(type, rows, i * n) : NULL;
+        if (row && rows) kernels->value[AG_ADD]((size_t)n, to, other, row, NULL);
+        else memcpy(to, row ? row : other, bytes);
     }
-    ag_scratch_free(call->tape, copy);
-    return true;
+}
+
+bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
+                     void *rows) {
+    ag_matrix out = ag_row_major_matrix(c, n);
+    bool large = m > 1 && n > 1 && k > 1 && (double)m * (double)n * (double)k > AG_SMALL_PRODUCT;
+    if (!row && !rows) return ag_product(call, m, n, k, 1, a, b, out, true);
+    if (large) return matrix_matrix(call, m, n, k, 1, a, b, out, &(ag_addend){row, ag_row_major_matrix(rows, n)});
+    write_addend(call->type, m, n, c, row, rows);
+    return ag_product(call, m, n, k, 1, a, b, out, false);
 }

@@ -1,5 +1,5 @@
 /* Matrices inside tensors: products of strided matrices, triangular solves and LU factors, for the operations of linear
- * algebra. BLAS and LAPACK do the work on views as they are; only strides that BLAS cannot express are copied. */
+ * algebra, on views as they are. */
 #ifndef AG_MATRIX_IMPL_H
 #define AG_MATRIX_IMPL_H
 
@@ -17,13 +17,26 @@ void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                 ag_matrix c, bool store);
 
+/* c = a b + row + rows (each NULL or what has rows of n contiguous elements), for a row-major c. */
+bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
+                     void *rows);
+
+/* ---- factor.c: false if there is no memory ---- */
+
 /* x := a^-1 x for a triangular n x n matrix a, of which only that triangle is read, and a row-major n x k matrix x. A 0
- * on the diagonal gives infinities. False if there is no memory for a copy of a. */
+ * on the diagonal gives infinities. */
 bool ag_solve_triangle(const ag_call *call, bool upper, bool unit, int64_t n, int64_t k, ag_matrix a, void *x);
+
+/* a = P L U in place, with unit L, for a matrix whose columns are contiguous: row i of P^T a was exchanged with row
+ * pivots[i] - 1, in order. *none is the first i for which U(i, i) is 0, or -1. */
+bool ag_factor_lu(const ag_call *call, int64_t n, void *a, int32_t *pivots, int64_t *none);
+/* a = L L^T in place of the lower triangle of a row-major matrix; above it is anything. *none is the first i whose pivot,
+ * which a(i, i) then is, is not > 0, or -1. */
+bool ag_factor_cholesky(const ag_call *call, int64_t n, void *a, int64_t *none);
 
 /* ---- matrices in the last two axes, batches in the others ---- */
 
-/* False and a sentence if x is not a batch of square matrices that LAPACK can take. */
+/* False and a sentence if x is not a batch of square matrices that can be factored. */
 bool ag_check_square(const ag_call *call, const char *what, const ag_view *x);
 /* How many matrices a view holds, and number `index` of them. */
 int64_t ag_batch_count(const ag_view *view);

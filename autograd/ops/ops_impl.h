@@ -67,7 +67,13 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
-enum { AG_SMALL_PRODUCT = 768, AG_FEW_ROWS = 16, AG_RANDOM_BLOCK = 64 };
+/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. */
+typedef struct ag_addend {
+    const void *row;
+    ag_matrix rows;
+} ag_addend;
+
+enum { AG_SMALL_PRODUCT = 768, AG_FACTOR_BLOCK = 16, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
     const char *isa;
@@ -133,9 +139,20 @@ typedef struct ag_kernels {
     void (*pack_columns)(int64_t depth, int64_t columns, void *packed, const void *b, int64_t row, int64_t column);
     void (*product_packed)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_stride,
                            const void *packed, void *c, int64_t c_stride, bool add);
-    /* c = (or +=) a b of up to AG_FEW_ROWS rows: all rows are contiguous, those of b and c in whole vectors */
-    void (*few_rows)(int64_t rows, int64_t columns, int64_t depth, const ag_matrix *a, const ag_matrix *b,
-                     const ag_matrix *c, bool add);
+    /* c = alpha a b + plus (NULL: none) of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
+    size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
+    void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
+                          const ag_matrix *c, const ag_addend *plus, void *room);
+    /* y = alpha a x or y += alpha a x, of m x k; rows of a are contiguous or its columns, and x is; y goes by steps */
+    void (*matrix_vector)(int64_t m, int64_t k, double alpha, const ag_matrix *a, const void *x, void *y, int64_t step,
+                          bool store);
+    /* blocks of factor.c, of n <= AG_FACTOR_BLOCK: x := a^-1 x, where rows of x are contiguous or its columns */
+    void (*triangle)(bool upper, bool unit, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *x);
+    /* row i of contiguous columns changes places with row pivots[i] - 1, for i = 0..n-1 */
+    void (*exchange)(int64_t columns, void *x, int64_t column, int64_t n, const int32_t *pivots);
+    /* factors in place; the first pivot that is 0, or not positive, or -1. Columns are contiguous (m x n), or rows */
+    int64_t (*lu)(int64_t m, int64_t n, void *a, int64_t column, int32_t *pivots);
+    int64_t (*cholesky)(int64_t n, void *a, int64_t row);
     /* cells of an LSTM: see lstm_loops.inc */
     void (*lstm)(size_t rows, size_t n, void *gates, const void *before, void *after, void *h);
     void (*lstm_back)(size_t rows, size_t n, const void *acts, const void *before, const void *after, const void *w_h,
@@ -197,7 +214,7 @@ bool ag_multiply_sizes(int64_t n, int64_t m, int64_t *out);
  * overflows, those that are 0 left out: so neither strides nor the product of some of the dims can. */
 bool ag_shape_count(ag_shape shape, int64_t *count);
 
-/* Memory for the length of one call (work arrays of LAPACK, indices); counts against the tape's budget and fails with
+/* Memory for the length of one call (work arrays, indices); counts against the tape's budget and fails with
  * AG_ERR_MEMORY and NULL. Freed with ag_scratch_free. */
 void *ag_scratch(ag_tape *tape, size_t bytes);
 void ag_scratch_free(ag_tape *tape, void *memory);

@@ -5,7 +5,6 @@
 #include "builtin_impl.h"
 #include "matrix_impl.h"
 #include "structural_impl.h"
-#include <limits.h>
 
 /* ---- shapes ---- */
 
@@ -26,11 +25,6 @@ static bool system_shape(ag_call *call, const char *what) {
     }
     for (int i = 0; i < a->rank - 1; i++)
         if (a->dim[i] != b->dim[i]) return refuse(call, what, a->dim[i], b->dim[i]);
-    if (b->rank == a->rank && b->dim[b->rank - 1] > INT_MAX) {
-        ag_fail(call->tape, AG_ERR_SHAPE, "%s: shape %s is more than LAPACK can take (%d)", what, ag_show_view(b).text,
-                INT_MAX);
-        return false;
-    }
     call->shape = ag_dims_of(b);
     return true;
 }

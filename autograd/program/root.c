@@ -33,7 +33,7 @@ static ag_var jacobian_of(ag_var y, ag_var x) {
     return ag_reshape(ag_jacobian(y, x), AG_SHAPE(n, n));
 }
 
-/* J^-1 v or J'^-1 v, in v's shape. A single unknown needs no LAPACK. */
+/* J^-1 v or J'^-1 v, in v's shape. A single unknown needs no factors. */
 static ag_var solve(ag_var jacobian, bool transposed, ag_var v) {
     int64_t n = ag_count(v);
     if (n == 1) return ag_div(v, ag_reshape(jacobian, ag_shape_of(v)));
