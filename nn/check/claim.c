@@ -69,6 +69,7 @@ static bool has_worse(const nn_claim *claim, int64_t start, double ratio) {
 bool nn_claim_may_exceed(const nn_claim *claim, double ratio) {
     int64_t total = nn_shape_count(claim->right_shape) * claim->draws, i = 0;
     if (claim->unit != NULL || !nn_same_shape(claim->claimed_shape, claim->right_shape)) return true;
+    ratio *= 1 - 1e-15; /* products and quotients are rounded */
     for (; i + NN_BLOCK <= total; i += NN_BLOCK)
         if (has_worse(claim, i, ratio)) return true;
     for (; i < total; i++)

@@ -16,7 +16,7 @@ bool nn_claim_entry_holds(const nn_claim *claim, int64_t i);
 enum { NN_BLOCK = 256 };
 bool nn_block_is_near(const double *x, const double *y, double c, double fixed, double relative);
 
-/* False only if no entry is further off than `ratio` times its tolerance: sooner than by comparing. */
+/* False only if every entry is less far off than `ratio` times its tolerance: sooner known than by comparing. */
 bool nn_claim_may_exceed(const nn_claim *claim, double ratio);
 
 /* How far claimed element i may be from `target` in a diagnosis: printed rounding, among numbers of that size, goes

@@ -159,7 +159,7 @@ static bool run_draw(ac_law *law, worker *w, int draw) {
     if (law->all) outputs[1] = t->claimed + draw * t->claimed_count;
     if (ag_run(w->runner, find_inputs(law, w, draw), outputs) != AG_OK) return false;
     nn_claim claim = ac_claim_of(t, outputs[0], t->literal ? t->claimed : outputs[1], 1);
-    if (w->any && !nn_claim_may_exceed(&claim, w->worst.ratio)) return true;
+    if (w->any && !law->all && !nn_claim_may_exceed(&claim, w->worst.ratio)) return true;
     nn_comparison c = nn_claim_compare(&claim);
     if (!c.holds && !law->all) atomic_store(&law->stop, true);
     if (w->any && c.ratio <= w->worst.ratio) return true;
