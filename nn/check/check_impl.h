@@ -32,12 +32,15 @@ bool ac_go_to_draw(ac_trial *trial, int draw);
 
 /* Computes both sides at every draw and compares them. What is kept: the worst draw or, if one is wrong, all of them. */
 bool ac_compare(ac_trial *trial, nn_comparison *worst);
+/* Records the first draw; its sides are kept, too, the first of two draws. False after an error. */
+bool ac_record_first(ac_trial *trial, ag_var sides[2]);
 /* Room for `count` numbers at every draw that is kept. NULL after an error. */
 double *ac_take_draws(ac_trial *trial, ac_room *room, ac_span span, int64_t count);
 /* The claim with these sides, of so many draws. */
 nn_claim ac_claim_of(const ac_trial *trial, const double *right, const double *claimed, int draws);
 
-/* A law as a program, made at the first draw and run for the others on all threads; see law.c. NULL if it cannot be one. */
+/* A law as a program, made at the first draw, which is kept, and run for the others on all threads; see law.c. NULL if it
+ * cannot be one. */
 typedef struct ac_law ac_law;
 ac_law *ac_law_open(ac_trial *trial);
 void ac_law_close(ac_law *law); /* NULL is fine */

@@ -54,29 +54,15 @@ static bool find_names(ac_law *law) {
     return law->names != NULL;
 }
 
-static ag_var side(ac_evaluator *e, const ac_node *node, int frame_size) {
-    ag_var x = ac_evaluate(e, node, frame_size);
-    return x.tape == NULL ? ag_constant(e->tape, ag_value(x)) : x;
-}
-
-/* Records the first draw once more. */
-static bool record(ac_law *law, ag_var sides[2]) {
-    ac_trial *t = law->t;
-    ac_evaluator *e = t->e;
-    const ac_statement *s = t->statement;
-    if (!ac_go_to_draw(t, 0)) return false;
-    sides[0] = side(e, s->left, s->frame_size);
-    if (!t->literal && !e->error->set) sides[1] = side(e, s->right, s->frame_size);
-    return !e->error->set;
-}
-
-static ag_program *freeze(ac_law *law, const ag_var sides[2]) {
+static ag_program *freeze(ac_law *law, ag_var sides[2]) {
     ac_evaluator *e = law->t->e;
     ag_var *inputs = nn_allocate((size_t)law->name_count, sizeof *inputs);
     if (inputs == NULL) return NULL;
     for (int i = 0; i < law->name_count; i++) inputs[i] = e->values[law->names[i]->index];
+    for (int i = 0; i < 2 - law->t->literal; i++)
+        if (sides[i].tape == NULL) sides[i] = ag_constant(e->tape, ag_value(sides[i]));
     e->has_program = true;
-    ag_program *program = ag_program_freeze(inputs, NULL, law->name_count, sides, NULL, law->t->literal ? 1 : 2);
+    ag_program *program = ag_program_freeze(inputs, NULL, law->name_count, sides, NULL, 2 - law->t->literal);
     nn_release(inputs);
     return program;
 }
@@ -87,6 +73,7 @@ static bool is_small(ag_stats before, ag_stats after) {
     return instructions <= MOST_INSTRUCTIONS && after.slots - before.slots <= MOST_SLOTS;
 }
 
+/* Records the first draw and keeps both sides of it. */
 static void make_program(ac_law *law) {
     ac_evaluator *e = law->t->e;
     ag_mark mark = ag_tape_mark(e->tape);
@@ -94,7 +81,7 @@ static void make_program(ac_law *law) {
     ag_var sides[2];
     e->tracing = true;
     ag_tape_trace(e->tape, true);
-    if (record(law, sides) && is_small(before, ag_tape_stats(e->tape)) && find_names(law))
+    if (ac_record_first(law->t, sides) && is_small(before, ag_tape_stats(e->tape)) && find_names(law))
         law->program = freeze(law, sides);
     e->tracing = false;
     ag_tape_trace(e->tape, false);

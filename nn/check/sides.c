@@ -87,31 +87,39 @@ static bool read_tolerance(ac_trial *t) {
     return true;
 }
 
-static bool record_draw(ac_trial *t, int draw, int place) {
-    ac_evaluator *e = t->e;
+/* The left side (0) or the right one (1) at the draw that is recorded. */
+static bool record_side(ac_trial *t, int which, int place, ag_var *x) {
     const ac_statement *s = t->statement;
-    if (!ac_go_to_draw(t, draw) || (draw == 0 && !read_tolerance(t))) return false;
-    ag_mark mark = ag_tape_mark(e->tape);
-    ag_var left = ac_evaluate(e, s->left, s->frame_size);
-    if (e->error->set || !keep_side(t, left, s->left->span, place, &t->claim.right_shape, &t->right, &t->rooms[0]))
+    const ac_node *node = which == 0 ? s->left : s->right;
+    *x = ac_evaluate(t->e, node, s->frame_size);
+    ag_shape *shape = which == 0 ? &t->claim.right_shape : &t->claim.claimed_shape;
+    if (t->e->error->set ||
+        !keep_side(t, *x, node->span, place, shape, which == 0 ? &t->right : &t->claimed, &t->rooms[which]))
         return false;
-    if (!t->literal) {
-        ag_tape_rewind(e->tape, mark);
-        ag_var right = ac_evaluate(e, s->right, s->frame_size);
-        if (e->error->set ||
-            !keep_side(t, right, s->right->span, place, &t->claim.claimed_shape, &t->claimed, &t->rooms[1]))
-            return false;
-    }
     t->right_count = nn_shape_count(t->claim.right_shape);
     t->claimed_count = nn_shape_count(t->claim.claimed_shape);
     return true;
 }
 
+static bool start_draw(ac_trial *t, int draw) { return ac_go_to_draw(t, draw) && (draw > 0 || read_tolerance(t)); }
+
 static bool compute_draw(ac_trial *t, int draw, int place) {
+    ag_mark before = ag_tape_mark(t->e->tape);
+    bool fine = start_draw(t, draw);
     ag_mark mark = ag_tape_mark(t->e->tape);
-    bool fine = record_draw(t, draw, place);
-    ag_tape_rewind(t->e->tape, mark);
+    for (int which = 0; which < 2 - t->literal && fine; which++) {
+        ag_var x;
+        fine = record_side(t, which, place, &x);
+        ag_tape_rewind(t->e->tape, mark);
+    }
+    ag_tape_rewind(t->e->tape, before);
     return fine;
+}
+
+bool ac_record_first(ac_trial *t, ag_var sides[2]) {
+    t->shown = 0;
+    return keep_draws(t, 2) && start_draw(t, 0) && record_side(t, 0, 0, &sides[0]) &&
+           (t->literal || record_side(t, 1, 0, &sides[1]));
 }
 
 nn_claim ac_claim_of(const ac_trial *t, const double *right, const double *claimed, int draws) {
@@ -161,10 +169,12 @@ static bool compare_all(ac_trial *t, nn_comparison *worst) {
     return true;
 }
 
-/* What comes after the first draw, by a program; false also where that is not possible. */
+/* By a program; false also where that is not possible. */
 static bool compare_law(ac_trial *t, nn_comparison *worst) {
     ac_law *law = ac_law_open(t);
-    bool done = law != NULL && ac_law_compare_rest(law, worst);
+    if (law == NULL) return false;
+    *worst = compare_place(t, 0);
+    bool done = ac_law_compare_rest(law, worst);
     if (done && !worst->holds) done = keep_draws(t, t->claim.draws) && ac_law_compare_all(law, worst);
     ac_law_close(law);
     return done;
@@ -172,12 +182,11 @@ static bool compare_law(ac_trial *t, nn_comparison *worst) {
 
 static bool compare_steps(ac_trial *t, nn_comparison *worst) {
     if (!compare_first(t, worst) || !compare_each(t, worst)) return false;
-    return worst->holds || compare_all(t, worst);
+    return worst->holds || t->claim.draws == 1 || compare_all(t, worst);
 }
 
 bool ac_compare(ac_trial *t, nn_comparison *worst) {
-    if (!compare_first(t, worst)) return false;
-    bool done = t->claim.draws == 1 || compare_law(t, worst);
+    bool done = t->claim.draws > 1 && compare_law(t, worst);
     if (!done && (t->e->error->set || !compare_steps(t, worst))) return false;
     t->claim.right = t->right;
     t->claim.claimed = t->claimed;
