@@ -12,7 +12,7 @@ enum { KEPT_DEFINITIONS = 1 << 20 }; /* bytes */
 /* Asked by the tape before it takes memory. */
 static bool permit(void *context, size_t bytes) {
     ac_evaluator *e = context;
-    size_t held = e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
+    size_t held = e->has_program ? e->held : e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
     size_t beside = e->has_program ? atomic_fetch_add(&e->beside, bytes) : 0, limit = e->file->limits.bytes;
     return bytes <= limit && held <= limit - bytes && beside <= limit - bytes - held && ac_clock() <= e->file->deadline;
 }

@@ -54,8 +54,9 @@ typedef struct ac_evaluator {
     bool named; /* give vars their names, for drawings */
     /* What is recorded is to become a program: where a number is read, that becomes a guard. */
     bool tracing;
-    bool has_program;     /* memory is asked for beside the tape: */
-    atomic_size_t beside; /* bytes, freed ones too; while there is a program */
+    bool has_program;     /* memory is asked for beside the tape, by several threads: */
+    size_t held;          /* bytes that the tape had then */
+    atomic_size_t beside; /* bytes that were asked for since, freed ones too */
 } ac_evaluator;
 
 /* Makes a tape for a file, whose limits it keeps. False if there is no memory. */
