@@ -725,10 +725,12 @@ AG_API bool ag_is_zero(ag_var x);
  *                 (x86-64-v3: AVX2 and FMA; x86-64-v4: AVX-512). AG_ISA in the environment names a lesser one.
  *   ag_threads    how many threads may work now: as OMP_NUM_THREADS says; 1 where several work already
  *   ag_parallel   work(context, k) for k = 0..n-1, at the same time if there are as many threads, which nothing may
- *                 rely on */
+ *                 rely on
+ *   ag_parallel_long  the same for work of milliseconds: threads are started for it, and sleep where they wait */
 AG_API const char *ag_isa(void);
 AG_API int ag_threads(void);
 AG_API void ag_parallel(int n, void (*work)(void *context, int k), void *context);
+AG_API void ag_parallel_long(int n, void (*work)(void *context, int k), void *context);
 
 /* ---- checking -------------------------------------------------------------------------------------------------- */
 

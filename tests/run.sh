@@ -21,7 +21,7 @@ choose() { printf '^(%s)$' "$(echo "$1" | sed 's/ *$//; s/ /|/g')"; }
 # Compilers differ in how they compute.
 computing=$(tests convolution elementwise indices kernels normalise optimiser_kernels program reduce rows_threads softmax \
     special strided structural)
-threads=$(tests threads rows_threads loader optimisers)
+threads=$(tests threads rows_threads loader optimisers laws)
 run release ""
 # What reads documents or prints much runs code that other tests run, too.
 run asan "" --exclude-regex "^(test_derivations|test_print_(matrices|nested)|torch_.*)$"

@@ -144,11 +144,17 @@ static void count_part(void *data, int k) {
     int *parts = data;
     parts[k] += ag_threads() >= 1;
 }
+static void count_long_part(void *data, int k) {
+    int *parts = data;
+    parts[k] += ag_threads() == 1;
+}
 static void parts_are_done_once(void **state) {
     (void)state;
-    int parts[9] = {0};
+    int parts[9] = {0}, many[99] = {0};
     for (int n = 0; n <= 9; n++) ag_parallel(n, count_part, parts);
     for (int k = 0; k < 9; k++) assert_int_equal(parts[k], 9 - k);
+    for (int n = 0; n <= 99; n += 33) ag_parallel_long(n, count_long_part, many);
+    for (int k = 0; k < 99; k++) assert_int_equal(many[k], 3 - k / 33);
     assert_true(ag_threads() >= 1);
     assert_true(strcmp(ag_isa(), "base") == 0 || strcmp(ag_isa(), "v3") == 0 || strcmp(ag_isa(), "v4") == 0);
 }

@@ -9,8 +9,7 @@
 #include <math.h>
 
 enum {
-    KEPT_BYTES = 16 << 20,  /* names stay recorded while the tape holds less */
-    MOST_ENTRIES = 1 << 26, /* of all draws of a claim */
+    KEPT_BYTES = 16 << 20, /* names stay recorded while the tape holds less */
     MOST_SIZES = 64
 };
 
@@ -27,153 +26,6 @@ typedef struct run {
 } run;
 
 static int64_t count_of(ag_shape shape) { return nn_shape_count(shape); }
-
-/* ---- draws ------------------------------------------------------------------------------------------------------ */
-
-bool ac_go_to_draw(ac_trial *t, int draw) {
-    ac_start_draw(t->e, draw);
-    return ac_prepare(t->e, t->statement->uses, t->statement->use_count, true);
-}
-
-static bool make_room(ac_room *room, size_t count) {
-    if (room->values != NULL && count <= room->count) return true;
-    nn_release(room->values);
-    room->values = nn_allocate(count, sizeof *room->values);
-    room->count = count;
-    return room->values != NULL;
-}
-
-/* Room for `count` numbers at every draw that is kept. */
-static double *take_draws(ac_trial *t, ac_room *room, ac_span span, int64_t count) {
-    ac_evaluator *e = t->e;
-    double all = (double)count * t->kept;
-    if (all > MOST_ENTRIES)
-        ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->kept, (long long)count,
-                MOST_ENTRIES);
-    else if (all * sizeof(double) > (double)e->file->limits.bytes)
-        ac_fail(e->error, span, "%d draws of %lld numbers need more memory than the limit of %zu MB", t->kept,
-                (long long)count, e->file->limits.bytes >> 20);
-    else if (make_room(room, (size_t)all)) return room->values;
-    else ac_fail(e->error, span, "out of memory");
-    return NULL;
-}
-
-/* The values of one side at a draw, in its place among those that are kept. Shapes are those of the first draw. */
-static bool keep_side(ac_trial *t, ag_var x, ac_span span, int place, ag_shape *shape, double **values, ac_room *room) {
-    ac_evaluator *e = t->e;
-    ag_shape now = ag_shape_of(x);
-    int64_t count = count_of(now);
-    char first[80], here[80];
-    if (*values == NULL) {
-        *shape = now;
-        *values = take_draws(t, room, span, count);
-        if (*values == NULL) return false;
-    }
-    if (!nn_same_shape(now, *shape))
-        return ac_fail(e->error, span, "the shape changes from draw to draw: %s, then %s",
-                       ac_shape_words(*shape, first, sizeof first), ac_shape_words(now, here, sizeof here));
-    ag_read(x, *values + place * count);
-    return true;
-}
-
-/* Printed numbers, as they are. */
-static bool keep_literal(ac_trial *t, const ac_node *node) {
-    double sign = 1;
-    for (; node->kind == AC_NEGATE; node = node->operands[0]) sign = -sign;
-    t->claim.claimed_shape = node->shape;
-    int64_t count = count_of(node->shape);
-    t->claimed = take_draws(t, &t->rooms[1], node->span, count);
-    if (t->claimed == NULL) return false;
-    for (int64_t i = 0; i < count * t->kept; i++) t->claimed[i] = sign * node->values[i % count];
-    t->claim.unit = node->units;
-    return true;
-}
-
-static bool read_tolerance(ac_trial *t) {
-    const ac_statement *s = t->statement;
-    if (s->within == NULL) return true;
-    ag_var x = ac_evaluate(t->e, s->within, s->frame_size);
-    if (t->e->error->set) return false;
-    double tolerance = ag_shape_of(x).rank == 0 ? ag_value(x) : NAN;
-    if (!(tolerance >= 0)) return ac_fail(t->e->error, s->within->span, "the tolerance is not a number from 0 up");
-    t->claim.tolerance = fmax(tolerance, 5e-324); /* within 0: nothing but the number itself */
-    return true;
-}
-
-/* Room for some draws, which are none yet. */
-static bool keep_draws(ac_trial *t, int kept) {
-    t->right = t->claimed = NULL;
-    t->kept = kept;
-    return !t->literal || keep_literal(t, t->statement->right);
-}
-
-static bool compute_draw(ac_trial *t, int draw, int place) {
-    ac_evaluator *e = t->e;
-    const ac_statement *s = t->statement;
-    if (!ac_go_to_draw(t, draw) || (draw == 0 && !read_tolerance(t))) return false;
-    ag_mark mark = ag_tape_mark(e->tape);
-    ag_var left = ac_evaluate(e, s->left, s->frame_size);
-    if (e->error->set || !keep_side(t, left, s->left->span, place, &t->claim.right_shape, &t->right, &t->rooms[0]))
-        return false;
-    if (!t->literal) {
-        ag_tape_rewind(e->tape, mark);
-        ag_var right = ac_evaluate(e, s->right, s->frame_size);
-        if (e->error->set ||
-            !keep_side(t, right, s->right->span, place, &t->claim.claimed_shape, &t->claimed, &t->rooms[1]))
-            return false;
-    }
-    t->right_count = count_of(t->claim.right_shape);
-    t->claimed_count = count_of(t->claim.claimed_shape);
-    return true;
-}
-
-/* Compares `draws` of those that are kept, from one on. */
-static nn_comparison compare(ac_trial *t, int first, int draws) {
-    nn_claim claim = t->claim;
-    claim.draws = draws;
-    claim.right = t->right + first * t->right_count;
-    claim.claimed = t->claimed + first * t->claimed_count;
-    return nn_claim_compare(&claim);
-}
-
-/* Draw by draw, up to one that is wrong. Two are kept: this one, and the worst before it. */
-static bool compare_each(ac_trial *t, nn_comparison *worst) {
-    ag_mark mark = ag_tape_mark(t->e->tape);
-    int place = 0;
-    for (int draw = 0; draw < t->claim.draws && (draw == 0 || worst->holds); draw++) {
-        bool fine = compute_draw(t, draw, place);
-        ag_tape_rewind(t->e->tape, mark);
-        if (!fine) return false;
-        nn_comparison c = compare(t, place, 1);
-        if (draw > 0 && c.holds && c.ratio <= worst->ratio) continue;
-        c.draw = draw;
-        *worst = c;
-        t->shown = place;
-        place = t->kept - 1 - place;
-    }
-    return true;
-}
-
-/* All draws side by side, as a diagnosis wants them. */
-static bool compare_all(ac_trial *t, nn_comparison *worst) {
-    ag_mark mark = ag_tape_mark(t->e->tape);
-    bool fine = true;
-    for (int draw = 0; draw < t->claim.draws && fine; draw++) {
-        fine = compute_draw(t, draw, draw);
-        ag_tape_rewind(t->e->tape, mark);
-    }
-    if (!fine) return false;
-    t->claim.right = t->right;
-    t->claim.claimed = t->claimed;
-    *worst = compare(t, 0, t->claim.draws);
-    t->shown = worst->draw;
-    return true;
-}
-
-static bool compare_draws(ac_trial *t, nn_comparison *worst) {
-    if (!keep_draws(t, t->claim.draws > 1 ? 2 : 1) || !compare_each(t, worst)) return false;
-    return worst->holds || (keep_draws(t, t->claim.draws) && compare_all(t, worst));
-}
 
 /* ---- what a diagnosis may use ----------------------------------------------------------------------------------- */
 
@@ -229,7 +81,7 @@ static bool compute_base(ac_trial *t) {
     if (base == NULL) return true;
     ag_mark mark = ag_tape_mark(e->tape);
     bool fits = true;
-    t->base = take_draws(t, &t->rooms[2], base->span, t->right_count);
+    t->base = ac_take_draws(t, &t->rooms[2], base->span, t->right_count);
     if (t->base == NULL) return false;
     for (int draw = 0; draw < t->claim.draws && fits; draw++) {
         if (!ac_go_to_draw(t, draw)) return false;
@@ -297,7 +149,7 @@ static bool run_check(run *r, const ac_statement *s) {
     finding.draws = t.claim.draws = s->random ? r->options->draws : 1;
     if (!ac_prepare(&r->e, s->uses, s->use_count, false)) return false;
     ag_mark mark = ag_tape_mark(r->e.tape);
-    bool fine = compare_draws(&t, &finding.comparison) && judge(r, &t);
+    bool fine = ac_compare(&t, &finding.comparison) && judge(r, &t);
     ag_tape_rewind(r->e.tape, mark);
     return fine;
 }

@@ -30,6 +30,26 @@ typedef struct ac_trial {
 /* Goes to a draw: quantified names are recorded. */
 bool ac_go_to_draw(ac_trial *trial, int draw);
 
+/* Computes both sides at every draw and compares them. What is kept: the worst draw or, if one is wrong, all of them. */
+bool ac_compare(ac_trial *trial, nn_comparison *worst);
+/* Records the first draw; its sides are kept, too, the first of two draws. False after an error. */
+bool ac_record_first(ac_trial *trial, ag_var sides[2]);
+/* Room for `count` numbers at every draw that is kept. NULL after an error. */
+double *ac_take_draws(ac_trial *trial, ac_room *room, ac_span span, int64_t count);
+/* The claim with these sides, of so many draws. */
+nn_claim ac_claim_of(const ac_trial *trial, const double *right, const double *claimed, int draws);
+
+/* A law as a program, made at the first draw, which is kept, and run for the others on all threads; see law.c. NULL if it
+ * cannot be one. */
+typedef struct ac_law ac_law;
+ac_law *ac_law_open(ac_trial *trial);
+void ac_law_close(ac_law *law); /* NULL is fine */
+/* Compares what comes after the first draw, which *worst is of, up to one that is wrong. The worst is kept. False if a draw
+ * has to be computed step by step; with an error if time is up or all draws are too much memory. */
+bool ac_law_compare_rest(ac_law *law, nn_comparison *worst);
+/* Computes, keeps and compares all draws. Likewise. */
+bool ac_law_compare_all(ac_law *law, nn_comparison *worst);
+
 /* Asks both witnesses about every derivative on the left side, at a draw. */
 void ac_ask_witnesses(ac_trial *trial, int draw);
 

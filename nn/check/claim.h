@@ -42,7 +42,6 @@ typedef struct nn_claim {
 typedef struct nn_comparison {
     bool holds;
     bool same_shape;
-    int64_t wrong; /* entries that are not right, in all draws; 0 if the shape is wrong */
     /* the entry with the greatest error in terms of its tolerance; only if the shape is right: */
     int draw;
     int64_t entry; /* row-major */

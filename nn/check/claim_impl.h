@@ -11,6 +11,14 @@ int64_t nn_shape_count(ag_shape shape);
 double nn_claim_tolerance(const nn_claim *claim, int64_t i);
 bool nn_claim_entry_holds(const nn_claim *claim, int64_t i);
 
+/* Is each of NN_BLOCK numbers x no further from c y than `fixed` or, if that is more, `relative` |c y|? False also where a
+ * difference is not finite. */
+enum { NN_BLOCK = 256 };
+bool nn_block_is_near(const double *x, const double *y, double c, double fixed, double relative);
+
+/* False only if every entry is less far off than `ratio` times its tolerance: sooner known than by comparing. */
+bool nn_claim_may_exceed(const nn_claim *claim, double ratio);
+
 /* How far claimed element i may be from `target` in a diagnosis: printed rounding, among numbers of that size, goes
  * through. */
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size);

@@ -33,14 +33,33 @@ static double greatest_right(const nn_claim *claim) {
     return size;
 }
 
+/* Can entries from this one on be looked at a block at a time? */
+static bool starts_block(const nn_claim *claim, int64_t i) {
+    return i % NN_BLOCK == 0 && i + NN_BLOCK <= total(claim) && claim->unit == NULL && claim->base == NULL;
+}
+
 /* Is claimed c times `right`? */
 static bool fits_factor(const void *context, double c) {
     const nn_claim *claim = context;
-    double size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim);
+    double size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim),
+           fixed = fmax(NN_TOLERANCE, claim->tolerance);
     int64_t n = total(claim);
     for (int64_t i = 0; i < n; i++)
-        if (!fits(claim, i, c * right_at(claim, i), size)) return false;
+        if (starts_block(claim, i) && nn_block_is_near(claim->claimed + i, claim->right + i, c, fixed, NN_TOLERANCE))
+            i += NN_BLOCK - 1;
+        else if (!fits(claim, i, c * right_at(claim, i), size)) return false;
     return true;
+}
+
+/* The first of the greatest right numbers. */
+static int64_t find_greatest(const nn_claim *claim) {
+    int64_t greatest = 0, n = total(claim);
+    for (int64_t i = 1; i < n; i++)
+        if (starts_block(claim, i) &&
+            nn_block_is_near(claim->right + i, claim->right + i, 0, fabs(claim->right[greatest]), 0))
+            i += NN_BLOCK - 1;
+        else if (fabs(right_at(claim, i)) > fabs(right_at(claim, greatest))) greatest = i;
+    return greatest;
 }
 
 /* ---- words ----------------------------------------------------------------------------------------------------- */
@@ -234,10 +253,8 @@ bool nn_known_factor(const nn_claim *claim, double c, bool (*fits_it)(const void
 static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
     char words[200];
     bool literal = claim->unit != NULL;
-    int64_t greatest = 0, n = total(claim);
-    for (int64_t i = 1; i < n; i++)
-        if (fabs(right_at(claim, i)) > fabs(right_at(claim, greatest))) greatest = i;
-    double c = n == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
+    int64_t greatest = find_greatest(claim);
+    double c = total(claim) == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
     if (!isfinite(c)) return false;
     if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {
         if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))

@@ -3,18 +3,18 @@
 #include "nn/check/functions.h"
 #include "nn/check/solve.h"
 #include "nn/memory.h"
-#include "nn/random.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { KEPT_DRAWS = 64 << 20, KEPT_DEFINITIONS = 1 << 20 }; /* bytes */
+enum { KEPT_DEFINITIONS = 1 << 20 }; /* bytes */
 
 /* Asked by the tape before it takes memory. */
 static bool permit(void *context, size_t bytes) {
-    const ac_evaluator *e = context;
-    size_t held = e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
-    return bytes <= e->file->limits.bytes && held <= e->file->limits.bytes - bytes && ac_clock() <= e->file->deadline;
+    ac_evaluator *e = context;
+    size_t held = e->has_program ? e->held : e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
+    size_t beside = e->has_program ? atomic_fetch_add(&e->beside, bytes) : 0, limit = e->file->limits.bytes;
+    return bytes <= limit && held <= limit - bytes && beside <= limit - bytes - held && ac_clock() <= e->file->deadline;
 }
 
 bool ac_evaluator_open(ac_evaluator *e, const ac_file *file, ac_error *error, uint64_t seed) {
@@ -95,87 +95,6 @@ static ag_var define_value(ac_evaluator *e, const ac_node *body) {
     return is_new(body) && !ag_is_constant(x) ? x : ac_own(e, x);
 }
 
-/* A stream of its own for each name and draw. */
-static nn_random random_of(const ac_evaluator *e, const ac_symbol *s) {
-    nn_random random = {e->seed};
-    random.state = nn_random_bits(&random) + (uint64_t)s->index;
-    random.state = nn_random_bits(&random) + (uint64_t)e->draw;
-    return random;
-}
-
-/* Numbers that say how large a quantified name is, or where it lies. */
-static bool read_parameters(ac_evaluator *e, const ac_symbol *s, double limit[2], ag_shape *shape) {
-    ag_var values[4];
-    ac_node node = {.kind = AC_CALL, .span = s->span, .operands = s->parameters};
-    ac_call call = {e->tape, e->error, &node, values, s->parameter_count};
-    int limits = s->distribution == AC_UNIFORM ? 2 : 0;
-    shape->rank = s->parameter_count - limits;
-    double count = 1;
-    for (int i = 0; i < s->parameter_count; i++) {
-        values[i] = ac_record(e, s->parameters[i]);
-        if (e->error->set) return false;
-        if (i < limits && ag_shape_of(values[i]).rank != 0)
-            return ac_fail(e->error, s->parameters[i]->span, "a limit of uniform is not a number");
-        if (i < limits) limit[i] = ag_value(values[i]);
-        else if (!ac_whole(&call, i, "a length", 1, AC_MAX_NUMBERS, &shape->dim[i - limits])) return false;
-        if (i >= limits) count *= (double)shape->dim[i - limits];
-    }
-    if (limits > 0 && !(limit[0] <= limit[1] && isfinite(limit[1] - limit[0])))
-        return ac_fail(e->error, s->span, "uniform from %g to %g is empty", limit[0], limit[1]);
-    return count <= AC_MAX_NUMBERS || ac_fail(e->error, s->span, "'%s' has %.0f numbers, more than the limit of %d",
-                                              s->name, count, AC_MAX_NUMBERS);
-}
-
-static void fill(nn_random *random, const ac_symbol *s, const double limit[2], double *x, int64_t count) {
-    switch (s->distribution) {
-    case AC_NORMAL: nn_fill_normal(random, x, count, 1); break;
-    case AC_UNIFORM:
-        for (int64_t i = 0; i < count; i++) x[i] = nn_random_uniform(random, limit[0], limit[1]);
-        break;
-    case AC_POSITIVE: nn_fill_positive(random, x, count); break;
-    case AC_ONEHOT: nn_fill_one_hot(random, x, 1, count); break;
-    case AC_SIMPLEX: nn_fill_simplex(random, x, 1, count); break;
-    }
-}
-
-/* Where this draw's numbers are, or belong; NULL: there is no room to keep them. */
-static double *keep_draw(ac_evaluator *e, const ac_symbol *s, int64_t count, bool *made) {
-    const size_t most = e->file->limits.bytes / 8 < KEPT_DRAWS ? e->file->limits.bytes / 8 : KEPT_DRAWS;
-    ac_draws *d = &e->draws[s->index];
-    *made = e->draw < d->made && d->count == count;
-    if (*made) return d->x + e->draw * count;
-    if (e->draw != d->made || (d->made > 0 && d->count != count)) return NULL;
-    if (d->made == d->room) {
-        int room = d->room > 0 ? 2 * d->room : 8;
-        size_t more = (size_t)(room - d->room) * (size_t)count;
-        if (e->drawn + more > most / sizeof *d->x) return NULL;
-        double *x = nn_allocate((size_t)room * (size_t)count, sizeof *x);
-        if (x == NULL) return NULL;
-        if (d->made > 0) memcpy(x, d->x, (size_t)(d->made * count) * sizeof *x);
-        nn_release(d->x);
-        d->x = x;
-        d->room = room;
-        e->drawn += more;
-    }
-    d->count = count;
-    return d->x + d->made++ * count;
-}
-
-static ag_var draw_value(ac_evaluator *e, const ac_symbol *s) {
-    double limit[2] = {0, 0};
-    ag_shape shape = {0, {0}};
-    if (!read_parameters(e, s, limit, &shape)) return ag_num(NAN);
-    int64_t count = shape.rank == 0 ? 1 : shape.dim[0] * (shape.rank > 1 ? shape.dim[1] : 1);
-    nn_random random = random_of(e, s);
-    bool made = false;
-    double *kept = keep_draw(e, s, count, &made), *x = kept != NULL ? kept : nn_allocate((size_t)count, sizeof *x);
-    if (x == NULL) ag_fail(e->tape, AG_ERR_MEMORY, "out of memory");
-    else if (!made) fill(&random, s, limit, x, count);
-    ag_var value = shape.rank == 0 ? ag_input(e->tape, x == NULL ? 0 : *x) : ag_tensor(e->tape, x, shape);
-    if (kept == NULL) nn_release(x);
-    return value;
-}
-
 static bool is_recorded(const ac_evaluator *e, const ac_symbol *s) {
     return e->recorded[s->index] == (s->random ? e->passing : e->lasting);
 }
@@ -191,7 +110,7 @@ static bool record_symbol(ac_evaluator *e, ac_symbol *s) {
     ag_var x = ag_num(NAN);
     e->base = top;
     e->top = top + s->frame_size;
-    if (ac_read_definition(s, e->error)) x = s->kind == AC_QUANTIFIED ? draw_value(e, s) : define_value(e, s->body);
+    if (ac_read_definition(s, e->error)) x = s->kind == AC_QUANTIFIED ? ac_draw_value(e, s) : define_value(e, s->body);
     forget_definition(e, s, before);
     e->base = base;
     e->top = top;
@@ -346,7 +265,7 @@ static ag_var record_list(ac_evaluator *e, const ac_node *node) {
 
 /* One position of an index along `axis`, which goes. */
 static ag_var take_position(ac_evaluator *e, const ac_node *node, int operand, ag_var x, int axis) {
-    ac_call call = {e->tape, e->error, node, (ag_var[3]){x, x, x}, 3};
+    ac_call call = {e->tape, e->error, node, (ag_var[3]){x, x, x}, 3, e->tracing};
     ag_var position = ac_record(e, node->operands[operand]);
     int64_t i;
     call.x = (ag_var[3]){position, position, position};
@@ -374,7 +293,7 @@ enum { FEW = 4 };
 
 static ag_var record_call(ac_evaluator *e, const ac_node *node) {
     ag_var x[FEW] = {{0}};
-    ac_call call = {e->tape, e->error, node, x, node->operand_count};
+    ac_call call = {e->tape, e->error, node, x, node->operand_count, e->tracing};
     for (int i = 0; i < node->operand_count; i++) {
         x[i] = ac_record(e, node->operands[i]);
         if (e->error->set) return x[i];

@@ -4,6 +4,8 @@
 
 #include "nn/check/syntax.h"
 
+#include <stdatomic.h>
+
 /* An expression in place of another, for "what if this had been differentiated": see candidates.c. */
 typedef struct ac_variant {
     const ac_node *derivative; /* this one; NULL: none. It becomes the derivative ... */
@@ -23,6 +25,7 @@ typedef struct ac_glimpse {
 typedef struct ac_draws {
     double *x;
     int64_t count;
+    double limit[2]; /* of a uniform one */
     int made, room;
 } ac_draws;
 
@@ -49,6 +52,11 @@ typedef struct ac_evaluator {
     int local_capacity, base, top, depth;
     ac_variant variant;
     bool named; /* give vars their names, for drawings */
+    /* What is recorded is to become a program: where a number is read, that becomes a guard. */
+    bool tracing;
+    bool has_program;     /* memory is asked for beside the tape, by several threads: */
+    size_t held;          /* bytes that the tape had then */
+    atomic_size_t beside; /* bytes that were asked for since, freed ones too */
 } ac_evaluator;
 
 /* Makes a tape for a file, whose limits it keeps. False if there is no memory. */
@@ -60,6 +68,15 @@ void ac_evaluator_close(ac_evaluator *e);
 bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all);
 /* Starts a draw: forgets the values of quantified names and of what depends on them. */
 void ac_start_draw(ac_evaluator *e, int draw);
+/* Records the numbers of a quantified name whose definition is read. */
+ag_var ac_draw_value(ac_evaluator *e, const ac_symbol *s);
+/* Makes room to keep the numbers of a quantified name that was recorded, of so many draws; false if that is too much. */
+bool ac_keep_draws(ac_evaluator *e, const ac_symbol *s, int draws);
+/* These numbers at a draw, by several threads at a time for different draws: where they are kept or, if there is no room,
+ * in `own`. */
+const double *ac_draw_numbers(const ac_evaluator *e, const ac_symbol *s, int draw, double *own);
+/* Tells that all draws before this one were asked for, and are kept if there is room. */
+void ac_draws_are_made(ac_evaluator *e, const ac_symbol *s, int draws);
 /* Forgets everything recorded. */
 void ac_forget(ac_evaluator *e);
 

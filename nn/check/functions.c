@@ -55,7 +55,7 @@ bool ac_whole(call c, int operand, const char *what, int64_t lo, int64_t hi, int
         return ac_fail(c->error, span, "%s is %.15g, not a whole number from %lld to %lld", what, value, (long long)lo,
                        (long long)hi);
     *number = (int64_t)value;
-    return true;
+    return !c->tracing || ag_guard(ag_eq(x, value), what);
 }
 
 /* ---- operators -------------------------------------------------------------------------------------------------- */

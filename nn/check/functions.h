@@ -11,6 +11,7 @@ typedef struct ac_call {
     const ac_node *node;
     const ag_var *x;
     int n;
+    bool tracing; /* see ac_evaluator */
 } ac_call;
 
 struct ac_function {

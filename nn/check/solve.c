@@ -127,6 +127,10 @@ ag_var ac_solve(ac_evaluator *e, const ac_node *node) {
     ag_var start = ac_record(e, node->operands[2]);
     if (e->error->set) return start;
     newton s = {.e = e, .node = node, .shape = ag_shape_of(start), .n = ag_count(start)};
+    if (e->tracing) { /* how many steps it takes depends on values */
+        ac_fail(e->error, node->span, "an equation is no part of a program");
+        return start;
+    }
     if (s.n > MOST_UNKNOWNS) {
         ac_fail(e->error, node->span, "%lld unknowns, more than the limit of %d", (long long)s.n, MOST_UNKNOWNS);
         return start;

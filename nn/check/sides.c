@@ -1,0 +1,194 @@
+/* Both sides of a claim, at one draw after the other. */
+#include "nn/check/check_impl.h"
+#include "nn/check/functions.h"
+#include "nn/memory.h"
+
+#include <math.h>
+
+enum { MOST_ENTRIES = 1 << 26 }; /* of all draws of a claim */
+
+bool ac_go_to_draw(ac_trial *t, int draw) {
+    ac_start_draw(t->e, draw);
+    return ac_prepare(t->e, t->statement->uses, t->statement->use_count, true);
+}
+
+/* ---- where they are kept ---------------------------------------------------------------------------------------- */
+
+static bool make_room(ac_room *room, size_t count) {
+    if (room->values != NULL && count <= room->count) return true;
+    nn_release(room->values);
+    room->values = nn_allocate(count, sizeof *room->values);
+    room->count = count;
+    return room->values != NULL;
+}
+
+double *ac_take_draws(ac_trial *t, ac_room *room, ac_span span, int64_t count) {
+    ac_evaluator *e = t->e;
+    double all = (double)count * t->kept;
+    if (all > MOST_ENTRIES)
+        ac_fail(e->error, span, "%d draws of %lld numbers are more than the limit of %d", t->kept, (long long)count,
+                MOST_ENTRIES);
+    else if (all * sizeof(double) > (double)e->file->limits.bytes)
+        ac_fail(e->error, span, "%d draws of %lld numbers need more memory than the limit of %zu MB", t->kept,
+                (long long)count, e->file->limits.bytes >> 20);
+    else if (make_room(room, (size_t)all)) return room->values;
+    else ac_fail(e->error, span, "out of memory");
+    return NULL;
+}
+
+/* The values of one side at a draw, in its place among those that are kept. Shapes are those of the first draw. */
+static bool keep_side(ac_trial *t, ag_var x, ac_span span, int place, ag_shape *shape, double **values, ac_room *room) {
+    ac_evaluator *e = t->e;
+    ag_shape now = ag_shape_of(x);
+    int64_t count = nn_shape_count(now);
+    char first[80], here[80];
+    if (*values == NULL) {
+        *shape = now;
+        *values = ac_take_draws(t, room, span, count);
+        if (*values == NULL) return false;
+    }
+    if (!nn_same_shape(now, *shape))
+        return ac_fail(e->error, span, "the shape changes from draw to draw: %s, then %s",
+                       ac_shape_words(*shape, first, sizeof first), ac_shape_words(now, here, sizeof here));
+    ag_read(x, *values + place * count);
+    return true;
+}
+
+/* Printed numbers, as they are. */
+static bool keep_literal(ac_trial *t, const ac_node *node) {
+    double sign = 1;
+    for (; node->kind == AC_NEGATE; node = node->operands[0]) sign = -sign;
+    t->claim.claimed_shape = node->shape;
+    int64_t count = nn_shape_count(node->shape);
+    t->claimed = ac_take_draws(t, &t->rooms[1], node->span, count);
+    if (t->claimed == NULL) return false;
+    for (int64_t i = 0; i < count * t->kept; i++) t->claimed[i] = sign * node->values[i % count];
+    t->claim.unit = node->units;
+    return true;
+}
+
+/* Room for some draws, which are none yet. */
+static bool keep_draws(ac_trial *t, int kept) {
+    t->right = t->claimed = NULL;
+    t->kept = kept;
+    return !t->literal || keep_literal(t, t->statement->right);
+}
+
+/* ---- draw by draw ----------------------------------------------------------------------------------------------- */
+
+static bool read_tolerance(ac_trial *t) {
+    const ac_statement *s = t->statement;
+    if (s->within == NULL) return true;
+    ag_var x = ac_evaluate(t->e, s->within, s->frame_size);
+    if (t->e->error->set) return false;
+    double tolerance = ag_shape_of(x).rank == 0 ? ag_value(x) : NAN;
+    if (!(tolerance >= 0)) return ac_fail(t->e->error, s->within->span, "the tolerance is not a number from 0 up");
+    t->claim.tolerance = fmax(tolerance, 5e-324); /* within 0: nothing but the number itself */
+    return true;
+}
+
+/* The left side (0) or the right one (1) at the draw that is recorded. */
+static bool record_side(ac_trial *t, int which, int place, ag_var *x) {
+    const ac_statement *s = t->statement;
+    const ac_node *node = which == 0 ? s->left : s->right;
+    *x = ac_evaluate(t->e, node, s->frame_size);
+    ag_shape *shape = which == 0 ? &t->claim.right_shape : &t->claim.claimed_shape;
+    if (t->e->error->set ||
+        !keep_side(t, *x, node->span, place, shape, which == 0 ? &t->right : &t->claimed, &t->rooms[which]))
+        return false;
+    t->right_count = nn_shape_count(t->claim.right_shape);
+    t->claimed_count = nn_shape_count(t->claim.claimed_shape);
+    return true;
+}
+
+static bool start_draw(ac_trial *t, int draw) { return ac_go_to_draw(t, draw) && (draw > 0 || read_tolerance(t)); }
+
+static bool compute_draw(ac_trial *t, int draw, int place) {
+    ag_mark before = ag_tape_mark(t->e->tape);
+    bool fine = start_draw(t, draw);
+    ag_mark mark = ag_tape_mark(t->e->tape);
+    for (int which = 0; which < 2 - t->literal && fine; which++) {
+        ag_var x;
+        fine = record_side(t, which, place, &x);
+        ag_tape_rewind(t->e->tape, mark);
+    }
+    ag_tape_rewind(t->e->tape, before);
+    return fine;
+}
+
+bool ac_record_first(ac_trial *t, ag_var sides[2]) {
+    t->shown = 0;
+    return keep_draws(t, 2) && start_draw(t, 0) && record_side(t, 0, 0, &sides[0]) &&
+           (t->literal || record_side(t, 1, 0, &sides[1]));
+}
+
+nn_claim ac_claim_of(const ac_trial *t, const double *right, const double *claimed, int draws) {
+    nn_claim claim = t->claim;
+    claim.draws = draws;
+    claim.right = right;
+    claim.claimed = claimed;
+    return claim;
+}
+
+static nn_comparison compare_place(const ac_trial *t, int place) {
+    nn_claim claim = ac_claim_of(t, t->right + place * t->right_count, t->claimed + place * t->claimed_count, 1);
+    return nn_claim_compare(&claim);
+}
+
+/* The first draw, of two that are kept. */
+static bool compare_first(ac_trial *t, nn_comparison *worst) {
+    if (!keep_draws(t, t->claim.draws > 1 ? 2 : 1) || !compute_draw(t, 0, 0)) return false;
+    *worst = compare_place(t, 0);
+    t->shown = 0;
+    return true;
+}
+
+/* The others, up to one that is wrong; kept are this one, and the worst before it. */
+static bool compare_each(ac_trial *t, nn_comparison *worst) {
+    int place = 1;
+    for (int draw = 1; draw < t->claim.draws && worst->holds; draw++) {
+        if (!compute_draw(t, draw, place)) return false;
+        nn_comparison c = compare_place(t, place);
+        if (c.holds && c.ratio <= worst->ratio) continue;
+        c.draw = draw;
+        *worst = c;
+        t->shown = place;
+        place = 1 - place;
+    }
+    return true;
+}
+
+/* All draws side by side, as a diagnosis wants them. */
+static bool compare_all(ac_trial *t, nn_comparison *worst) {
+    if (!keep_draws(t, t->claim.draws)) return false;
+    for (int draw = 0; draw < t->claim.draws; draw++)
+        if (!compute_draw(t, draw, draw)) return false;
+    nn_claim claim = ac_claim_of(t, t->right, t->claimed, t->claim.draws);
+    *worst = nn_claim_compare(&claim);
+    t->shown = worst->draw;
+    return true;
+}
+
+/* By a program; false also where that is not possible. */
+static bool compare_law(ac_trial *t, nn_comparison *worst) {
+    ac_law *law = ac_law_open(t);
+    if (law == NULL) return false;
+    *worst = compare_place(t, 0);
+    bool done = ac_law_compare_rest(law, worst);
+    if (done && !worst->holds) done = keep_draws(t, t->claim.draws) && ac_law_compare_all(law, worst);
+    ac_law_close(law);
+    return done;
+}
+
+static bool compare_steps(ac_trial *t, nn_comparison *worst) {
+    if (!compare_first(t, worst) || !compare_each(t, worst)) return false;
+    return worst->holds || t->claim.draws == 1 || compare_all(t, worst);
+}
+
+bool ac_compare(ac_trial *t, nn_comparison *worst) {
+    bool done = t->claim.draws > 1 && compare_law(t, worst);
+    if (!done && (t->e->error->set || !compare_steps(t, worst))) return false;
+    t->claim.right = t->right;
+    t->claim.claimed = t->claimed;
+    return true;
+}

@@ -1,0 +1,142 @@
+/* Laws: the same is found whether draws are runs of a program or computed step by step, by any number of threads, and
+ * whatever goes wrong at some draw. */
+#include "any_threads.h"
+#include "checked.h"
+#include "nn_memory.h"
+
+/* %s is 1 at every draw, but recorded anew for each. Large enough for several threads. */
+static const struct {
+    const char *text, *part; /* of what is said */
+} laws[] = {
+    {"X ~ normal(40, 40)\nW ~ normal(40, 40)\nY ~ uniform(-1, 2, 40, 40)\none = %s\n"
+     "check grad(sum((X @ W - Y)^2), W) == 2 * one * X' @ (X @ W - Y)\n"
+     "check grad(sum(sigmoid(X)), X) == one * sigmoid(X) * (1 - sigmoid(X))\n",
+     "2 checks, 2 hold"},
+    {"X ~ normal(24, 24)\np ~ simplex(24)\nq ~ positive(24)\nk ~ onehot(24)\none = %s\n"
+     "check one * sum(p) == 1\ncheck grad(-sum(k * ln(p)), p) == -one * k / p\n"
+     "check grad(sum(X @ q), q) == one * sum(X, 1) within 1e-9\n",
+     "3 checks, 3 hold"},
+    {"X ~ normal(24, 24)\none = %s\ncheck grad(sum(X^2), X) == 3 * one * X\n", "the right one"},
+    {"X ~ normal(24, 24)\none = %s\ncheck grad(sum(exp(X)), X) == one * X'\n", "largest error"},
+    {"X ~ normal(24, 24)\none = %s\ncheck relu(one * X - 3.5) == 0 * X\n", "WRONG"}, /* at few draws */
+    {"X ~ normal(24, 24)\none = %s\ncheck sum(X) * one == [1, 2]\n", "shape"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck grad(sum(inv(X * (1 - k[7]))), X)[1, 1] == one within 1e99\n",
+     "singular"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck one * X[1 + k[7], 1] == X[1 + k[7], 1]\n", "1 hold"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck one * X[24 + k[7], 1] == X[24, 1]\n",
+     "the position is 25, not a whole number from 1 to 24"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck one * ones(2 + k[7]) == ones(2 + k[7])\n",
+     "the shape changes from draw to draw"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck sum(X) / (1 - k[7]) == sum(X) * one / (1 - k[7])\n",
+     "1 hold"},
+    {"X ~ normal(24, 24)\nk ~ onehot(90)\none = %s\ncheck ln(X^2 - 1e9 * k[7]) == one * ln(X^2 - 1e9 * k[7])\n",
+     "WRONG"},
+};
+static const char program[] = "1 + 0 * sum(X)", steps[] = "solve(y == 1 + 0 * sum(X), y from 1)";
+
+static result run_law(size_t law, const char *one, ac_options options) {
+    char text[1000];
+    snprintf(text, sizeof text, laws[law].text, one);
+    return run_bytes(text, strlen(text), options);
+}
+
+static void steps_say_the_same(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(laws); i++) {
+        result a = run_law(i, program, (ac_options){0}), b = run_law(i, steps, (ac_options){0});
+        expect(laws[i].text, a.text[a.status == 2 ? ERRORS : OUT], laws[i].part);
+        assert_string_equal(a.text[OUT], b.text[OUT]);
+        assert_int_equal(a.status, b.status);
+        forget(&a);
+        forget(&b);
+    }
+}
+
+/* Few draws of these are kept: the others are made again when they are needed. */
+static void numbers_need_not_be_kept(void **state) {
+    (void)state;
+    for (size_t i = 0; i < COUNT(laws); i++) {
+        result a = run_law(i, program, (ac_options){0}),
+               b = run_law(i, program, (ac_options){.limits.bytes = 12 << 20});
+        assert_string_equal(a.text[JSON], b.text[JSON]);
+        forget(&a);
+        forget(&b);
+    }
+}
+
+/* A law may be computed in another way where memory is short; what it gives is the same. */
+static void memory_may_be_short(void **state) {
+    (void)state;
+    int refused = 0;
+    for (int i = 0; i < 3; i += 2) {
+        result whole = run_law((size_t)i, program, (ac_options){.draws = 40});
+        for (size_t bytes = 100000; bytes < (size_t)16 << 20; bytes += bytes / 2) {
+            result r = run_law((size_t)i, program, (ac_options){.draws = 40, .limits.bytes = bytes});
+            if (r.status == 2) expect(laws[i].text, r.text[ERRORS], "memory");
+            else assert_string_equal(r.text[OUT], whole.text[OUT]);
+            refused += r.status == 2;
+            forget(&r);
+        }
+        forget(&whole);
+    }
+    assert_true(refused > 0);
+}
+
+static void memory_may_run_out(void **state) {
+    static const char text[] = "X ~ normal(20, 20)\ncheck grad(sum((X @ X)^2), X) == 2 * (X @ X @ X' + X' @ X @ X)\n"
+                               "check grad(sum(X^2), X) == 3 * X\n";
+    const ac_options options = {.draws = 60};
+    result whole = run_bytes(text, strlen(text), options);
+    int failures = 0;
+    (void)state;
+    for (bool all = false; !all; failures++) {
+        taken = 0;
+        allowed = failures;
+        result r = run_bytes(text, strlen(text), options);
+        all = allowed > 0;
+        allowed = -1;
+        if (r.status == 2) expect(text, r.text[ERRORS], "memory");
+        else assert_string_equal(r.text[OUT], whole.text[OUT]);
+        assert_int_equal(taken, 0);
+        forget(&r);
+    }
+    assert_true(failures > 40);
+    assert_int_equal(whole.status, 1);
+    forget(&whole);
+}
+
+static void time_is_limited(void **state) {
+    (void)state;
+    for (int i = 0; i < 3; i += 2) {
+        result r = run_law((size_t)i, program, (ac_options){.draws = AC_MAX_DRAWS, .limits.seconds = 0.1});
+        expect(laws[i].text, r.text[ERRORS], i == 0 ? "longer than the limit of 0.1 s" : "more than the limit of");
+        forget(&r);
+    }
+}
+
+static void threads_find_the_same(void **state) {
+    (void)state;
+    same_for_threads(3);
+}
+
+static int print_bits(void) {
+    uint64_t hash = 0;
+    for (size_t i = 0; i < COUNT(laws); i++) {
+        result r = run_law(i, program, (ac_options){0});
+        for (int k = 0; k < 3; k++) hash = hash_bytes(hash, r.text[k], strlen(r.text[k]));
+        forget(&r);
+    }
+    print_hash(hash);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "bits") == 0) return print_bits();
+    snprintf(program_path, sizeof program_path, "%s", argv[0]);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steps_say_the_same),  cmocka_unit_test(numbers_need_not_be_kept),
+        cmocka_unit_test(memory_may_be_short), cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(time_is_limited),     cmocka_unit_test(threads_find_the_same),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
