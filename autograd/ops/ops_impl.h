@@ -57,9 +57,18 @@ typedef struct ag_straight {
     uint32_t op, to, x, y, z;
 } ag_straight;
 /* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can; chain, by a product that is
- * tested afterwards, which is faster for single numbers (a zero may have another sign). */
-enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA, AG_STRAIGHT_CHAIN };
+ * tested afterwards, which is faster for single numbers (a zero may have another sign); and, of rows of AG_LANES numbers
+ * only, x shifted as row y says, an ag_row_shift. */
+enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA, AG_STRAIGHT_CHAIN, AG_STRAIGHT_SHIFT };
 enum { AG_LANES = 64, AG_FEW_LANES = 16 };
+
+/* A shift of a long row, block after block. Numbers go `by` places to the back and blocks from the first to the last, or
+ * to the front and from the last to the first, if `by` is below 0; it is no more than AG_LANES. */
+typedef struct ag_row_shift {
+    int64_t by, n; /* n: numbers in this block; another one comes after it only if that is all, or if `by` is below 0 */
+    char padding[48];
+    char carry[AG_LANES * sizeof(double)]; /* what this block takes from the one before: as many as `by` says */
+} ag_row_shift;
 
 /* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
 typedef struct ag_matrix {

@@ -3,7 +3,7 @@
 #include "plan_impl.h"
 
 /* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then the sums, then
- * what is read from outside; behind them come rows for values that only the group sees. */
+ * what is read from outside; behind them come rows for shifts and for values that only the group sees. */
 typedef struct ag_grouping {
     ag_planning *g;
     uint32_t first, end;
@@ -91,6 +91,12 @@ static void find_results(ag_grouping *u, bool sums) {
     }
 }
 
+static uint32_t count_shifts(const ag_grouping *u) {
+    uint32_t shifts = 0;
+    for (uint32_t j = 0; j < member_count(u); j++) shifts += is_shift(u, j);
+    return shifts;
+}
+
 /* Inputs are all found before there are rows for values. */
 static void find_rows(ag_grouping *u) {
     find_results(u, false);
@@ -105,30 +111,24 @@ static void find_rows(ag_grouping *u) {
             else u->last[at] = j;
         }
     }
-    u->rows = u->outs + u->sums + u->ins;
+    u->rows = u->outs + u->sums + u->ins + count_shifts(u);
 }
 
-/* What is at the end of a shifted row are operands behind all others, in the order of the parts. */
-static void add_shift(ag_grouping *u, uint32_t j, uint32_t from, ag_pstep *step) {
+/* What is at the end of a shifted row are operands behind all others, in the order of the parts. Returns its own row. */
+static uint32_t add_shift(ag_grouping *u, uint32_t j, ag_pstep *step) {
     ag_runner *r = u->g->r;
     ag_shift shift;
     (void)ag_find_shift(u->g, member(u, j), &shift);
-    uint32_t others = u->outs + u->sums + u->ins + step->edges;
+    uint32_t first = u->outs + u->sums + u->ins, others = first + step->edges;
     ag_pshift *to = ag_runner_add(r, &r->shifts, sizeof *to, 1);
-    if (!to) return;
-    *to = (ag_pshift){.to = u->row[j],
-                      .from = from,
-                      .at = (uint32_t)r->straight.count - step->code,
-                      .by = shift.by,
-                      .parts = shift.parts,
-                      .part = shift.part,
-                      .edge = others,
-                      .where = shift.where};
+    if (!to) return 0;
+    *to = (ag_pshift){
+        .by = shift.by, .parts = shift.parts, .part = shift.part, .edge = others, .where = shift.where};
     for (uint32_t k = 0; k < shift.parts; k++)
         if (k != shift.part) u->operands[others++] = ag_operand_at(u->g, operand(u, member(u, j), k));
     step->edges += shift.parts - 1;
-    step->shifts++;
     step->backward = shift.by < 0;
+    return first + step->shifts++;
 }
 
 static void make_code(ag_grouping *u, ag_pstep *step) {
@@ -151,8 +151,8 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         }
         if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
         if (is_shift(u, j)) {
-            add_shift(u, j, row[0], step);
-            continue;
+            op = AG_STRAIGHT_SHIFT;
+            row[1] = add_shift(u, j, step);
         }
         if (is_sum(u, j)) row[1] = u->row[j];
         ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);

@@ -13,7 +13,7 @@ struct ag_fused {
     char *buffer;      /* most_rows rows of AG_LANES numbers */
     ag_cursor *cursor; /* longest: of each operand */
     double *sum;       /* longest: what was folded */
-    char *carry; /* most_shifts rows of AG_LANES numbers: what the next block of each shift takes from the last one */
+    ag_row_shift *shift; /* most_shifts */
     char *constants; /* constant_count rows of one number each, for fixed rows */
     void **fixed;
     size_t constant_count, fixed_count;
@@ -71,71 +71,40 @@ static const ag_pshift *shifts_of(const ag_runner *r, const ag_pstep *s) {
     return all ? all + s->shift : NULL;
 }
 
-static char *carry_of(const ag_runner *r, uint32_t k) {
-    return ag_element(r->p->type, r->fused->carry, (int64_t)k * AG_LANES);
-}
-
 /* What comes from beyond the end, for the first block. */
 static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
     ag_type type = r->p->type;
     const ag_pshift *shift = shifts_of(r, s);
-    memset(r->fused->carry, 0, s->shifts * AG_LANES * ag_type_size(type));
     for (uint32_t i = 0; i < s->shifts; i++, shift++) {
+        ag_row_shift *row = &r->fused->shift[i];
+        *row = (ag_row_shift){.by = shift->by, .n = AG_LANES};
+        r->fused->row[s->count - s->edges + i] = row;
         const ag_array *edge = r->arrays + shift->edge;
         int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
         for (uint32_t k = 0; k < shift->parts; k++) {
             if (k == shift->part) continue;
             const ag_view *v = edge->view;
-            void *to = ag_element(type, carry_of(r, i), shift->where[k].offset - start);
+            void *to = ag_element(type, row->carry, shift->where[k].offset - start);
             ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
             edge++;
         }
     }
 }
 
-/* The n elements of a block, of which `from` is whole: what it takes from the block before is in `carry`, where what the
- * next one takes goes. Rows may be the same. */
-static void run_shift(ag_type type, const ag_pshift *shift, char *carry, void *const *rows, int64_t n) {
-    size_t size = ag_type_size(type), all = (size_t)n * size;
-    size_t by = (size_t)(shift->by < 0 ? -shift->by : shift->by) * size, moved = all > by ? all - by : 0;
-    char *to = rows[shift->to], *from = rows[shift->from];
-    char next[AG_LANES * sizeof(double)];
-    if (shift->by > 0) {
-        ag_copy_few(next, from + moved, all - moved); /* if that is less than `by`, this block is the last one */
-        memmove(to + all - moved, from, moved);
-        ag_copy_few(to, carry, all - moved);
-        ag_copy_few(carry, next, all - moved);
-        return;
-    }
-    ag_copy_few(next, from, all - moved);
-    memmove(to, from + (all - moved), moved);
-    ag_copy_few(to + moved, carry + (by - (all - moved)), all - moved);
-    if (all < by) memmove(carry + all, carry, by - all);
-    ag_copy_few(carry, next, all - moved);
-}
-
 /* ---- blocks ---- */
-
-static void run_codes(const ag_runner *r, const ag_pstep *s, uint32_t first, uint32_t end, void *const *rows) {
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code + first;
-    if (first == end) return;
-    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, end - first, rows);
-    else r->kernels->straight_rows(code, end - first, rows);
-}
 
 /* One block, of n elements. Tensors of few elements have room for few lanes only. */
 static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n) {
-    const ag_pshift *shift = shifts_of(r, s);
-    uint32_t done = 0;
-    for (uint32_t i = 0; i < s->shifts; i++, shift++) {
-        run_codes(r, s, done, shift->at, rows);
-        run_shift(r->p->type, shift, carry_of(r, i), rows, n);
-        done = shift->at;
-    }
-    run_codes(r, s, done, s->codes, rows);
+    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
+    if (n < AG_LANES)
+        for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = n;
+    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, s->codes, rows);
+    else r->kernels->straight_rows(code, s->codes, rows);
+    if (n < AG_LANES)
+        for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = AG_LANES;
 }
 
-void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_codes(r, s, 0, s->codes, s->fixed); }
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_block(r, s, s->fixed, s->view->count); }
 
 /* ---- room ---- */
 
@@ -150,14 +119,14 @@ bool ag_open_fused(ag_runner *r) {
         fixed += steps[i].rows;
         for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
     }
-    f->size = 64 + (r->most_rows + constants + r->most_shifts) * row_bytes + (r->most_rows + fixed) * sizeof *f->row +
-              r->longest * (sizeof *f->cursor + sizeof *f->sum);
+    f->size = 64 + (r->most_rows + constants) * row_bytes + r->most_shifts * sizeof *f->shift +
+              (r->most_rows + fixed) * sizeof *f->row + r->longest * (sizeof *f->cursor + sizeof *f->sum);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
     f->constants = f->buffer + r->most_rows * row_bytes;
-    f->carry = f->constants + constants * row_bytes;
-    f->row = (void **)(void *)(f->carry + r->most_shifts * row_bytes);
+    f->shift = (ag_row_shift *)(void *)(f->constants + constants * row_bytes);
+    f->row = (void **)(void *)(f->shift + r->most_shifts);
     f->fixed = f->row + r->most_rows;
     f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);

@@ -23,7 +23,7 @@ typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
-    uint32_t shift, shifts;           /* its shifts, */
+    uint32_t shift, shifts;           /* its shifts, whose rows come right behind the operands' but for the edges', */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements */
@@ -38,11 +38,9 @@ typedef struct ag_poperand {
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
 } ag_poperand;
 
-/* Row `to` of a fused step becomes row `from`, moved by some elements: to the back, or to the front if `by` is below 0.
- * What comes from beyond the end is put together from other operands. */
+/* A shift of a fused step: to the back, or to the front if `by` is below 0. What comes from beyond the end is put together
+ * from other operands. */
 typedef struct ag_pshift {
-    uint32_t to, from;
-    uint32_t at; /* before this instruction of the step */
     int32_t by;
     uint32_t parts, part, edge; /* of the assembly; which of them moves; the operand that is the first of the others */
     const ag_placement *where;  /* of all parts */
