@@ -87,6 +87,7 @@ typedef struct ag_kernels {
     double (*dot)(size_t n, const void *x, const void *y);
     double (*max)(size_t n, const void *x); /* NaN if any is NaN; -inf for n = 0 */
     double (*min)(size_t n, const void *x);
+    bool (*any_nan)(size_t rows, void *const *row, size_t n); /* among n numbers of each row */
     /* out[i] = the same of row i, for short rows of n > 0 elements, one after the other */
     void (*sum_rows)(size_t rows, size_t n, void *out, const void *x);
     void (*max_rows)(size_t rows, size_t n, void *out, const void *x);

@@ -13,6 +13,7 @@ typedef struct ag_grouping {
     ag_ref *refs;                   /* what each operand behind the results is */
     uint32_t outs, sums, ins, rows; /* of operands: the results, the sums, what is read */
     uint32_t *free, free_count;
+    uint32_t *quick, quick_count; /* which instructions are products in place of chains, or take one in */
 } ag_grouping;
 
 static uint32_t member(const ag_grouping *u, uint32_t j) { return u->g->order[u->first + j]; }
@@ -38,6 +39,13 @@ static bool is_sum(const ag_grouping *u, uint32_t j) {
     return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL && !is_shift(u, j);
 }
 
+/* Whether it, or the product that it takes in, is a chain that is computed as a product. */
+static bool is_quick(const ag_grouping *u, uint32_t j) {
+    uint32_t i = member(u, j);
+    int fused = ag_fused_operand(u->g, i);
+    return u->g->quick[fused < 0 ? i : operand(u, i, (uint32_t)fused).value];
+}
+
 /* The operands of a member as it is executed: those of a product that it takes in stand for the product. */
 static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint32_t *op) {
     const ag_planning *g = u->g;
@@ -50,7 +58,8 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
         return 1;
     }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
-    if (*op == CODE_CALL) *op = AG_ADD;            /* to the sum so far */
+    if (*op == CODE_CALL) *op = AG_ADD; /* to the sum so far */
+    else if (g->quick[i]) *op = AG_MUL;
     else if (*op == AG_FMA) *op = AG_STRAIGHT_FMA; /* codes of both kinds are the same numbers */
     else if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
     int fused = ag_fused_operand(g, i);
@@ -122,13 +131,38 @@ static uint32_t add_shift(ag_grouping *u, uint32_t j, ag_pstep *step) {
     uint32_t first = u->outs + u->sums + u->ins, others = first + step->edges;
     ag_pshift *to = ag_runner_add(r, &r->shifts, sizeof *to, 1);
     if (!to) return 0;
-    *to = (ag_pshift){
-        .by = shift.by, .parts = shift.parts, .part = shift.part, .edge = others, .where = shift.where};
+    *to = (ag_pshift){.by = shift.by, .parts = shift.parts, .part = shift.part, .edge = others, .where = shift.where};
     for (uint32_t k = 0; k < shift.parts; k++)
         if (k != shift.part) u->operands[others++] = ag_operand_at(u->g, operand(u, member(u, j), k));
     step->edges += shift.parts - 1;
     step->backward = shift.by < 0;
     return first + step->shifts++;
+}
+
+static void add_code(ag_grouping *u, ag_straight code) {
+    ag_straight *to = ag_runner_add(u->g->r, &u->g->r->straight, sizeof *to, 1);
+    if (to) *to = code;
+}
+
+/* The code once more, as it is executed when a product is NaN. */
+static void add_exact(ag_grouping *u, ag_pstep *step) {
+    ag_runner *r = u->g->r;
+    uint32_t spare = u->rows++, found = 0;
+    step->exact = (uint32_t)r->straight.count;
+    for (uint32_t k = 0; k < step->codes && r->status == AG_OK; k++) {
+        ag_straight c = ((const ag_straight *)(const void *)r->straight.range.base)[step->code + k];
+        bool quick = found < u->quick_count && u->quick[found] == k;
+        found += quick;
+        if (quick && c.op != AG_MUL) {
+            bool adds = c.op == AG_STRAIGHT_FMA;
+            add_code(u, (ag_straight){AG_CHAIN, spare, c.x, c.y, 0});
+            c = (ag_straight){adds ? AG_ADD : AG_SUB, c.to, adds ? spare : c.z, adds ? c.z : spare, 0};
+        } else if (quick) {
+            c.op = AG_CHAIN;
+        }
+        add_code(u, c);
+    }
+    step->exacts = (uint32_t)r->straight.count - step->exact;
 }
 
 static void make_code(ag_grouping *u, ag_pstep *step) {
@@ -155,10 +189,11 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
             row[1] = add_shift(u, j, step);
         }
         if (is_sum(u, j)) row[1] = u->row[j];
-        ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);
-        if (s) *s = (ag_straight){op, u->row[j], row[0], row[1], row[2]};
+        if (is_quick(u, j)) u->quick[u->quick_count++] = (uint32_t)r->straight.count - step->code;
+        add_code(u, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
     }
     step->codes = (uint32_t)r->straight.count - step->code;
+    if (u->quick_count) add_exact(u, step);
     step->outs = u->outs;
     step->sums = u->sums;
     step->rows = u->rows;
@@ -170,7 +205,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
     for (uint32_t j = first; j < end; j++) operands += ag_operand_count(g->p, ag_code_at(g->p, g->order[j]));
-    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 3 * n * sizeof(uint32_t);
+    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 4 * n * sizeof(uint32_t);
     ag_grouping u = {.g = g, .first = first, .end = end, .operands = ag_memory_zeroed(memory, size)};
     if (!u.operands) {
         ag_runner_fail(g->r, AG_ERR_MEMORY, "run: out of memory");
@@ -180,6 +215,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     u.row = (uint32_t *)(void *)(u.refs + operands);
     u.last = u.row + n;
     u.free = u.last + n;
+    u.quick = u.free + n;
     find_rows(&u);
     ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
     make_code(&u, &step);

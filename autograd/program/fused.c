@@ -6,15 +6,15 @@
 #include "../tape/cursor_impl.h"
 #include "runner_impl.h"
 
-enum { FOLDED = 256, FETCHED = 1 << 20 }; /* blocks; elements of a work array that is worth it */
+enum { FOLDED = 256 }; /* blocks */
 
 struct ag_fused {
-    void **row;        /* most_rows: where each row is now */
-    char *buffer;      /* most_rows rows of AG_LANES numbers */
-    ag_cursor *cursor; /* longest: of each operand */
-    double *sum;       /* longest: what was folded */
+    void **row;          /* most_rows: where each row is now */
+    char *buffer;        /* most_rows rows of AG_LANES numbers */
+    ag_cursor *cursor;   /* longest: of each operand */
+    double *sum;         /* longest: what was folded */
     ag_row_shift *shift; /* most_shifts */
-    char *constants; /* constant_count rows of one number each, for fixed rows */
+    char *constants;     /* constant_count rows of one number each, for fixed rows */
     void **fixed;
     size_t constant_count, fixed_count;
     void *block;
@@ -93,18 +93,24 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
 
 /* ---- blocks ---- */
 
-/* One block, of n elements. Tensors of few elements have room for few lanes only. */
-static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n) {
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code;
+/* One block, of n elements: false if that was quick and a result is NaN, which may be wrong. Tensors of few elements have
+ * room for few lanes only. */
+static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n, bool quick) {
+    bool exact = s->exacts && !quick;
+    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + (exact ? s->exact : s->code);
+    uint32_t count = exact ? s->exacts : s->codes;
     if (n < AG_LANES)
         for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = n;
-    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, s->codes, rows);
-    else r->kernels->straight_rows(code, s->codes, rows);
+    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
+    else r->kernels->straight_rows(code, count, rows);
     if (n < AG_LANES)
         for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = AG_LANES;
+    return !quick || !r->kernels->any_nan(s->outs, rows, (size_t)n);
 }
 
-void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_block(r, s, s->fixed, s->view->count); }
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
+    if (!run_block(r, s, s->fixed, s->view->count, s->exacts > 0)) run_block(r, s, s->fixed, s->view->count, false);
+}
 
 /* ---- room ---- */
 
@@ -208,29 +214,24 @@ static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
     clear_sums(r, s);
 }
 
-/* What the next block works on: many short pieces, which processors do not foresee. */
-static void fetch(const ag_runner *r, const ag_pstep *s, int64_t at) {
-    enum { LINE = 64 };
-    size_t bytes = AG_LANES * ag_type_size(r->p->type);
-    for (uint32_t k = 0; k < s->count - s->edges; k++) {
-        if (k >= s->outs && (k < s->outs + s->sums || r->fused->cursor[k].access != DIRECT)) continue;
-        const char *piece = ag_element(r->p->type, r->arrays[k].data, at);
-        for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(piece + i);
-    }
-}
-
-void ag_run_fused(ag_runner *r, const ag_pstep *s) {
+/* False if that was quick and a result is NaN. */
+static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
     int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
-    bool fetches = r->work_count > FETCHED;
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
         if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
         load(r, s, at, n);
-        if (fetches && b + 1 < blocks) fetch(r, s, at + (s->backward ? -AG_LANES : AG_LANES));
-        run_block(r, s, r->fused->row, n);
+        if (!run_block(r, s, r->fused->row, n, quick)) return false;
         if (n < AG_LANES) store(r, s, at, n);
         if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);
     }
+    for (uint32_t k = s->outs; quick && k < s->outs + s->sums; k++)
+        if (r->fused->sum[k] != r->fused->sum[k]) return false;
+    return true;
+}
+
+void ag_run_fused(ag_runner *r, const ag_pstep *s) {
+    if (!run_blocks(r, s, s->exacts > 0)) run_blocks(r, s, false);
     for (uint32_t k = s->outs; k < s->outs + s->sums; k++) ag_store(r->p->type, r->arrays[k].data, 0, r->fused->sum[k]);
 }

@@ -23,6 +23,7 @@ typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
+    uint32_t exact, exacts;           /* the same code with chains where that has quick ones, */
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind the operands' but for the edges', */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */

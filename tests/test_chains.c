@@ -1,0 +1,142 @@
+/* Chains within a fused step, which are products until one of them is NaN: against the tape, on infinities and zeros. */
+#include "programs.h"
+
+#include <autograd/program/runner_impl.h>
+
+enum { STEPS = 12, MOST_VALUES = STEPS + 2, MOST_ROOM = 1100, MODELS = 1200 };
+
+typedef struct random_chains {
+    uint64_t seed;
+    int64_t n;
+} random_chains;
+
+static int pick(uint64_t *seed, int n) { return (int)random_number(seed, 0, n - 1e-9); }
+
+static ag_var moved(ag_tape *t, ag_var x, int by) {
+    ag_var end = ag_ones(t, AG_SHAPE(1));
+    ag_var rest = ag_slice(x, 0, by > 0 ? 0 : 1, by > 0 ? -1 : AG_END, 1);
+    return ag_concat(by > 0 ? (ag_var[]){end, rest} : (ag_var[]){rest, end}, 2, 0);
+}
+
+/* Of two vectors: a vector, and the sum of another one. Some operations give a number for NaN. */
+static void model(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    const random_chains *r = context;
+    uint64_t seed = r->seed;
+    ag_var x[MOST_VALUES] = {in[0], in[1]};
+    int by = pick(&seed, 2) ? 1 : -1, count = 2;
+    bool keeps = pick(&seed, 2), moves = r->n > 1 && pick(&seed, 2);
+    for (int i = 0; i < STEPS; i++) {
+        ag_var a = x[pick(&seed, count)], b = x[count - 1];
+        switch (pick(&seed, keeps ? 5 : 8)) {
+        case 0: a = ag_add(a, ag_chain(b, in[i % 2])); break;
+        case 1: a = ag_sub(a, ag_chain(b, in[i % 2])); break;
+        case 2: a = ag_chain(a, b); break;
+        case 3: a = ag_mul(ag_mul(0.5, a), b); break;
+        case 4: a = moves ? moved(t, b, by) : ag_neg(b); break;
+        case 5: a = ag_relu(b); break;
+        case 6: a = ag_select(ag_gt(a, b), a, 1); break;
+        default: a = ag_chain(ag_ne(b, b), a);
+        }
+        x[count++] = a;
+    }
+    out[0] = x[count - 1];
+    out[1] = ag_sum(x[count - 2]);
+}
+
+/* Mostly ordinary numbers, now and then one whose product with another is NaN. */
+static void draw(double *x, int64_t n, uint64_t seed) {
+    static const double special[] = {INFINITY, -INFINITY, NAN};
+    bool wild = seed % 3;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = (double)(float)random_number(&seed, -1, 1);
+        if (pick(&seed, 4) == 0) x[i] = 0;
+        if (wild && pick(&seed, 60) == 0) x[i] = special[pick(&seed, 3)];
+    }
+}
+
+static void expect_same(const random_chains *r, const char *what, ag_type type, const double *got, const double *want,
+                        int64_t n) {
+    double allowed = type == AG_F64 ? 1e-12 : 1e-4;
+    for (int64_t i = 0; i < n; i++) {
+        bool same = isnan(want[i]) ? isnan(got[i]) : got[i] == want[i];
+        if (!same && !(fabs(got[i] - want[i]) <= allowed * (1 + fabs(want[i]))))
+            fail_msg("seed %llu, n %lld: %s[%lld] is %g, not %g", (unsigned long long)r->seed, (long long)r->n, what,
+                     (long long)i, got[i], want[i]);
+    }
+}
+
+/* Its values. */
+static void by_tape(ag_type type, const random_chains *r, const double *in, double *out) {
+    ag_tape *t = ag_tape_new(type);
+    ag_var x[] = {ag_tensor(t, in, AG_SHAPE(r->n)), ag_tensor(t, in + r->n, AG_SHAPE(r->n))}, y[2];
+    model(t, x, y, (void *)(uintptr_t)r);
+    ag_read(y[0], out);
+    out[r->n] = ag_value(y[1]);
+    assert_string_equal(ag_tape_message(t), "");
+    ag_tape_free(t);
+}
+
+static int quick_steps(const ag_program *p) {
+    ag_runner *r = ag_runner_new(p);
+    const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
+    int found = 0;
+    for (uint64_t i = 0; i < r->steps.count; i++) found += steps[i].exacts > 0;
+    ag_runner_free(r);
+    return found;
+}
+
+static void chains_are_as_on_the_tape(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {1, 9, 16, 17, 64, 65, 128, 1000};
+    double *in = new_numbers(2 * MOST_ROOM), *want = new_numbers(MOST_ROOM), *got = new_numbers(MOST_ROOM);
+    int quick = 0, other = 0;
+    for (uint64_t seed = 0; seed < MODELS / SHARE; seed++) {
+        random_chains r = {seed, sizes[seed % (sizeof sizes / sizeof *sizes)]};
+        ag_type type = seed % 5 == 3 ? AG_F32 : AG_F64;
+        const ag_port ports[] = {{"x", AG_SHAPE(r.n), NULL}, {"w", AG_SHAPE(r.n), NULL}};
+        ag_program *p = ag_program_trace(type, model, &r, ports, 2, NULL, 2);
+        program_fine_("trace", p);
+        if (quick_steps(p)) quick++;
+        else other++;
+        draw(in, 2 * r.n, seed + 1);
+        by_tape(type, &r, in, want);
+        run_once(p, in, got);
+        expect_same(&r, "y", type, got, want, r.n);
+        expect_same(&r, "sum", type, got + r.n, want + r.n, 1);
+        ag_program_free(p);
+    }
+    assert_true(quick > MODELS / SHARE / 4 && other > MODELS / SHARE / 20);
+    free(in);
+    free(want);
+    free(got);
+}
+
+/* A chain that only shows in what takes NaN for a number is none of them. */
+static void hidden(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    (void)t, (void)context;
+    out[0] = ag_relu(ag_neg(ag_chain(in[0], in[1])));
+}
+
+static void shown(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    (void)t, (void)context;
+    out[0] = ag_sin(ag_sub(in[0], ag_chain(in[0], in[1])));
+}
+
+static void only_chains_that_show_are_products(void **state) {
+    (void)state;
+    const ag_port ports[] = {{"x", AG_SHAPE(100), NULL}, {"w", AG_SHAPE(100), NULL}};
+    ag_program *p = ag_program_trace(AG_F64, hidden, NULL, ports, 2, NULL, 1);
+    ag_program *q = ag_program_trace(AG_F64, shown, NULL, ports, 2, NULL, 1);
+    assert_int_equal(quick_steps(p), 0);
+    assert_int_equal(quick_steps(q), 1);
+    ag_program_free(p);
+    ag_program_free(q);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(chains_are_as_on_the_tape),
+        cmocka_unit_test(only_chains_that_show_are_products),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
