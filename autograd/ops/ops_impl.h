@@ -58,8 +58,17 @@ typedef struct ag_straight {
 } ag_straight;
 /* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can; chain, by a product that is
  * tested afterwards, which is faster for single numbers (a zero may have another sign); and, of rows of AG_LANES numbers
- * only, x shifted as row y says, an ag_row_shift. */
-enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA, AG_STRAIGHT_CHAIN, AG_STRAIGHT_SHIFT };
+ * only, x shifted as row y says, an ag_row_shift, and the same of x * y and x * y + z, with that row in
+ * a shift that comes next and is skipped. */
+enum {
+    AG_STRAIGHT_COPY = AG_OPCODES,
+    AG_STRAIGHT_FMA,
+    AG_STRAIGHT_FNMA,
+    AG_STRAIGHT_CHAIN,
+    AG_STRAIGHT_SHIFT,
+    AG_STRAIGHT_SHIFT_MUL,
+    AG_STRAIGHT_SHIFT_FMA
+};
 enum { AG_LANES = 64, AG_FEW_LANES = 16 };
 
 /* A shift of a long row, block after block. Numbers go `by` places to the back and blocks from the first to the last, or

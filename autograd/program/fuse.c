@@ -144,23 +144,41 @@ static void add_code(ag_grouping *u, ag_straight code) {
     if (to) *to = code;
 }
 
+static ag_straight code_at(const ag_runner *r, uint32_t i) {
+    return ((const ag_straight *)(const void *)r->straight.range.base)[i];
+}
+
+/* If what is shifted to row `to`, and then forgotten, is a product just computed, or one with something added, that
+ * instruction shifts it at once. */
+static void shift_at_once(ag_grouping *u, const ag_pstep *step, uint32_t from, uint32_t to) {
+    ag_runner *r = u->g->r;
+    if (r->straight.count == step->code || r->status != AG_OK) return;
+    ag_straight *last = (ag_straight *)(void *)r->straight.range.base + (r->straight.count - 1);
+    if (last->to != from || (last->op != AG_MUL && last->op != AG_STRAIGHT_FMA)) return;
+    last->op = last->op == AG_MUL ? AG_STRAIGHT_SHIFT_MUL : AG_STRAIGHT_SHIFT_FMA;
+    last->to = to;
+}
+
 /* The code once more, as it is executed when a product is NaN. */
 static void add_exact(ag_grouping *u, ag_pstep *step) {
     ag_runner *r = u->g->r;
     uint32_t spare = u->rows++, found = 0;
     step->exact = (uint32_t)r->straight.count;
     for (uint32_t k = 0; k < step->codes && r->status == AG_OK; k++) {
-        ag_straight c = ((const ag_straight *)(const void *)r->straight.range.base)[step->code + k];
+        ag_straight c = code_at(r, step->code + k);
         bool quick = found < u->quick_count && u->quick[found] == k;
         found += quick;
-        if (quick && c.op != AG_MUL) {
-            bool adds = c.op == AG_STRAIGHT_FMA;
-            add_code(u, (ag_straight){AG_CHAIN, spare, c.x, c.y, 0});
-            c = (ag_straight){adds ? AG_ADD : AG_SUB, c.to, adds ? spare : c.z, adds ? c.z : spare, 0};
-        } else if (quick) {
-            c.op = AG_CHAIN;
-        }
-        add_code(u, c);
+        bool shifts = c.op == AG_STRAIGHT_SHIFT_MUL || c.op == AG_STRAIGHT_SHIFT_FMA;
+        uint32_t to = shifts && quick ? spare : c.to;
+        if (quick) add_code(u, (ag_straight){AG_CHAIN, c.op == AG_MUL ? to : spare, c.x, c.y, 0});
+        if (quick && c.op == AG_STRAIGHT_FNMA) add_code(u, (ag_straight){AG_SUB, to, c.z, spare, 0});
+        else if (quick && c.op != AG_MUL && c.op != AG_STRAIGHT_SHIFT_MUL)
+            add_code(u, (ag_straight){AG_ADD, to, spare, c.z, 0});
+        else if (!quick) add_code(u, c);
+        if (!shifts) continue;
+        ag_straight shift = code_at(r, step->code + ++k);
+        if (quick) shift.x = spare;
+        add_code(u, shift);
     }
     step->exacts = (uint32_t)r->straight.count - step->exact;
 }
@@ -174,17 +192,19 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         ag_ref in[3];
         uint32_t row[3] = {0}, i = member(u, j), op, n;
         if (g->skipped[i]) continue;
+        bool dies = false; /* its last operand, with it */
         n = operands_of(u, j, in, &op);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
             row[k] = at == NOWHERE ? input_row(u, in[k], shape_of(u, j)) : u->row[at];
             bool again = false;
             for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
-            if (at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value])
-                u->free[u->free_count++] = u->row[at];
+            dies = at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value];
+            if (dies) u->free[u->free_count++] = u->row[at];
         }
         if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
         if (is_shift(u, j)) {
+            if (dies) shift_at_once(u, step, row[0], u->row[j]);
             op = AG_STRAIGHT_SHIFT;
             row[1] = add_shift(u, j, step);
         }

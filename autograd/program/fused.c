@@ -9,12 +9,13 @@
 enum { FOLDED = 256 }; /* blocks */
 
 struct ag_fused {
-    void **row;          /* most_rows: where each row is now */
-    char *buffer;        /* most_rows rows of AG_LANES numbers */
-    ag_cursor *cursor;   /* longest: of each operand */
-    double *sum;         /* longest: what was folded */
-    ag_row_shift *shift; /* most_shifts */
-    char *constants;     /* constant_count rows of one number each, for fixed rows */
+    void **row;                                              /* most_rows: where each row is now */
+    char *buffer;                                            /* most_rows rows of AG_LANES numbers */
+    ag_cursor *cursor;                                       /* longest: of each operand */
+    double *sum;                                             /* longest: what was folded */
+    uint32_t *moving, *strided, moving_count, strided_count; /* longest: operands that move with the blocks, or jump */
+    ag_row_shift *shift;                                     /* most_shifts */
+    char *constants; /* constant_count rows of one number each, for fixed rows */
     void **fixed;
     size_t constant_count, fixed_count;
     void *block;
@@ -126,7 +127,8 @@ bool ag_open_fused(ag_runner *r) {
         for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
     }
     f->size = 64 + (r->most_rows + constants) * row_bytes + r->most_shifts * sizeof *f->shift +
-              (r->most_rows + fixed) * sizeof *f->row + r->longest * (sizeof *f->cursor + sizeof *f->sum);
+              (r->most_rows + fixed) * sizeof *f->row +
+              r->longest * (sizeof *f->cursor + sizeof *f->sum + 2 * sizeof *f->moving);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
@@ -136,6 +138,8 @@ bool ag_open_fused(ag_runner *r) {
     f->fixed = f->row + r->most_rows;
     f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);
+    f->moving = (uint32_t *)(void *)(f->sum + r->longest);
+    f->strided = f->moving + r->longest;
     for (uint64_t i = 0; i < r->steps.count; i++)
         if (is_fixed(r, &steps[i])) fix(r, &steps[i]);
     return true;
@@ -168,35 +172,52 @@ static void begin(ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
     clear_sums(r, s);
     if (s->shifts) begin_shifts(r, s);
+    f->moving_count = f->strided_count = 0;
+    for (uint32_t k = 0; k < s->outs; k++) f->moving[f->moving_count++] = k;
     for (uint32_t k = results; k < s->count - s->edges; k++) {
         ag_cursor_open(&f->cursor[k], a[k].view, operands_of(r, s)[k].to);
         if (f->cursor[k].access == SINGLE)
             r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
+        else if (f->cursor[k].access == DIRECT) f->moving[f->moving_count++] = k;
+        else f->strided[f->strided_count++] = k;
     }
 }
 
-/* Points the rows at elements at..at+n-1. */
-static void load(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
+/* Points the rows that move from block to block at elements at..at+n-1. What is not in the work array has no room for a
+ * whole block, and is in the buffer then. */
+static void point(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     ag_type type = r->p->type;
-    for (uint32_t k = s->outs + s->sums; k < s->count - s->edges; k++) {
+    for (uint32_t i = 0; i < r->fused->moving_count; i++) {
+        uint32_t k = r->fused->moving[i];
+        void *data = ag_element(type, r->arrays[k].data, at);
+        bool direct = n == AG_LANES || in_work(r, s, k);
+        r->fused->row[k] = direct ? data : buffer_row(r, k);
+        if (!direct && k >= s->outs) memcpy(buffer_row(r, k), data, (size_t)n * ag_type_size(type));
+    }
+}
+
+/* Points them at the next block, `by` bytes further on. */
+static void move(const ag_runner *r, ptrdiff_t by) {
+    char **row = (char **)(void *)r->fused->row;
+    const uint32_t *moving = r->fused->moving;
+    for (uint32_t i = 0, n = r->fused->moving_count; i < n; i++) row[moving[i]] += by;
+}
+
+/* Gathers elements at..at+n-1 of what is not read in the order of memory. */
+static void gather(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
+    ag_type type = r->p->type;
+    for (uint32_t i = 0; i < r->fused->strided_count; i++) {
+        uint32_t k = r->fused->strided[i];
         ag_cursor *c = &r->fused->cursor[k];
         void *from = r->arrays[k].data;
         int64_t offset;
-        if (c->access == STRIDED && s->backward) ag_cursor_seek(c, at);
-        if (c->access == STRIDED && n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
+        if (s->backward) ag_cursor_seek(c, at);
+        if (n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
             r->fused->row[k] = ag_element(type, from, offset);
-        } else if (c->access == STRIDED) {
+        } else {
             r->fused->row[k] = buffer_row(r, k);
             ag_cursor_gather(type, c, from, n, buffer_row(r, k));
-        } else if (c->access == DIRECT) {
-            bool direct = n == AG_LANES || in_work(r, s, k);
-            r->fused->row[k] = direct ? ag_element(type, from, at) : buffer_row(r, k);
-            if (!direct) memcpy(buffer_row(r, k), ag_element(type, from, at), (size_t)n * ag_type_size(type));
         }
-    }
-    for (uint32_t k = 0; k < s->outs; k++) {
-        bool direct = n == AG_LANES || in_work(r, s, k);
-        r->fused->row[k] = direct ? ag_element(type, r->arrays[k].data, at) : buffer_row(r, k);
     }
 }
 
@@ -217,11 +238,14 @@ static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
 /* False if that was quick and a result is NaN. */
 static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
     int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
+    ptrdiff_t bytes = (ptrdiff_t)(AG_LANES * ag_type_size(r->p->type));
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
         if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
-        load(r, s, at, n);
+        if (b == 0 || n < AG_LANES || (s->backward && b == 1)) point(r, s, at, n);
+        else move(r, s->backward ? -bytes : bytes);
+        gather(r, s, at, n);
         if (!run_block(r, s, r->fused->row, n, quick)) return false;
         if (n < AG_LANES) store(r, s, at, n);
         if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);
