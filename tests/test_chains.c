@@ -133,10 +133,43 @@ static void only_chains_that_show_are_products(void **state) {
     ag_program_free(q);
 }
 
+/* The gradient by numbers that are elements of a vector: sums of shape (1). */
+static void polynomial(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    (void)t, (void)context;
+    ag_var p = ag_expand(ag_at(in[0], 3), AG_SHAPE(100));
+    for (int k = 2; k >= 0; k--) p = ag_fma(p, in[1], ag_at(in[0], k));
+    out[0] = ag_sum(ag_square(p));
+}
+
+static void sums_of_any_shape_are_in_the_step(void **state) {
+    (void)state;
+    double in[104], out[5], want[4] = {0};
+    draw(in, 104, 6);
+    const ag_port ports[] = {{"x", AG_SHAPE(4), NULL}, {"t", AG_SHAPE(100), NULL}};
+    ag_program *p = ag_program_trace(AG_F64, polynomial, NULL, ports, 2, NULL, 1);
+    ag_program *g = ag_program_gradient(p, (const int[]){0}, 1);
+    program_fine_("gradient", g);
+    ag_runner *r = ag_runner_new(g);
+    const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
+    uint32_t sums = 0;
+    for (uint64_t i = 0; i < r->steps.count; i++) sums += steps[i].kind == STEP_FUSED ? steps[i].sums : 0;
+    assert_int_equal(sums, 5);
+    run_once(g, in, out);
+    for (int i = 0; i < 100; i++) {
+        double t = in[4 + i], y = in[0] + t * (in[1] + t * (in[2] + t * in[3]));
+        for (int k = 0; k < 4; k++) want[k] += 2 * y * pow(t, k);
+    }
+    for (int k = 0; k < 4; k++) assert_true(fabs(out[1 + k] - want[k]) < 1e-12);
+    ag_runner_free(r);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chains_are_as_on_the_tape),
         cmocka_unit_test(only_chains_that_show_are_products),
+        cmocka_unit_test(sums_of_any_shape_are_in_the_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

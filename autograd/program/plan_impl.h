@@ -58,7 +58,7 @@ int ag_fused_operand(const ag_planning *g, uint32_t i);
 /* Whether a value is a member of a group that is shifted there. */
 static inline bool ag_is_grouped_shift(const ag_planning *g, uint32_t i) {
     const ag_code *c = ag_code_at(g->p, i);
-    return c->op == CODE_CALL && !(c->view & WHERE_ELEMENT) && g->group[i] != ALONE;
+    return c->op == CODE_CALL && ag_where_count(g->p, c->view) > 1 && g->group[i] != ALONE;
 }
 
 /* ---- plan.c ---- */

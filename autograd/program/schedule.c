@@ -88,7 +88,7 @@ static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
     if (c->op != CODE_CALL) return NULL;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_ref r = *ag_ref_at(p, c->in);
-    if (call->n != 1 || !is_whole(p, r) || !(c->view & WHERE_ELEMENT) ||
+    if (call->n != 1 || !is_whole(p, r) ||
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
     uint32_t at = waiting_in(s, r.value);
