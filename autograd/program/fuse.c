@@ -3,7 +3,8 @@
 #include "plan_impl.h"
 
 /* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then the sums, then
- * what is read from outside; behind them come rows for shifts and for values that only the group sees. */
+ * what is read from outside; behind them come rows for shifts, one that tells the size of a block, and those for values
+ * that only the group sees. */
 typedef struct ag_grouping {
     ag_planning *g;
     uint32_t first, end;
@@ -12,6 +13,7 @@ typedef struct ag_grouping {
     ag_poperand *operands;
     ag_ref *refs;                   /* what each operand behind the results is */
     uint32_t outs, sums, ins, rows; /* of operands: the results, the sums, what is read */
+    uint32_t block;                 /* the row with the size of a block */
     uint32_t *free, free_count;
     uint32_t *quick, quick_count; /* which instructions are products in place of chains, or take one in */
 } ag_grouping;
@@ -58,7 +60,7 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
         return 1;
     }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
-    if (*op == CODE_CALL) *op = AG_ADD; /* to the sum so far */
+    if (*op == CODE_CALL) *op = AG_STRAIGHT_SUM;
     else if (g->quick[i]) *op = AG_MUL;
     else if (*op == AG_FMA) *op = AG_STRAIGHT_FMA; /* codes of both kinds are the same numbers */
     else if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
@@ -84,6 +86,9 @@ static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
             return first + k;
     u->operands[first + u->ins] = ag_operand_at(u->g, r);
     u->operands[first + u->ins].to = shape;
+    ag_cursor cursor;
+    ag_cursor_open(&cursor, u->operands[first + u->ins].view, shape);
+    u->operands[first + u->ins].access = cursor.access;
     u->refs[u->ins] = r;
     return first + u->ins++;
 }
@@ -120,7 +125,8 @@ static void find_rows(ag_grouping *u) {
             else u->last[at] = j;
         }
     }
-    u->rows = u->outs + u->sums + u->ins + count_shifts(u);
+    u->block = u->outs + u->sums + u->ins + count_shifts(u);
+    u->rows = u->block + 1;
 }
 
 /* What is at the end of a shifted row are operands behind all others, in the order of the parts. Returns its own row. */
@@ -183,6 +189,35 @@ static void add_exact(ag_grouping *u, ag_pstep *step) {
     step->exacts = (uint32_t)r->straight.count - step->exact;
 }
 
+static bool is_single(const ag_grouping *u, uint32_t row) {
+    return row < u->outs + u->sums + u->ins && u->operands[row].access == SINGLE;
+}
+
+/* The commonest operations with one number need no row of it; others do. */
+static void find_single_numbers(ag_grouping *u, const ag_pstep *step) {
+    ag_runner *r = u->g->r;
+    ag_straight *code = (ag_straight *)(void *)r->straight.range.base;
+    for (uint64_t k = step->code; k < r->straight.count && r->status == AG_OK; k++) {
+        ag_straight *c = &code[k];
+        bool common = c->op == AG_ADD || c->op == AG_MUL || c->op == AG_STRAIGHT_FMA;
+        if (common && is_single(u, c->x)) {
+            uint32_t x = c->x;
+            c->x = c->y;
+            c->y = x;
+        }
+        uint32_t full[3] = {c->x, c->y, c->z}, n = 3;
+        if (common && is_single(u, c->y)) {
+            c->op = c->op == AG_ADD ? AG_STRAIGHT_ADD_1 : c->op == AG_MUL ? AG_STRAIGHT_MUL_1 : AG_STRAIGHT_FMA_1;
+            full[1] = full[--n];
+        } else if (common && c->op == AG_STRAIGHT_FMA && is_single(u, c->z)) {
+            c->op = AG_STRAIGHT_MUL_ADD_1;
+            n--;
+        }
+        while (n-- > 0)
+            if (is_single(u, full[n])) u->operands[full[n]].fills = true;
+    }
+}
+
 static void make_code(ag_grouping *u, ag_pstep *step) {
     ag_planning *g = u->g;
     ag_runner *r = g->r;
@@ -208,12 +243,13 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
             op = AG_STRAIGHT_SHIFT;
             row[1] = add_shift(u, j, step);
         }
-        if (is_sum(u, j)) row[1] = u->row[j];
+        if (op == AG_STRAIGHT_SHIFT || op == AG_STRAIGHT_SUM) row[2] = u->block;
         if (is_quick(u, j)) u->quick[u->quick_count++] = (uint32_t)r->straight.count - step->code;
         add_code(u, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
     }
     step->codes = (uint32_t)r->straight.count - step->code;
     if (u->quick_count) add_exact(u, step);
+    find_single_numbers(u, step);
     step->outs = u->outs;
     step->sums = u->sums;
     step->rows = u->rows;

@@ -2,17 +2,19 @@
  * result's shape as they are, everything else in a buffer.
  *
  * Tensors in the work array have room for whole blocks, so that only the last block of what the caller owns goes through
- * the buffer. Sums are kept lane by lane, and folded now and then so that rounding errors do not pile up. */
-#include "../tape/cursor_impl.h"
+ * the buffer. Sums are kept in a vector's lanes, and folded now and then so that rounding errors do not pile up. */
 #include "runner_impl.h"
 
-enum { FOLDED = 256 }; /* blocks */
+enum { FOLDED = 256, SUM_BYTES = 64 }; /* blocks */
 
 struct ag_fused {
-    void **row;                                              /* most_rows: where each row is now */
-    char *buffer;                                            /* most_rows rows of AG_LANES numbers */
-    ag_cursor *cursor;                                       /* longest: of each operand */
-    double *sum;                                             /* longest: what was folded */
+    void **row;        /* most_rows: where each row is now */
+    char *buffer;      /* most_rows rows of AG_LANES numbers */
+    ag_cursor *cursor; /* longest: of each operand */
+    double *sum;       /* longest: what was folded */
+    char *sums;        /* longest of AG_SUMS numbers: what was not */
+    void *folded;      /* longest numbers */
+    int64_t block_elements;
     uint32_t *moving, *strided, moving_count, strided_count; /* longest: operands that move with the blocks, or jump */
     ag_row_shift *shift;                                     /* most_shifts */
     char *constants; /* constant_count rows of one number each, for fixed rows */
@@ -78,7 +80,7 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
     const ag_pshift *shift = shifts_of(r, s);
     for (uint32_t i = 0; i < s->shifts; i++, shift++) {
         ag_row_shift *row = &r->fused->shift[i];
-        *row = (ag_row_shift){.by = shift->by, .n = AG_LANES};
+        *row = (ag_row_shift){.by = shift->by};
         r->fused->row[s->count - s->edges + i] = row;
         const ag_array *edge = r->arrays + shift->edge;
         int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
@@ -100,12 +102,9 @@ static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, 
     bool exact = s->exacts && !quick;
     const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + (exact ? s->exact : s->code);
     uint32_t count = exact ? s->exacts : s->codes;
-    if (n < AG_LANES)
-        for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = n;
+    r->fused->block_elements = n;
     if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
     else r->kernels->straight_rows(code, count, rows);
-    if (n < AG_LANES)
-        for (uint32_t i = 0; i < s->shifts; i++) r->fused->shift[i].n = AG_LANES;
     return !quick || !r->kernels->any_nan(s->outs, rows, (size_t)n);
 }
 
@@ -128,17 +127,19 @@ bool ag_open_fused(ag_runner *r) {
     }
     f->size = 64 + (r->most_rows + constants) * row_bytes + r->most_shifts * sizeof *f->shift +
               (r->most_rows + fixed) * sizeof *f->row +
-              r->longest * (sizeof *f->cursor + sizeof *f->sum + 2 * sizeof *f->moving);
+              r->longest * (sizeof *f->cursor + 2 * sizeof *f->sum + 2 * sizeof *f->moving + SUM_BYTES);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
     f->constants = f->buffer + r->most_rows * row_bytes;
     f->shift = (ag_row_shift *)(void *)(f->constants + constants * row_bytes);
-    f->row = (void **)(void *)(f->shift + r->most_shifts);
+    f->sums = (char *)(f->shift + r->most_shifts);
+    f->row = (void **)(void *)(f->sums + r->longest * (size_t)SUM_BYTES);
     f->fixed = f->row + r->most_rows;
     f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);
-    f->moving = (uint32_t *)(void *)(f->sum + r->longest);
+    f->folded = f->sum + r->longest;
+    f->moving = (uint32_t *)(void *)((double *)f->folded + r->longest);
     f->strided = f->moving + r->longest;
     for (uint64_t i = 0; i < r->steps.count; i++)
         if (is_fixed(r, &steps[i])) fix(r, &steps[i]);
@@ -159,27 +160,45 @@ static bool in_work(const ag_runner *r, const ag_pstep *s, uint32_t k) {
     return operands_of(r, s)[k].spot.space == SPACE_WORK;
 }
 
-static void clear_sums(const ag_runner *r, const ag_pstep *s) {
-    memset(buffer_row(r, s->outs), 0, s->sums * AG_LANES * ag_type_size(r->p->type));
+/* What was added up since the last time. */
+static void fold_sums(const ag_runner *r, const ag_pstep *s) {
+    struct ag_fused *f = r->fused;
+    r->kernels->sum_rows(s->sums, AG_SUMS(r->p->type), f->folded, f->sums);
+    for (uint32_t k = 0; k < s->sums; k++) f->sum[k] += ag_load(r->p->type, f->folded, k);
+    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
 }
 
-/* Rows that stay where they are for the whole step, and cursors of the others. */
+static void begin_sums(const ag_runner *r, const ag_pstep *s) {
+    struct ag_fused *f = r->fused;
+    for (uint32_t k = 0; k < s->sums; k++) {
+        f->sum[k] = 0;
+        f->row[s->outs + k] = f->sums + k * (size_t)SUM_BYTES;
+    }
+    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
+}
+
+/* Rows that stay where they are for the whole step, and cursors of those that jump. */
 static void begin(ag_runner *r, const ag_pstep *s) {
     const ag_array *a = r->arrays;
+    const ag_poperand *o = operands_of(r, s);
     struct ag_fused *f = r->fused;
-    uint32_t results = s->outs + s->sums;
     for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
-    for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
-    clear_sums(r, s);
+    f->row[s->count - s->edges + s->shifts] = &f->block_elements;
+    if (s->sums) begin_sums(r, s);
     if (s->shifts) begin_shifts(r, s);
     f->moving_count = f->strided_count = 0;
     for (uint32_t k = 0; k < s->outs; k++) f->moving[f->moving_count++] = k;
-    for (uint32_t k = results; k < s->count - s->edges; k++) {
-        ag_cursor_open(&f->cursor[k], a[k].view, operands_of(r, s)[k].to);
-        if (f->cursor[k].access == SINGLE)
-            r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
-        else if (f->cursor[k].access == DIRECT) f->moving[f->moving_count++] = k;
-        else f->strided[f->strided_count++] = k;
+    for (uint32_t k = s->outs + s->sums; k < s->count - s->edges; k++) {
+        if (o[k].access == DIRECT) {
+            f->moving[f->moving_count++] = k;
+        } else if (o[k].access == STRIDED) {
+            ag_cursor_open(&f->cursor[k], a[k].view, o[k].to);
+            f->strided[f->strided_count++] = k;
+        } else if (o[k].fills) {
+            r->kernels->fill(AG_LANES, f->row[k], ag_load(r->p->type, a[k].data, 0));
+        } else {
+            f->row[k] = a[k].data;
+        }
     }
 }
 
@@ -229,12 +248,6 @@ static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
                    (size_t)n * ag_type_size(r->p->type));
 }
 
-static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
-    for (uint32_t k = s->outs; k < s->outs + s->sums; k++)
-        r->fused->sum[k] += r->kernels->sum((size_t)n, buffer_row(r, k));
-    clear_sums(r, s);
-}
-
 /* False if that was quick and a result is NaN. */
 static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
     int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
@@ -242,20 +255,19 @@ static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
-        if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
         if (b == 0 || n < AG_LANES || (s->backward && b == 1)) point(r, s, at, n);
         else move(r, s->backward ? -bytes : bytes);
         gather(r, s, at, n);
         if (!run_block(r, s, r->fused->row, n, quick)) return false;
         if (n < AG_LANES) store(r, s, at, n);
-        if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);
+        if (s->sums && (b % FOLDED == FOLDED - 1 || b + 1 == blocks)) fold_sums(r, s);
     }
-    for (uint32_t k = s->outs; quick && k < s->outs + s->sums; k++)
+    for (uint32_t k = 0; quick && k < s->sums; k++)
         if (r->fused->sum[k] != r->fused->sum[k]) return false;
     return true;
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
     if (!run_blocks(r, s, s->exacts > 0)) run_blocks(r, s, false);
-    for (uint32_t k = s->outs; k < s->outs + s->sums; k++) ag_store(r->p->type, r->arrays[k].data, 0, r->fused->sum[k]);
+    for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->arrays[s->outs + k].data, 0, r->fused->sum[k]);
 }

@@ -2,6 +2,7 @@
 #ifndef AG_RUNNER_IMPL_H
 #define AG_RUNNER_IMPL_H
 
+#include "../tape/cursor_impl.h"
 #include "program_impl.h"
 
 /* A place: an element of a space. Spaces are the work array, each input and each output. */
@@ -24,7 +25,7 @@ typedef struct ag_pstep {
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
     uint32_t exact, exacts;           /* the same code with chains where that has quick ones, */
-    uint32_t shift, shifts;           /* its shifts, whose rows come right behind the operands' but for the edges', */
+    uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements */
@@ -37,6 +38,8 @@ typedef struct ag_poperand {
     const ag_view *view;
     const ag_view *to;    /* STEP_FUSED: the shape that it is broadcast to */
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
+    ag_access access;     /* STEP_FUSED, of what is read */
+    bool fills;           /* a SINGLE one that code needs a whole row of */
 } ag_poperand;
 
 /* A shift of a fused step: to the back, or to the front if `by` is below 0. What comes from beyond the end is put together
