@@ -125,8 +125,9 @@ static void find_rows(ag_grouping *u) {
             else u->last[at] = j;
         }
     }
-    u->block = u->outs + u->sums + u->ins + count_shifts(u);
-    u->rows = u->block + 1;
+    uint32_t shifts = count_shifts(u);
+    u->block = u->outs + u->sums + u->ins + shifts;
+    u->rows = u->block + (u->sums || shifts);
 }
 
 /* What is at the end of a shifted row are operands behind all others, in the order of the parts. Returns its own row. */
@@ -145,8 +146,8 @@ static uint32_t add_shift(ag_grouping *u, uint32_t j, ag_pstep *step) {
     return first + step->shifts++;
 }
 
-static void add_code(ag_grouping *u, ag_straight code) {
-    ag_straight *to = ag_runner_add(u->g->r, &u->g->r->straight, sizeof *to, 1);
+static void add_code(ag_grouping *u, ag_list *list, ag_straight code) {
+    ag_straight *to = ag_runner_add(u->g->r, list, sizeof *to, 1);
     if (to) *to = code;
 }
 
@@ -168,25 +169,29 @@ static void shift_at_once(ag_grouping *u, const ag_pstep *step, uint32_t from, u
 /* The code once more, as it is executed when a product is NaN. */
 static void add_exact(ag_grouping *u, ag_pstep *step) {
     ag_runner *r = u->g->r;
-    uint32_t spare = u->rows++, found = 0;
-    step->exact = (uint32_t)r->straight.count;
+    ag_list *list = &r->exact;
+    uint32_t spare = u->rows, found = 0;
+    bool spares = false;
+    step->exact = (uint32_t)list->count;
     for (uint32_t k = 0; k < step->codes && r->status == AG_OK; k++) {
         ag_straight c = code_at(r, step->code + k);
         bool quick = found < u->quick_count && u->quick[found] == k;
         found += quick;
         bool shifts = c.op == AG_STRAIGHT_SHIFT_MUL || c.op == AG_STRAIGHT_SHIFT_FMA;
         uint32_t to = shifts && quick ? spare : c.to;
-        if (quick) add_code(u, (ag_straight){AG_CHAIN, c.op == AG_MUL ? to : spare, c.x, c.y, 0});
-        if (quick && c.op == AG_STRAIGHT_FNMA) add_code(u, (ag_straight){AG_SUB, to, c.z, spare, 0});
+        spares |= quick && c.op != AG_MUL;
+        if (quick) add_code(u, list, (ag_straight){AG_CHAIN, c.op == AG_MUL ? to : spare, c.x, c.y, 0});
+        if (quick && c.op == AG_STRAIGHT_FNMA) add_code(u, list, (ag_straight){AG_SUB, to, c.z, spare, 0});
         else if (quick && c.op != AG_MUL && c.op != AG_STRAIGHT_SHIFT_MUL)
-            add_code(u, (ag_straight){AG_ADD, to, spare, c.z, 0});
-        else if (!quick) add_code(u, c);
+            add_code(u, list, (ag_straight){AG_ADD, to, spare, c.z, 0});
+        else if (!quick) add_code(u, list, c);
         if (!shifts) continue;
         ag_straight shift = code_at(r, step->code + ++k);
         if (quick) shift.x = spare;
-        add_code(u, shift);
+        add_code(u, list, shift);
     }
-    step->exacts = (uint32_t)r->straight.count - step->exact;
+    step->exacts = (uint32_t)list->count - step->exact;
+    u->rows += spares;
 }
 
 static bool is_single(const ag_grouping *u, uint32_t row) {
@@ -194,10 +199,9 @@ static bool is_single(const ag_grouping *u, uint32_t row) {
 }
 
 /* The commonest operations with one number need no row of it; others do. */
-static void find_single_numbers(ag_grouping *u, const ag_pstep *step) {
-    ag_runner *r = u->g->r;
-    ag_straight *code = (ag_straight *)(void *)r->straight.range.base;
-    for (uint64_t k = step->code; k < r->straight.count && r->status == AG_OK; k++) {
+static void find_single_numbers(ag_grouping *u, const ag_list *list, uint32_t first) {
+    ag_straight *code = (ag_straight *)(void *)list->range.base;
+    for (uint64_t k = first; k < list->count && u->g->r->status == AG_OK; k++) {
         ag_straight *c = &code[k];
         bool common = c->op == AG_ADD || c->op == AG_MUL || c->op == AG_STRAIGHT_FMA;
         if (common && is_single(u, c->x)) {
@@ -245,11 +249,12 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         }
         if (op == AG_STRAIGHT_SHIFT || op == AG_STRAIGHT_SUM) row[2] = u->block;
         if (is_quick(u, j)) u->quick[u->quick_count++] = (uint32_t)r->straight.count - step->code;
-        add_code(u, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
+        add_code(u, &r->straight, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
     }
     step->codes = (uint32_t)r->straight.count - step->code;
     if (u->quick_count) add_exact(u, step);
-    find_single_numbers(u, step);
+    find_single_numbers(u, &r->straight, step->code);
+    if (u->quick_count) find_single_numbers(u, &r->exact, step->exact);
     step->outs = u->outs;
     step->sums = u->sums;
     step->rows = u->rows;

@@ -100,8 +100,9 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
  * room for few lanes only. */
 static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n, bool quick) {
     bool exact = s->exacts && !quick;
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + (exact ? s->exact : s->code);
+    const ag_straight *code = (const ag_straight *)(const void *)(exact ? r->exact : r->straight).range.base;
     uint32_t count = exact ? s->exacts : s->codes;
+    code += exact ? s->exact : s->code;
     r->fused->block_elements = n;
     if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
     else r->kernels->straight_rows(code, count, rows);
@@ -183,7 +184,7 @@ static void begin(ag_runner *r, const ag_pstep *s) {
     const ag_poperand *o = operands_of(r, s);
     struct ag_fused *f = r->fused;
     for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
-    f->row[s->count - s->edges + s->shifts] = &f->block_elements;
+    if (s->sums || s->shifts) f->row[s->count - s->edges + s->shifts] = &f->block_elements;
     if (s->sums) begin_sums(r, s);
     if (s->shifts) begin_shifts(r, s);
     f->moving_count = f->strided_count = 0;

@@ -24,7 +24,7 @@ typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
-    uint32_t exact, exacts;           /* the same code with chains where that has quick ones, */
+    uint32_t exact, exacts;           /* the same code with chains where that has quick ones, in `exact`, */
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
@@ -74,6 +74,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_list exact;                     /* ag_straight, apart from what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_list shifts;                    /* ag_pshift */
