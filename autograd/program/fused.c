@@ -80,7 +80,8 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
     const ag_pshift *shift = shifts_of(r, s);
     for (uint32_t i = 0; i < s->shifts; i++, shift++) {
         ag_row_shift *row = &r->fused->shift[i];
-        *row = (ag_row_shift){.by = shift->by};
+        row->by = shift->by;
+        memset(row->carry, 0, (size_t)(shift->by < 0 ? -shift->by : shift->by) * ag_type_size(type));
         r->fused->row[s->count - s->edges + i] = row;
         const ag_array *edge = r->arrays + shift->edge;
         int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
@@ -88,7 +89,8 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
             if (k == shift->part) continue;
             const ag_view *v = edge->view;
             void *to = ag_element(type, row->carry, shift->where[k].offset - start);
-            ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
+            if (v->count == 1) ag_store(type, to, 0, ag_load(type, to, 0) + ag_load(type, edge->data, 0));
+            else ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
             edge++;
         }
     }
