@@ -176,11 +176,37 @@ static void sums_of_any_shape_are_in_the_step(void **state) {
     ag_program_free(p);
 }
 
+/* Sums of shape (1), of one element, too, and what needs them whole. */
+static void centred(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    (void)t, (void)context;
+    ag_var y = ag_mul(in[0], in[0]), sum = ag_sum_over(y, AG_AXES(0), true);
+    ag_var again = ag_sum_over(sum, AG_AXES(0), true), one = ag_sin(sum);
+    ag_var same = ag_sum_over(ag_reshape(ag_mul(sum, one), AG_SHAPE(1, 1)), AG_AXES(0), false);
+    out[0] = ag_sub(ag_mul(y, 2), sum);
+    out[1] = ag_add(ag_mul(same, one), again);
+}
+
+static void sums_come_before_what_needs_them(void **state) {
+    (void)state;
+    enum { N = 100 };
+    double x[N], out[N + 1], sum = 0;
+    draw(x, N, 9);
+    const ag_port ports[] = {{"x", AG_SHAPE(N), NULL}};
+    ag_program *p = ag_program_trace(AG_F64, centred, NULL, ports, 1, NULL, 2);
+    program_fine_("trace", p);
+    run_once(p, x, out);
+    for (int i = 0; i < N; i++) sum += x[i] * x[i];
+    for (int i = 0; i < N; i++) assert_true(fabs(out[i] - (2 * x[i] * x[i] - sum)) < 1e-12);
+    assert_true(fabs(out[N] - (sum * sin(sum) * sin(sum) + sum)) < 1e-11);
+    ag_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(chains_are_as_on_the_tape),
         cmocka_unit_test(only_chains_that_show_are_products),
         cmocka_unit_test(sums_of_any_shape_are_in_the_step),
+        cmocka_unit_test(sums_come_before_what_needs_them),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

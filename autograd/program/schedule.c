@@ -56,7 +56,8 @@ static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) 
         ag_ref r = *ag_ref_at(p, c->in + k);
         uint32_t at = waiting_in(s, r.value);
         if (at == s->open_count) continue;
-        if (s->open[at].id != but_id || !is_whole(p, r)) close_group(s, at);
+        bool whole = is_whole(p, r) && ag_value_count(p, r.value) == s->open[at].elements;
+        if (s->open[at].id != but_id || !whole) close_group(s, at);
     }
 }
 
@@ -82,7 +83,8 @@ static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
     o->members[o->count++] = i;
 }
 
-/* The open group that a total sum can be a member of, or NULL. */
+/* The open group that a total sum can be a member of, or NULL. A sum, of one element, is not summed there again; groups on
+ * one element have no sums, as these would look like members. */
 static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
     const ag_program *p = s->g->p;
     if (c->op != CODE_CALL) return NULL;
@@ -92,7 +94,9 @@ static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
     uint32_t at = waiting_in(s, r.value);
-    return at < s->open_count && s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
+    if (at == s->open_count || ag_value_count(p, r.value) != s->open[at].elements || s->open[at].elements == 1)
+        return NULL;
+    return s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
 }
 
 /* A shift joins the group of what it moves, unless it also takes something else from there. */
