@@ -204,8 +204,9 @@ AG_API ag_var ag_fixed_point(ag_tape *tape, const ag_program *g, const ag_var *x
 typedef struct ag_runner ag_runner;
 AG_API ag_runner *ag_runner_new(const ag_program *program); /* never NULL */
 AG_API void ag_runner_free(ag_runner *runner);
-/* Runs once. xs[k] and ys[k] are row-major; an output that is NULL is not written. The status of the run; after an error
- * (a singular matrix, a guard that does not hold) the outputs are not valid, and the next run starts afresh. */
+/* Runs once. xs[k] and ys[k] are row-major; nothing overlaps an output, and an output that is NULL is not written. The
+ * status of the run; after an error (a singular matrix, a guard that does not hold) the outputs are not valid, and the
+ * next run starts afresh. */
 AG_API ag_status ag_run(ag_runner *runner, const double *const *xs, double *const *ys);
 AG_API ag_status ag_run_f32(ag_runner *runner, const float *const *xs, float *const *ys);
 AG_API const char *ag_runner_message(const ag_runner *runner);

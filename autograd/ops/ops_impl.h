@@ -57,9 +57,37 @@ typedef struct ag_straight {
     uint32_t op, to, x, y, z;
 } ag_straight;
 /* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can; chain, by a product that is
- * tested afterwards, which is faster for single numbers (a zero may have another sign). */
-enum { AG_STRAIGHT_COPY = AG_OPCODES, AG_STRAIGHT_FMA, AG_STRAIGHT_FNMA, AG_STRAIGHT_CHAIN };
+ * tested afterwards, which is faster for single numbers (a zero may have another sign).
+ *
+ * Only of rows: x + y, x * y, x * y + z where y, or z in the last, is one number; sums and shifts, in blocks of as many
+ * numbers as row z begins with, an int64_t: x is added up to row `to`, AG_SUMS of its type of which some stay 0; x, x * y
+ * and x * y + z are shifted as row y says, an ag_row_shift, where the last two have those rows in a shift that comes next
+ * and is skipped. */
+enum {
+    AG_STRAIGHT_COPY = AG_OPCODES,
+    AG_STRAIGHT_FMA,
+    AG_STRAIGHT_FNMA,
+    AG_STRAIGHT_CHAIN,
+    AG_STRAIGHT_ADD_1,
+    AG_STRAIGHT_MUL_1,
+    AG_STRAIGHT_FMA_1,
+    AG_STRAIGHT_MUL_ADD_1,
+    AG_STRAIGHT_SUM,
+    AG_STRAIGHT_SHIFT,
+    AG_STRAIGHT_SHIFT_MUL,
+    AG_STRAIGHT_SHIFT_FMA
+};
+#define AG_SUMS(type) (64 / ag_type_size(type))
 enum { AG_LANES = 64, AG_FEW_LANES = 16 };
+
+/* A shift of a long row, block after block. Numbers go `by` places to the back and blocks from the first to the last, or
+ * to the front and from the last to the first, if `by` is below 0; it is no more than AG_LANES. A block that is not full is
+ * that of the last elements. */
+typedef struct ag_row_shift {
+    int64_t by;
+    char padding[56];
+    char carry[AG_LANES * sizeof(double)]; /* what this block takes from the one before: as many as `by` says */
+} ag_row_shift;
 
 /* Element (i, j) is data[i * row + j * col]; strides have any sign and may be 0. */
 typedef struct ag_matrix {
@@ -84,6 +112,7 @@ typedef struct ag_kernels {
     double (*dot)(size_t n, const void *x, const void *y);
     double (*max)(size_t n, const void *x); /* NaN if any is NaN; -inf for n = 0 */
     double (*min)(size_t n, const void *x);
+    bool (*any_nan)(size_t rows, void *const *row, size_t n); /* among n numbers of each row */
     /* out[i] = the same of row i, for short rows of n > 0 elements, one after the other */
     void (*sum_rows)(size_t rows, size_t n, void *out, const void *x);
     void (*max_rows)(size_t rows, size_t n, void *out, const void *x);

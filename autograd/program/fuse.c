@@ -3,7 +3,8 @@
 #include "plan_impl.h"
 
 /* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then the sums, then
- * what is read from outside; behind them come rows for values that only the group sees. */
+ * what is read from outside; behind them come rows for shifts, one that tells the size of a block, and those for values
+ * that only the group sees. */
 typedef struct ag_grouping {
     ag_planning *g;
     uint32_t first, end;
@@ -12,7 +13,9 @@ typedef struct ag_grouping {
     ag_poperand *operands;
     ag_ref *refs;                   /* what each operand behind the results is */
     uint32_t outs, sums, ins, rows; /* of operands: the results, the sums, what is read */
+    uint32_t block;                 /* the row with the size of a block */
     uint32_t *free, free_count;
+    uint32_t *quick, quick_count; /* which instructions are products in place of chains, or take one in */
 } ag_grouping;
 
 static uint32_t member(const ag_grouping *u, uint32_t j) { return u->g->order[u->first + j]; }
@@ -38,6 +41,13 @@ static bool is_sum(const ag_grouping *u, uint32_t j) {
     return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL && !is_shift(u, j);
 }
 
+/* Whether it, or the product that it takes in, is a chain that is computed as a product. */
+static bool is_quick(const ag_grouping *u, uint32_t j) {
+    uint32_t i = member(u, j);
+    int fused = ag_fused_operand(u->g, i);
+    return u->g->quick[fused < 0 ? i : operand(u, i, (uint32_t)fused).value];
+}
+
 /* The operands of a member as it is executed: those of a product that it takes in stand for the product. */
 static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint32_t *op) {
     const ag_planning *g = u->g;
@@ -50,7 +60,8 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
         return 1;
     }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
-    if (*op == CODE_CALL) *op = AG_ADD;            /* to the sum so far */
+    if (*op == CODE_CALL) *op = AG_STRAIGHT_SUM;
+    else if (g->quick[i]) *op = AG_MUL;
     else if (*op == AG_FMA) *op = AG_STRAIGHT_FMA; /* codes of both kinds are the same numbers */
     else if (*op == AG_FNMA) *op = AG_STRAIGHT_FNMA;
     int fused = ag_fused_operand(g, i);
@@ -75,6 +86,9 @@ static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
             return first + k;
     u->operands[first + u->ins] = ag_operand_at(u->g, r);
     u->operands[first + u->ins].to = shape;
+    ag_cursor cursor;
+    ag_cursor_open(&cursor, u->operands[first + u->ins].view, shape);
+    u->operands[first + u->ins].access = cursor.access;
     u->refs[u->ins] = r;
     return first + u->ins++;
 }
@@ -91,6 +105,12 @@ static void find_results(ag_grouping *u, bool sums) {
     }
 }
 
+static uint32_t count_shifts(const ag_grouping *u) {
+    uint32_t shifts = 0;
+    for (uint32_t j = 0; j < member_count(u); j++) shifts += is_shift(u, j);
+    return shifts;
+}
+
 /* Inputs are all found before there are rows for values. */
 static void find_rows(ag_grouping *u) {
     find_results(u, false);
@@ -105,30 +125,101 @@ static void find_rows(ag_grouping *u) {
             else u->last[at] = j;
         }
     }
-    u->rows = u->outs + u->sums + u->ins;
+    uint32_t shifts = count_shifts(u);
+    u->block = u->outs + u->sums + u->ins + shifts;
+    u->rows = u->block + (u->sums || shifts);
 }
 
-/* What is at the end of a shifted row are operands behind all others, in the order of the parts. */
-static void add_shift(ag_grouping *u, uint32_t j, uint32_t from, ag_pstep *step) {
+/* What is at the end of a shifted row are operands behind all others, in the order of the parts. Returns its own row. */
+static uint32_t add_shift(ag_grouping *u, uint32_t j, ag_pstep *step) {
     ag_runner *r = u->g->r;
     ag_shift shift;
     (void)ag_find_shift(u->g, member(u, j), &shift);
-    uint32_t others = u->outs + u->sums + u->ins + step->edges;
+    uint32_t first = u->outs + u->sums + u->ins, others = first + step->edges;
     ag_pshift *to = ag_runner_add(r, &r->shifts, sizeof *to, 1);
-    if (!to) return;
-    *to = (ag_pshift){.to = u->row[j],
-                      .from = from,
-                      .at = (uint32_t)r->straight.count - step->code,
-                      .by = shift.by,
-                      .parts = shift.parts,
-                      .part = shift.part,
-                      .edge = others,
-                      .where = shift.where};
+    if (!to) return 0;
+    *to = (ag_pshift){.by = shift.by, .parts = shift.parts, .part = shift.part, .edge = others, .where = shift.where};
     for (uint32_t k = 0; k < shift.parts; k++)
         if (k != shift.part) u->operands[others++] = ag_operand_at(u->g, operand(u, member(u, j), k));
     step->edges += shift.parts - 1;
-    step->shifts++;
     step->backward = shift.by < 0;
+    return first + step->shifts++;
+}
+
+static void add_code(ag_grouping *u, ag_list *list, ag_straight code) {
+    ag_straight *to = ag_runner_add(u->g->r, list, sizeof *to, 1);
+    if (to) *to = code;
+}
+
+static ag_straight code_at(const ag_runner *r, uint32_t i) {
+    return ((const ag_straight *)(const void *)r->straight.range.base)[i];
+}
+
+/* If what is shifted to row `to`, and then forgotten, is a product just computed, or one with something added, that
+ * instruction shifts it at once. */
+static void shift_at_once(ag_grouping *u, const ag_pstep *step, uint32_t from, uint32_t to) {
+    ag_runner *r = u->g->r;
+    if (r->straight.count == step->code || r->status != AG_OK) return;
+    ag_straight *last = (ag_straight *)(void *)r->straight.range.base + (r->straight.count - 1);
+    if (last->to != from || (last->op != AG_MUL && last->op != AG_STRAIGHT_FMA)) return;
+    last->op = last->op == AG_MUL ? AG_STRAIGHT_SHIFT_MUL : AG_STRAIGHT_SHIFT_FMA;
+    last->to = to;
+}
+
+/* The code once more, as it is executed when a product is NaN. */
+static void add_exact(ag_grouping *u, ag_pstep *step) {
+    ag_runner *r = u->g->r;
+    ag_list *list = &r->exact;
+    uint32_t spare = u->rows, found = 0;
+    bool spares = false;
+    step->exact = (uint32_t)list->count;
+    for (uint32_t k = 0; k < step->codes && r->status == AG_OK; k++) {
+        ag_straight c = code_at(r, step->code + k);
+        bool quick = found < u->quick_count && u->quick[found] == k;
+        found += quick;
+        bool shifts = c.op == AG_STRAIGHT_SHIFT_MUL || c.op == AG_STRAIGHT_SHIFT_FMA;
+        uint32_t to = shifts && quick ? spare : c.to;
+        spares |= quick && c.op != AG_MUL;
+        if (quick) add_code(u, list, (ag_straight){AG_CHAIN, c.op == AG_MUL ? to : spare, c.x, c.y, 0});
+        if (quick && c.op == AG_STRAIGHT_FNMA) add_code(u, list, (ag_straight){AG_SUB, to, c.z, spare, 0});
+        else if (quick && c.op != AG_MUL && c.op != AG_STRAIGHT_SHIFT_MUL)
+            add_code(u, list, (ag_straight){AG_ADD, to, spare, c.z, 0});
+        else if (!quick) add_code(u, list, c);
+        if (!shifts) continue;
+        ag_straight shift = code_at(r, step->code + ++k);
+        if (quick) shift.x = spare;
+        add_code(u, list, shift);
+    }
+    step->exacts = (uint32_t)list->count - step->exact;
+    u->rows += spares;
+}
+
+static bool is_single(const ag_grouping *u, uint32_t row) {
+    return row < u->outs + u->sums + u->ins && u->operands[row].access == SINGLE;
+}
+
+/* The commonest operations with one number need no row of it; others do. */
+static void find_single_numbers(ag_grouping *u, const ag_list *list, uint32_t first) {
+    ag_straight *code = (ag_straight *)(void *)list->range.base;
+    for (uint64_t k = first; k < list->count && u->g->r->status == AG_OK; k++) {
+        ag_straight *c = &code[k];
+        bool common = c->op == AG_ADD || c->op == AG_MUL || c->op == AG_STRAIGHT_FMA;
+        if (common && is_single(u, c->x)) {
+            uint32_t x = c->x;
+            c->x = c->y;
+            c->y = x;
+        }
+        uint32_t full[3] = {c->x, c->y, c->z}, n = 3;
+        if (common && is_single(u, c->y)) {
+            c->op = c->op == AG_ADD ? AG_STRAIGHT_ADD_1 : c->op == AG_MUL ? AG_STRAIGHT_MUL_1 : AG_STRAIGHT_FMA_1;
+            full[1] = full[--n];
+        } else if (common && c->op == AG_STRAIGHT_FMA && is_single(u, c->z)) {
+            c->op = AG_STRAIGHT_MUL_ADD_1;
+            n--;
+        }
+        while (n-- > 0)
+            if (is_single(u, full[n])) u->operands[full[n]].fills = true;
+    }
 }
 
 static void make_code(ag_grouping *u, ag_pstep *step) {
@@ -140,25 +231,30 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         ag_ref in[3];
         uint32_t row[3] = {0}, i = member(u, j), op, n;
         if (g->skipped[i]) continue;
+        bool dies = false; /* its last operand, with it */
         n = operands_of(u, j, in, &op);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
             row[k] = at == NOWHERE ? input_row(u, in[k], shape_of(u, j)) : u->row[at];
             bool again = false;
             for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
-            if (at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value])
-                u->free[u->free_count++] = u->row[at];
+            dies = at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value];
+            if (dies) u->free[u->free_count++] = u->row[at];
         }
         if (!g->stored[i]) u->row[j] = u->free_count ? u->free[--u->free_count] : u->rows++;
         if (is_shift(u, j)) {
-            add_shift(u, j, row[0], step);
-            continue;
+            if (dies) shift_at_once(u, step, row[0], u->row[j]);
+            op = AG_STRAIGHT_SHIFT;
+            row[1] = add_shift(u, j, step);
         }
-        if (is_sum(u, j)) row[1] = u->row[j];
-        ag_straight *s = ag_runner_add(r, &r->straight, sizeof *s, 1);
-        if (s) *s = (ag_straight){op, u->row[j], row[0], row[1], row[2]};
+        if (op == AG_STRAIGHT_SHIFT || op == AG_STRAIGHT_SUM) row[2] = u->block;
+        if (is_quick(u, j)) u->quick[u->quick_count++] = (uint32_t)r->straight.count - step->code;
+        add_code(u, &r->straight, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
     }
     step->codes = (uint32_t)r->straight.count - step->code;
+    if (u->quick_count) add_exact(u, step);
+    find_single_numbers(u, &r->straight, step->code);
+    if (u->quick_count) find_single_numbers(u, &r->exact, step->exact);
     step->outs = u->outs;
     step->sums = u->sums;
     step->rows = u->rows;
@@ -170,7 +266,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
     for (uint32_t j = first; j < end; j++) operands += ag_operand_count(g->p, ag_code_at(g->p, g->order[j]));
-    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 3 * n * sizeof(uint32_t);
+    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 4 * n * sizeof(uint32_t);
     ag_grouping u = {.g = g, .first = first, .end = end, .operands = ag_memory_zeroed(memory, size)};
     if (!u.operands) {
         ag_runner_fail(g->r, AG_ERR_MEMORY, "run: out of memory");
@@ -180,6 +276,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     u.row = (uint32_t *)(void *)(u.refs + operands);
     u.last = u.row + n;
     u.free = u.last + n;
+    u.quick = u.free + n;
     find_rows(&u);
     ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
     make_code(&u, &step);

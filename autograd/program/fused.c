@@ -2,18 +2,21 @@
  * result's shape as they are, everything else in a buffer.
  *
  * Tensors in the work array have room for whole blocks, so that only the last block of what the caller owns goes through
- * the buffer. Sums are kept lane by lane, and folded now and then so that rounding errors do not pile up. */
-#include "../tape/cursor_impl.h"
+ * the buffer. Sums are kept in a vector's lanes, and folded now and then so that rounding errors do not pile up. */
 #include "runner_impl.h"
 
-enum { FOLDED = 256, FETCHED = 1 << 20 }; /* blocks; elements of a work array that is worth it */
+enum { FOLDED = 256, SUM_BYTES = 64 }; /* blocks */
 
 struct ag_fused {
     void **row;        /* most_rows: where each row is now */
     char *buffer;      /* most_rows rows of AG_LANES numbers */
     ag_cursor *cursor; /* longest: of each operand */
     double *sum;       /* longest: what was folded */
-    char *carry; /* most_shifts rows of AG_LANES numbers: what the next block of each shift takes from the last one */
+    char *sums;        /* longest of AG_SUMS numbers: what was not */
+    void *folded;      /* longest numbers */
+    int64_t block_elements;
+    uint32_t *moving, *strided, moving_count, strided_count; /* longest: operands that move with the blocks, or jump */
+    ag_row_shift *shift;                                     /* most_shifts */
     char *constants; /* constant_count rows of one number each, for fixed rows */
     void **fixed;
     size_t constant_count, fixed_count;
@@ -71,71 +74,46 @@ static const ag_pshift *shifts_of(const ag_runner *r, const ag_pstep *s) {
     return all ? all + s->shift : NULL;
 }
 
-static char *carry_of(const ag_runner *r, uint32_t k) {
-    return ag_element(r->p->type, r->fused->carry, (int64_t)k * AG_LANES);
-}
-
 /* What comes from beyond the end, for the first block. */
 static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
     ag_type type = r->p->type;
     const ag_pshift *shift = shifts_of(r, s);
-    memset(r->fused->carry, 0, s->shifts * AG_LANES * ag_type_size(type));
     for (uint32_t i = 0; i < s->shifts; i++, shift++) {
+        ag_row_shift *row = &r->fused->shift[i];
+        row->by = shift->by;
+        memset(row->carry, 0, (size_t)(shift->by < 0 ? -shift->by : shift->by) * ag_type_size(type));
+        r->fused->row[s->count - s->edges + i] = row;
         const ag_array *edge = r->arrays + shift->edge;
         int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
         for (uint32_t k = 0; k < shift->parts; k++) {
             if (k == shift->part) continue;
             const ag_view *v = edge->view;
-            void *to = ag_element(type, carry_of(r, i), shift->where[k].offset - start);
-            ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
+            void *to = ag_element(type, row->carry, shift->where[k].offset - start);
+            if (v->count == 1) ag_store(type, to, 0, ag_load(type, to, 0) + ag_load(type, edge->data, 0));
+            else ag_strided_add(type, v->rank, v->dim, to, shift->where[k].stride, edge->data, v->stride);
             edge++;
         }
     }
 }
 
-/* The n elements of a block, of which `from` is whole: what it takes from the block before is in `carry`, where what the
- * next one takes goes. Rows may be the same. */
-static void run_shift(ag_type type, const ag_pshift *shift, char *carry, void *const *rows, int64_t n) {
-    size_t size = ag_type_size(type), all = (size_t)n * size;
-    size_t by = (size_t)(shift->by < 0 ? -shift->by : shift->by) * size, moved = all > by ? all - by : 0;
-    char *to = rows[shift->to], *from = rows[shift->from];
-    char next[AG_LANES * sizeof(double)];
-    if (shift->by > 0) {
-        ag_copy_few(next, from + moved, all - moved); /* if that is less than `by`, this block is the last one */
-        memmove(to + all - moved, from, moved);
-        ag_copy_few(to, carry, all - moved);
-        ag_copy_few(carry, next, all - moved);
-        return;
-    }
-    ag_copy_few(next, from, all - moved);
-    memmove(to, from + (all - moved), moved);
-    ag_copy_few(to + moved, carry + (by - (all - moved)), all - moved);
-    if (all < by) memmove(carry + all, carry, by - all);
-    ag_copy_few(carry, next, all - moved);
-}
-
 /* ---- blocks ---- */
 
-static void run_codes(const ag_runner *r, const ag_pstep *s, uint32_t first, uint32_t end, void *const *rows) {
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base + s->code + first;
-    if (first == end) return;
-    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, end - first, rows);
-    else r->kernels->straight_rows(code, end - first, rows);
+/* One block, of n elements: false if that was quick and a result is NaN, which may be wrong. Tensors of few elements have
+ * room for few lanes only. */
+static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n, bool quick) {
+    bool exact = s->exacts && !quick;
+    const ag_straight *code = (const ag_straight *)(const void *)(exact ? r->exact : r->straight).range.base;
+    uint32_t count = exact ? s->exacts : s->codes;
+    code += exact ? s->exact : s->code;
+    r->fused->block_elements = n;
+    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
+    else r->kernels->straight_rows(code, count, rows);
+    return !quick || !r->kernels->any_nan(s->outs, rows, (size_t)n);
 }
 
-/* One block, of n elements. Tensors of few elements have room for few lanes only. */
-static void run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, int64_t n) {
-    const ag_pshift *shift = shifts_of(r, s);
-    uint32_t done = 0;
-    for (uint32_t i = 0; i < s->shifts; i++, shift++) {
-        run_codes(r, s, done, shift->at, rows);
-        run_shift(r->p->type, shift, carry_of(r, i), rows, n);
-        done = shift->at;
-    }
-    run_codes(r, s, done, s->codes, rows);
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
+    if (!run_block(r, s, s->fixed, s->view->count, s->exacts > 0)) run_block(r, s, s->fixed, s->view->count, false);
 }
-
-void ag_run_fixed(const ag_runner *r, const ag_pstep *s) { run_codes(r, s, 0, s->codes, s->fixed); }
 
 /* ---- room ---- */
 
@@ -150,17 +128,22 @@ bool ag_open_fused(ag_runner *r) {
         fixed += steps[i].rows;
         for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
     }
-    f->size = 64 + (r->most_rows + constants + r->most_shifts) * row_bytes + (r->most_rows + fixed) * sizeof *f->row +
-              r->longest * (sizeof *f->cursor + sizeof *f->sum);
+    f->size = 64 + (r->most_rows + constants) * row_bytes + r->most_shifts * sizeof *f->shift +
+              (r->most_rows + fixed) * sizeof *f->row +
+              r->longest * (sizeof *f->cursor + 2 * sizeof *f->sum + 2 * sizeof *f->moving + SUM_BYTES);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
     f->constants = f->buffer + r->most_rows * row_bytes;
-    f->carry = f->constants + constants * row_bytes;
-    f->row = (void **)(void *)(f->carry + r->most_shifts * row_bytes);
+    f->shift = (ag_row_shift *)(void *)(f->constants + constants * row_bytes);
+    f->sums = (char *)(f->shift + r->most_shifts);
+    f->row = (void **)(void *)(f->sums + r->longest * (size_t)SUM_BYTES);
     f->fixed = f->row + r->most_rows;
     f->cursor = (ag_cursor *)(void *)(f->fixed + fixed);
     f->sum = (double *)(void *)(f->cursor + r->longest);
+    f->folded = f->sum + r->longest;
+    f->moving = (uint32_t *)(void *)((double *)f->folded + r->longest);
+    f->strided = f->moving + r->longest;
     for (uint64_t i = 0; i < r->steps.count; i++)
         if (is_fixed(r, &steps[i])) fix(r, &steps[i]);
     return true;
@@ -180,48 +163,83 @@ static bool in_work(const ag_runner *r, const ag_pstep *s, uint32_t k) {
     return operands_of(r, s)[k].spot.space == SPACE_WORK;
 }
 
-static void clear_sums(const ag_runner *r, const ag_pstep *s) {
-    memset(buffer_row(r, s->outs), 0, s->sums * AG_LANES * ag_type_size(r->p->type));
+/* What was added up since the last time. */
+static void fold_sums(const ag_runner *r, const ag_pstep *s) {
+    struct ag_fused *f = r->fused;
+    r->kernels->sum_rows(s->sums, AG_SUMS(r->p->type), f->folded, f->sums);
+    for (uint32_t k = 0; k < s->sums; k++) f->sum[k] += ag_load(r->p->type, f->folded, k);
+    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
 }
 
-/* Rows that stay where they are for the whole step, and cursors of the others. */
+static void begin_sums(const ag_runner *r, const ag_pstep *s) {
+    struct ag_fused *f = r->fused;
+    for (uint32_t k = 0; k < s->sums; k++) {
+        f->sum[k] = 0;
+        f->row[s->outs + k] = f->sums + k * (size_t)SUM_BYTES;
+    }
+    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
+}
+
+/* Rows that stay where they are for the whole step, and cursors of those that jump. */
 static void begin(ag_runner *r, const ag_pstep *s) {
     const ag_array *a = r->arrays;
+    const ag_poperand *o = operands_of(r, s);
     struct ag_fused *f = r->fused;
-    uint32_t results = s->outs + s->sums;
     for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
-    for (uint32_t k = s->outs; k < results; k++) f->sum[k] = 0;
-    clear_sums(r, s);
+    if (s->sums || s->shifts) f->row[s->count - s->edges + s->shifts] = &f->block_elements;
+    if (s->sums) begin_sums(r, s);
     if (s->shifts) begin_shifts(r, s);
-    for (uint32_t k = results; k < s->count - s->edges; k++) {
-        ag_cursor_open(&f->cursor[k], a[k].view, operands_of(r, s)[k].to);
-        if (f->cursor[k].access == SINGLE)
-            r->kernels->fill(AG_LANES, buffer_row(r, k), ag_load(r->p->type, a[k].data, 0));
+    f->moving_count = f->strided_count = 0;
+    for (uint32_t k = 0; k < s->outs; k++) f->moving[f->moving_count++] = k;
+    for (uint32_t k = s->outs + s->sums; k < s->count - s->edges; k++) {
+        if (o[k].access == DIRECT) {
+            f->moving[f->moving_count++] = k;
+        } else if (o[k].access == STRIDED) {
+            ag_cursor_open(&f->cursor[k], a[k].view, o[k].to);
+            f->strided[f->strided_count++] = k;
+        } else if (o[k].fills) {
+            r->kernels->fill(AG_LANES, f->row[k], ag_load(r->p->type, a[k].data, 0));
+        } else {
+            f->row[k] = a[k].data;
+        }
     }
 }
 
-/* Points the rows at elements at..at+n-1. */
-static void load(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
+/* Points the rows that move from block to block at elements at..at+n-1. What is not in the work array has no room for a
+ * whole block, and is in the buffer then. */
+static void point(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     ag_type type = r->p->type;
-    for (uint32_t k = s->outs + s->sums; k < s->count - s->edges; k++) {
+    for (uint32_t i = 0; i < r->fused->moving_count; i++) {
+        uint32_t k = r->fused->moving[i];
+        void *data = ag_element(type, r->arrays[k].data, at);
+        bool direct = n == AG_LANES || in_work(r, s, k);
+        r->fused->row[k] = direct ? data : buffer_row(r, k);
+        if (!direct && k >= s->outs) memcpy(buffer_row(r, k), data, (size_t)n * ag_type_size(type));
+    }
+}
+
+/* Points them at the next block, `by` bytes further on. */
+static void move(const ag_runner *r, ptrdiff_t by) {
+    char **row = (char **)(void *)r->fused->row;
+    const uint32_t *moving = r->fused->moving;
+    for (uint32_t i = 0, n = r->fused->moving_count; i < n; i++) row[moving[i]] += by;
+}
+
+/* Gathers elements at..at+n-1 of what is not read in the order of memory. */
+static void gather(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
+    ag_type type = r->p->type;
+    for (uint32_t i = 0; i < r->fused->strided_count; i++) {
+        uint32_t k = r->fused->strided[i];
         ag_cursor *c = &r->fused->cursor[k];
         void *from = r->arrays[k].data;
         int64_t offset;
-        if (c->access == STRIDED && s->backward) ag_cursor_seek(c, at);
-        if (c->access == STRIDED && n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
+        if (s->backward) ag_cursor_seek(c, at);
+        if (n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
             r->fused->row[k] = ag_element(type, from, offset);
-        } else if (c->access == STRIDED) {
+        } else {
             r->fused->row[k] = buffer_row(r, k);
             ag_cursor_gather(type, c, from, n, buffer_row(r, k));
-        } else if (c->access == DIRECT) {
-            bool direct = n == AG_LANES || in_work(r, s, k);
-            r->fused->row[k] = direct ? ag_element(type, from, at) : buffer_row(r, k);
-            if (!direct) memcpy(buffer_row(r, k), ag_element(type, from, at), (size_t)n * ag_type_size(type));
         }
-    }
-    for (uint32_t k = 0; k < s->outs; k++) {
-        bool direct = n == AG_LANES || in_work(r, s, k);
-        r->fused->row[k] = direct ? ag_element(type, r->arrays[k].data, at) : buffer_row(r, k);
     }
 }
 
@@ -233,35 +251,26 @@ static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
                    (size_t)n * ag_type_size(r->p->type));
 }
 
-static void fold_sums(ag_runner *r, const ag_pstep *s, int64_t n) {
-    for (uint32_t k = s->outs; k < s->outs + s->sums; k++)
-        r->fused->sum[k] += r->kernels->sum((size_t)n, buffer_row(r, k));
-    clear_sums(r, s);
-}
-
-/* What the next block works on: many short pieces, which processors do not foresee. */
-static void fetch(const ag_runner *r, const ag_pstep *s, int64_t at) {
-    enum { LINE = 64 };
-    size_t bytes = AG_LANES * ag_type_size(r->p->type);
-    for (uint32_t k = 0; k < s->count - s->edges; k++) {
-        if (k >= s->outs && (k < s->outs + s->sums || r->fused->cursor[k].access != DIRECT)) continue;
-        const char *piece = ag_element(r->p->type, r->arrays[k].data, at);
-        for (size_t i = 0; i < bytes; i += LINE) __builtin_prefetch(piece + i);
-    }
-}
-
-void ag_run_fused(ag_runner *r, const ag_pstep *s) {
+/* False if that was quick and a result is NaN. */
+static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
     int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
-    bool fetches = r->work_count > FETCHED;
+    ptrdiff_t bytes = (ptrdiff_t)(AG_LANES * ag_type_size(r->p->type));
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
-        if (s->sums && (n < AG_LANES || b % FOLDED == 0)) fold_sums(r, s, AG_LANES);
-        load(r, s, at, n);
-        if (fetches && b + 1 < blocks) fetch(r, s, at + (s->backward ? -AG_LANES : AG_LANES));
-        run_block(r, s, r->fused->row, n);
+        if (b == 0 || n < AG_LANES || (s->backward && b == 1)) point(r, s, at, n);
+        else move(r, s->backward ? -bytes : bytes);
+        gather(r, s, at, n);
+        if (!run_block(r, s, r->fused->row, n, quick)) return false;
         if (n < AG_LANES) store(r, s, at, n);
-        if (s->sums && (n < AG_LANES || b + 1 == blocks)) fold_sums(r, s, n);
+        if (s->sums && (b % FOLDED == FOLDED - 1 || b + 1 == blocks)) fold_sums(r, s);
     }
-    for (uint32_t k = s->outs; k < s->outs + s->sums; k++) ag_store(r->p->type, r->arrays[k].data, 0, r->fused->sum[k]);
+    for (uint32_t k = 0; quick && k < s->sums; k++)
+        if (r->fused->sum[k] != r->fused->sum[k]) return false;
+    return true;
+}
+
+void ag_run_fused(ag_runner *r, const ag_pstep *s) {
+    if (!run_blocks(r, s, s->exacts > 0)) run_blocks(r, s, false);
+    for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->arrays[s->outs + k].data, 0, r->fused->sum[k]);
 }

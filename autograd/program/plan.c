@@ -9,7 +9,7 @@
 enum { ALIGN = 64, PAGE = 512 }; /* elements; a multiple of 64 bytes, and 4096 bytes of f64 */
 #define BEHIND 0x80000000u       /* an index into the tensors' part, before it is known where that begins */
 
-enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 5 }; /* bytes */
+enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 6 }; /* bytes */
 
 typedef struct ag_gap {
     int64_t offset, size;
@@ -386,7 +386,7 @@ static bool open_planning(ag_planning *g, ag_runner *r) {
     if (!space) return false;
     g->spot = (ag_spot *)(void *)space;
     uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free, &g->after};
-    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->by_scalar, &g->by_few};
+    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->quick, &g->by_scalar, &g->by_few};
     space += n * sizeof *g->spot;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++, space += n * sizeof(uint32_t))
         *words[k] = (uint32_t *)(void *)space;

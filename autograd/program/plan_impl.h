@@ -18,6 +18,7 @@ typedef struct ag_planning {
     uint32_t *group;          /* of each instruction: ALONE, or elementwise ones of one shape that are run together */
     uint32_t *time;           /* when it has been executed: its position, or that of the last of its group */
     uint8_t *stored;          /* needed outside its group */
+    uint8_t *quick;           /* a chain that is computed as a product: a NaN in that shows in what its group stores */
     uint32_t *after;          /* what is executed right behind it */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
@@ -57,7 +58,7 @@ int ag_fused_operand(const ag_planning *g, uint32_t i);
 /* Whether a value is a member of a group that is shifted there. */
 static inline bool ag_is_grouped_shift(const ag_planning *g, uint32_t i) {
     const ag_code *c = ag_code_at(g->p, i);
-    return c->op == CODE_CALL && !(c->view & WHERE_ELEMENT) && g->group[i] != ALONE;
+    return c->op == CODE_CALL && ag_where_count(g->p, c->view) > 1 && g->group[i] != ALONE;
 }
 
 /* ---- plan.c ---- */

@@ -2,6 +2,7 @@
 #ifndef AG_RUNNER_IMPL_H
 #define AG_RUNNER_IMPL_H
 
+#include "../tape/cursor_impl.h"
 #include "program_impl.h"
 
 /* A place: an element of a space. Spaces are the work array, each input and each output. */
@@ -23,7 +24,8 @@ typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
-    uint32_t shift, shifts;           /* its shifts, */
+    uint32_t exact, exacts;           /* the same code with chains where that has quick ones, in `exact`, */
+    uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements */
@@ -36,13 +38,13 @@ typedef struct ag_poperand {
     const ag_view *view;
     const ag_view *to;    /* STEP_FUSED: the shape that it is broadcast to */
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
+    ag_access access;     /* STEP_FUSED, of what is read */
+    bool fills;           /* a SINGLE one that code needs a whole row of */
 } ag_poperand;
 
-/* Row `to` of a fused step becomes row `from`, moved by some elements: to the back, or to the front if `by` is below 0.
- * What comes from beyond the end is put together from other operands. */
+/* A shift of a fused step: to the back, or to the front if `by` is below 0. What comes from beyond the end is put together
+ * from other operands. */
 typedef struct ag_pshift {
-    uint32_t to, from;
-    uint32_t at; /* before this instruction of the step */
     int32_t by;
     uint32_t parts, part, edge; /* of the assembly; which of them moves; the operand that is the first of the others */
     const ag_placement *where;  /* of all parts */
@@ -72,6 +74,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_list exact;                     /* ag_straight, apart from what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_list shifts;                    /* ag_pshift */

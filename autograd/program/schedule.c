@@ -56,7 +56,8 @@ static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) 
         ag_ref r = *ag_ref_at(p, c->in + k);
         uint32_t at = waiting_in(s, r.value);
         if (at == s->open_count) continue;
-        if (s->open[at].id != but_id || !is_whole(p, r)) close_group(s, at);
+        bool whole = is_whole(p, r) && ag_value_count(p, r.value) == s->open[at].elements;
+        if (s->open[at].id != but_id || !whole) close_group(s, at);
     }
 }
 
@@ -82,17 +83,20 @@ static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
     o->members[o->count++] = i;
 }
 
-/* The open group that a total sum can be a member of, or NULL. */
+/* The open group that a total sum can be a member of, or NULL. A sum, of one element, is not summed there again; groups on
+ * one element have no sums, as these would look like members. */
 static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
     const ag_program *p = s->g->p;
     if (c->op != CODE_CALL) return NULL;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_ref r = *ag_ref_at(p, c->in);
-    if (call->n != 1 || !is_whole(p, r) || !(c->view & WHERE_ELEMENT) ||
+    if (call->n != 1 || !is_whole(p, r) ||
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
     uint32_t at = waiting_in(s, r.value);
-    return at < s->open_count && s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
+    if (at == s->open_count || ag_value_count(p, r.value) != s->open[at].elements || s->open[at].elements == 1)
+        return NULL;
+    return s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
 }
 
 /* A shift joins the group of what it moves, unless it also takes something else from there. */
@@ -165,7 +169,7 @@ int ag_fused_operand(const ag_planning *g, uint32_t i) {
         bool together = c->view & WHERE_ELEMENT ? m->view & WHERE_ELEMENT
                                                 : g->group[i] != ALONE && g->group[i] == g->group[r.value] &&
                                                       m->view == c->view && r.where == c->view;
-        if ((m->op == AG_MUL || m->op == AG_SQUARE) && together && g->uses[r.value] == 1) return k;
+        if ((m->op == AG_MUL || m->op == AG_SQUARE || g->quick[r.value]) && together && g->uses[r.value] == 1) return k;
     }
     return -1;
 }
@@ -190,6 +194,34 @@ static void find_stored(ag_planning *g) {
     }
 }
 
+/* Marks the operands in which a NaN shows as one in instruction i, a member of a group. */
+static void show_operands(ag_planning *g, uint32_t i, uint8_t *shown) {
+    const ag_program *p = g->p;
+    const ag_code *c = ag_code_at(p, i);
+    ag_shift shift;
+    if (c->op == CODE_CALL) {
+        uint32_t part = ag_is_grouped_shift(g, i) && ag_find_shift(g, i, &shift) ? shift.part : 0; /* a sum has one */
+        shown[ag_ref_at(p, c->in + part)->value] = 1;
+    } else if (c->op == AG_CHAIN ? g->quick[i] : ag_op_table[c->op].traits & AG_STRICT) {
+        for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+            uint32_t v = ag_ref_at(p, c->in + k)->value;
+            if (g->group[v] == g->group[i]) shown[v] = 1;
+        }
+    }
+}
+
+/* Chains of a group that are quick: as there is a way from each to a result that keeps a NaN, the step can tell when
+ * products were not enough. What a shift loses beyond the end, nobody reads. */
+static void find_quick(ag_planning *g) {
+    uint8_t *shown = g->skipped; /* not needed yet */
+    for (uint32_t i = g->n; i-- > 0;) {
+        if (g->group[i] == ALONE || !(shown[i] |= g->stored[i])) continue;
+        g->quick[i] = ag_code_at(g->p, i)->op == AG_CHAIN;
+        show_operands(g, i, shown);
+    }
+    memset(g->skipped, 0, g->n);
+}
+
 void ag_schedule(ag_planning *g) {
     ag_scheduling s = {.g = g};
     if (g->r->is_lanes) attach_sums(g);
@@ -212,6 +244,7 @@ void ag_schedule(ag_planning *g) {
     }
     while (s.open_count) close_group(&s, 0);
     count_uses(g);
-    find_products(g);
     find_stored(g);
+    find_quick(g);
+    find_products(g);
 }
