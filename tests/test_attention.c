@@ -71,7 +71,8 @@ static void values(void **unused) {
         {1, 9, 4, 1, 8, 3, true, false},      {2, 1, 130, 2, 17, 33, false, true},
         {1, 131, 131, 1, 8, 8, false, false}, {1, 131, 67, 1, 8, 8, true, true},
         {1, 2, 1, 1, 1, 1, true, true},       {1, 200, 200, 1, 32, 16, true, false},
-        {3, 16, 16, 2, 64, 64, false, false},
+        {3, 16, 16, 2, 64, 64, false, false}, {1, 70, 150, 1, 9, 64, true, false},
+        {1, 150, 70, 2, 32, 20, true, true},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int type = 0; type < 2; type++) {
@@ -191,6 +192,13 @@ static void edges(void **unused) {
         assert_true(isnan(ag_value(ag_attention(q, k, v, plain))));
         k = ag_tensor(t, (double[]){1000, -1000, 0}, AG_SHAPE(1, 3, 1, 1));
         check_values("far apart", ag_attention(q, k, v, plain), AG_SHAPE(1, 1, 1, 1), (double[]){1}, 1e-300);
+        double most = type ? 3e38 : 1.7e308;
+        k = ag_full(t, 1, AG_SHAPE(1, 3, 1, 1));
+        check_values("of great values", ag_attention(q, k, ag_full(t, most, AG_SHAPE(1, 3, 1, 1)), plain),
+                     AG_SHAPE(1, 1, 1, 1), &most, most * (type ? 1e-6 : 1e-15));
+        k = ag_full(t, most, AG_SHAPE(1, 3, 1, 1));
+        check_values("scores overflow", ag_attention(ag_full(t, 2, AG_SHAPE(1, 1, 1, 1)), k, v, plain),
+                     AG_SHAPE(1, 1, 1, 1), (double[]){3}, 0);
         ag_var none = ag_zeros(t, AG_SHAPE(1, 0, 1, 1)), y = ag_attention(q, none, none, plain);
         check_values("no keys", y, AG_SHAPE(1, 1, 1, 1), (double[]){0}, 0);
         check_values("no queries", ag_attention(none, k, v, plain), AG_SHAPE(1, 0, 1, 1), NULL, 0);

@@ -130,53 +130,48 @@ static ag_head_rows head_of(ag_type type, const tensor *x, int64_t b, int64_t h)
     return rows;
 }
 
-static void run_head(const heads *s, int64_t b, int64_t h, void *room, double *rows) {
+/* Head number i, of all batches. */
+static void set_head(const heads *s, int64_t i, ag_attend *p) {
     ag_type type = s->call->type;
-    const ag_kernels *kernels = ag_kernels_for(type);
-    ag_attend p = s->p;
-    ag_head_rows *const operands[] = {&p.q, &p.k, &p.v, &p.w};
-    for (int i = 0; i < 4; i++) *operands[i] = head_of(type, &s->in[i], b, h);
-    if (s->keep.data) p.keep = ag_element(type, s->keep.data, b * s->keep.view->stride[0]);
-    p.out = head_of(type, &s->out, b, h);
-    ag_careful careful = {type, &p, rows};
-    if (s->way == TWICE) {
-        ag_head_rows along[3], to[4];
-        for (int i = 0; i < 3; i++) along[i] = head_of(type, &s->along[i], b, h);
-        for (int i = 0; i < 4; i++) to[i] = head_of(type, &s->to[i], b, h);
-        ag_attend_back_twice(&careful, along, to);
-        return;
-    }
-    for (int i = 0; i < 3; i++) p.to[i] = head_of(type, &s->to[i], b, h);
-    if (s->way == FORWARD) {
-        if (p.keys == 0 || !kernels->attend(&p, room)) ag_attend_carefully(&careful);
-    } else if (p.keys == 0 || !kernels->attend_back(&p, room)) {
-        ag_attend_back_carefully(&careful);
-    }
+    int64_t count = s->call->in[Q].view->dim[2], b = i / count, h = i % count;
+    *p = s->p;
+    ag_head_rows *const operands[] = {&p->q, &p->k, &p->v, &p->w};
+    for (int k = 0; k < 4; k++) *operands[k] = head_of(type, &s->in[k], b, h);
+    if (s->keep.data) p->keep = ag_element(type, s->keep.data, b * s->keep.view->stride[0]);
+    p->out = head_of(type, &s->out, b, h);
+    for (int k = 0; k < 3 && s->way == BACK; k++) p->to[k] = head_of(type, &s->to[k], b, h);
 }
 
-/* Asks for the rows of a head before they are needed: they are short and far apart, which the processor does not foresee. */
-static void ask_for(const heads *s, int64_t b, int64_t h) {
-#if defined(__GNUC__)
-    const int64_t size = (int64_t)ag_type_size(s->call->type);
-    for (int i = 0; i < (s->way == FORWARD ? 3 : 4); i++) {
-        ag_head_rows x = head_of(s->call->type, &s->in[i], b, h);
-        int64_t rows = i == K || i == V ? s->p.keys : s->p.queries, wide = i == V || i == W ? s->p.values : s->p.width;
-        if (rows > AG_ATTEND_QUERIES || x.col != 1) continue;
-        for (int64_t r = 0; r < rows; r++)
-            for (int64_t j = 0; j < wide; j += 64 / size)
-                __builtin_prefetch((const char *)x.data + (r * x.row + j) * size);
+static void run_head(const heads *s, const ag_attend *p, int64_t i, void *room, double *rows) {
+    ag_type type = s->call->type;
+    const ag_kernels *kernels = ag_kernels_for(type);
+    ag_careful careful = {type, p, rows};
+    if (s->way == FORWARD) {
+        if (p->keys == 0 || !kernels->attend(p, room)) ag_attend_carefully(&careful);
+    } else if (s->way == BACK) {
+        if (p->keys == 0 || !kernels->attend_back(p, room)) ag_attend_back_carefully(&careful);
+    } else {
+        ag_head_rows along[3], to[4];
+        int64_t count = s->call->in[Q].view->dim[2], b = i / count, h = i % count;
+        for (int k = 0; k < 3; k++) along[k] = head_of(type, &s->along[k], b, h);
+        for (int k = 0; k < 4; k++) to[k] = head_of(type, &s->to[k], b, h);
+        ag_attend_back_twice(&careful, along, to);
     }
-#endif
 }
 
 static void run_share(void *context, int thread) {
     const heads *s = context;
     char *room = s->memory + (size_t)thread * (s->room + s->rows);
     const ag_view *q = s->call->in[Q].view;
-    for (int64_t i = thread, count = q->dim[0] * q->dim[2], next; i < count; i = next) {
+    int64_t count = q->dim[0] * q->dim[2];
+    ag_attend p[2];
+    int now = 0;
+    set_head(s, thread, &p[now]);
+    for (int64_t i = thread, next; i < count; i = next, now = !now) {
         next = i + s->threads;
-        if (next < count) ask_for(s, next / q->dim[2], next % q->dim[2]);
-        run_head(s, i / q->dim[2], i % q->dim[2], room + s->rows, (double *)(void *)room);
+        if (next < count) set_head(s, next, &p[!now]);
+        p[now].next = next < count ? &p[!now] : NULL;
+        run_head(s, &p[now], i, room + s->rows, (double *)(void *)room);
     }
 }
 

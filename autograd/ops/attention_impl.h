@@ -23,8 +23,9 @@ typedef struct ag_attend {
     const void *keep; /* a key whose number is 0 is not seen; NULL: all are */
     int64_t keep_step;
     ag_head_rows q, k, v, out, w;
-    ag_head_rows to[3]; /* dq, dk, dv; data NULL where nobody asks; overlap nothing that is read */
-    bool store[3];      /* else it is added */
+    ag_head_rows to[3];           /* dq, dk, dv; data NULL where nobody asks; overlap nothing that is read */
+    bool store[3];                /* else it is added */
+    const struct ag_attend *next; /* whose rows may be fetched meanwhile; or NULL */
 } ag_attend;
 
 static inline bool ag_is_causal_end(const ag_attend *p, int64_t query, int64_t key) { return p->causal && key > query; }

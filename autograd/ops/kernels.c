@@ -27,14 +27,18 @@ AG_VECTOR_MATHS2(AG_X_)
 #endif
 #endif
 
-/* Loops run in any order: r may be an operand itself, but never overlaps one otherwise. */
+/* Loops run in any order: r may be an operand itself, but never overlaps one otherwise. AG_ONE_VECTOR: over the lanes of
+ * a vector, which gcc would else unroll number by number if they are few. */
 #if defined(__clang__)
 #pragma clang diagnostic ignored "-Wpass-failed"
 #define AG_ANY_ORDER _Pragma("clang loop vectorize(assume_safety) interleave_count(1)")
+#define AG_ONE_VECTOR AG_ANY_ORDER
 #elif defined(__GNUC__)
 #define AG_ANY_ORDER _Pragma("GCC ivdep")
+#define AG_ONE_VECTOR _Pragma("GCC ivdep") _Pragma("GCC unroll 1")
 #else
 #define AG_ANY_ORDER
+#define AG_ONE_VECTOR
 #endif
 
 /* For loops over an array of vectors, to keep it in registers. */
@@ -76,6 +80,7 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_STORE_FIRST_F32_(n, p, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define AG_PERMUTE_F64_(v, from) (PACK) _mm512_permutexvar_pd((__m512i)(from), v)
 #define AG_PERMUTE_F32_(v, from) (PACK) _mm512_permutexvar_ps((__m512i)(from), v)
+#define AG_PERMUTE_TWO_F32_(v, w, from) (REGISTER) _mm512_permutex2var_ps(v, (__m512i)(from), w)
 #endif
 #else
 #define AG_PICK_(take, v, w) (PACK)(((take) & (PACK_MASK)(v)) | (~(take) & (PACK_MASK)(w)))
@@ -206,6 +211,9 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F32_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F32_
 #define AG_PERMUTE_ AG_PERMUTE_F32_
+#ifdef AG_PERMUTE_TWO_F32_
+#define AG_PERMUTE_TWO_ AG_PERMUTE_TWO_F32_
+#endif
 #define AG_STORE_FIRST_ AG_STORE_FIRST_F32_
 #define ID(what, name) what##_f32_##name
 #define TABLE AG_PASTE3(ag_kernels_, f32_, AG_ISA)
