@@ -64,10 +64,11 @@ static void check_case(const char *label, ag_type type, const pool_case *c, bool
             want[p * out + o] = mean ? sum / (double)count : best < 0 ? -INFINITY : dx[p * area + best];
             if (!mean) g[p * area + best] += du[p * out + o];
             for (int64_t i = 0; mean && i < area; i++) { /* is i in the window? */
-                double one[100 * 100] = {0};
+                static double one[100 * 100];
                 one[i] = 1;
                 naive_window(c, o / c->out[1], o % c->out[1], one, &best, &sum, &count);
                 g[p * area + i] += sum / (double)count * du[p * out + o];
+                one[i] = 0;
             }
         }
     double tolerance = type == AG_F64 ? 1e-14 : 1e-6;
