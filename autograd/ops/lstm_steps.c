@@ -31,17 +31,14 @@ static const char *before(const steps *s, int part, int64_t done, int64_t row) {
 
 static const char *after(const steps *s, int part, int64_t done, int64_t row) { return before(s, part, done + 1, row); }
 
+static ag_matrix rows_of(const void *data, int64_t width) { return (ag_matrix){(void *)(uintptr_t)data, width, 1}; }
+
 /* Gates before their functions, for `rows` rows from `row` on. */
 static void sum_gates(const steps *s, int64_t done, int64_t row, int64_t rows, char *to) {
     int64_t width = 4 * s->n.hidden, place = ag_lstm_place(s->p, s->n.steps, done);
-    size_t size = ag_type_size(s->type);
-    const char *from = at(s, s->a->gates, place, row, width);
-    if (!s->a->bias) memcpy(to, from, (size_t)(rows * width) * size);
-    for (int64_t r = 0; s->a->bias && r < rows; r++)
-        s->kernels->value[AG_ADD]((size_t)width, ag_element(s->type, to, r * width), from + (size_t)(r * width) * size,
-                                  s->a->bias, NULL);
-    s->kernels->product_packed(rows, width, s->n.hidden, before(s, 0, done, row), s->n.hidden, s->forth, to, width,
-                               true);
+    ag_matrix h = rows_of(before(s, 0, done, row), s->n.hidden), gates = rows_of(to, width);
+    ag_addend plus = {s->a->bias, rows_of(at(s, s->a->gates, place, row, width), width)};
+    s->kernels->product_packed(rows, width, s->n.hidden, &h, s->forth, &gates, &plus);
 }
 
 /* Activations of a step, and where they go to: the arrays, or space. */
@@ -90,7 +87,8 @@ static void run_back(void *context, int thread) {
         s->kernels->lstm_back((size_t)rows, (size_t)hidden, acts, before(s, 1, done, row), after(s, 1, done, row),
                               at(s, s->a->w, place, row, hidden), at(s, s->a->w, s->n.steps + place, row, hidden), h, c,
                               to);
-        s->kernels->product_packed(rows, hidden, width, to, width, s->back, h, hidden, false);
+        ag_matrix gates = rows_of(to, width), states = rows_of(h, hidden);
+        s->kernels->product_packed(rows, hidden, width, &gates, s->back, &states, NULL);
     }
 }
 

@@ -163,15 +163,15 @@ typedef struct ag_kernels {
     void (*norm_back)(size_t n, void *to, const void *w, const void *x, double mean, double scale, double first,
                       double second, const void *g, bool add);
     void (*norm_factors)(size_t n, void *g, const void *w, const void *x, double mean, double scale);
-    /* c = (or +=) a b, where b (depth x columns) was packed, into depth * (columns rounded up to lanes) numbers: for many
-     * products of few rows by one matrix. Each row is what it would be alone. */
-    void (*pack_columns)(int64_t depth, int64_t columns, void *packed, const void *b, int64_t row, int64_t column);
-    void (*product_packed)(int64_t rows, int64_t columns, int64_t depth, const void *a, int64_t a_stride,
-                           const void *packed, void *c, int64_t c_stride, bool add);
     /* c = alpha a b + plus (NULL: none) of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
     size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
     void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
                           const ag_matrix *c, const ag_addend *plus, void *room);
+    /* c = a b + plus likewise, where b (k x n) was packed, into k * (n rounded up to lanes) numbers: for many products of
+     * few rows by one matrix. Each row is what it would be alone. */
+    void (*pack_columns)(int64_t k, int64_t n, void *packed, const void *b, int64_t row, int64_t column);
+    void (*product_packed)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const void *packed, const ag_matrix *c,
+                           const ag_addend *plus);
     /* y = alpha a x or y += alpha a x, of m x k; rows of a are contiguous or its columns, and x is; y goes by steps */
     void (*matrix_vector)(int64_t m, int64_t k, double alpha, const ag_matrix *a, const void *x, void *y, int64_t step,
                           bool store);
