@@ -59,8 +59,8 @@ static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g-
 
 /* Straight-line code reads and writes whole blocks. Those of arrays that begin at the same place of a page drive each other
  * out of the first-level cache. */
-static int64_t room_for(int64_t count) {
-    int64_t block = count <= AG_FEW_LANES ? AG_FEW_LANES : AG_LANES;
+static int64_t room_for(const ag_planning *g, int64_t count) {
+    int64_t block = ag_row_lanes(g->p->type, count);
     int64_t room = (count + block - 1) / block * block;
     return room % PAGE == 0 ? room + block : room;
 }
@@ -72,7 +72,7 @@ static int64_t take_scalars(ag_planning *g, int64_t count) {
 }
 
 static int64_t take_tensor(ag_planning *g, int64_t count) {
-    int64_t size = room_for(count);
+    int64_t size = room_for(g, count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base, *best = NULL;
     for (uint64_t i = 0; i < g->gaps.count; i++)
         if (gaps[i].size >= size && (!best || gaps[i].size < best->size)) best = &gaps[i];
@@ -89,7 +89,7 @@ static int64_t take_tensor(ag_planning *g, int64_t count) {
 }
 
 static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
-    int64_t size = room_for(count);
+    int64_t size = room_for(g, count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base;
     for (uint64_t i = 0; i < g->gaps.count;) {
         bool before = gaps[i].offset + gaps[i].size == offset, behind = offset + size == gaps[i].offset;

@@ -41,6 +41,16 @@ static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
 }
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
 
+/* How many elements at a time a step on `count` of them works on, at most: long rows, but where a part of the last one would
+ * cost more than they save. */
+static inline int64_t ag_row_lanes(ag_type type, int64_t count) {
+    int64_t rest = count % AG_LONG_LANES(type);
+    if (count <= AG_FEW_LANES) return AG_FEW_LANES;
+    int64_t whole = count - rest + (rest ? AG_LONG_LANES(type) : 0);
+    return count > AG_LANES && whole - whole / 8 <= (count + AG_LANES - 1) / AG_LANES * AG_LANES ? AG_LONG_LANES(type)
+                                                                                                 : AG_LANES;
+}
+
 /* ---- shift.c ---- */
 typedef struct ag_shift {
     uint32_t parts, part; /* of an assembly, and the one that moves */

@@ -31,7 +31,7 @@ void *ag_runner_add(ag_runner *r, ag_list *list, size_t size, uint64_t n) {
 
 bool ag_runner_work(ag_runner *r, int64_t count) {
     r->block_size =
-        (size_t)(count + AG_LANES) * ag_type_size(r->p->type) + 128; /* the last may be read a block at a time */
+        (size_t)count * ag_type_size(r->p->type) + AG_LONG_ROW + 128; /* the last may be read a row at a time */
     r->block = ag_memory_zeroed(&r->memory, r->block_size);
     ag_memory_touch_often(r->block, r->block_size);
     r->work = r->block ? (char *)(((uintptr_t)r->block + 63) / 64 * 64) : NULL;

@@ -28,7 +28,8 @@ typedef struct ag_pstep {
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
-    const ag_view *view;              /* STEP_FUSED: the shape of the elements */
+    const ag_view *view;              /* STEP_FUSED: the shape of the elements, */
+    uint32_t lanes, checked;          /* how many of them at a time, and of how many results, the first, NaN tells */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
