@@ -19,7 +19,8 @@ enum {
     AG_LINEAR_Z = 16,
     AG_LINEAR_XY = 32,
     AG_LINEAR_YZ = 64,
-    AG_STRICT = 128
+    AG_STRICT = 128,
+    AG_CHEAP = 256
 };
 
 typedef struct ag_op_info {

@@ -57,7 +57,8 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     if (is_shift(u, j)) { /* the rest is not of the group */
         ag_shift shift;
         (void)ag_find_shift(g, i, &shift);
-        in[0] = operand(u, i, shift.part);
+        in[0].value = operand(u, i, shift.part).value;
+        in[0].where = ag_code_at(g->p, in[0].value)->view; /* all of it moves */
         return 1;
     }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
@@ -75,8 +76,11 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     return 3;
 }
 
-/* The view of a member's shape; a sum is never asked: its operand is a member. */
-static uint32_t shape_of(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->view; }
+/* The view of the shape that an operand of a member is broadcast to; all of it is shifted or added up. */
+static uint32_t shape_for(const ag_grouping *u, uint32_t j, ag_ref operand) {
+    const ag_code *c = ag_code_at(u->g->p, member(u, j));
+    return c->op == CODE_CALL ? operand.where : c->view;
+}
 
 /* The row of what a member of shape `to` reads from outside. */
 static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
@@ -136,7 +140,7 @@ static void find_rows(ag_grouping *u) {
         if (u->g->skipped[member(u, j)]) continue;
         for (uint32_t k = 0, n = operands_of(u, j, in, &op); k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            if (at == NOWHERE) input_row(u, in[k], shape_of(u, j));
+            if (at == NOWHERE) input_row(u, in[k], shape_for(u, j, in[k]));
             else u->last[at] = j;
         }
     }
@@ -250,7 +254,7 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         n = operands_of(u, j, in, &op);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            row[k] = at == NOWHERE ? input_row(u, in[k], shape_of(u, j)) : u->row[at];
+            row[k] = at == NOWHERE ? input_row(u, in[k], shape_for(u, j, in[k])) : u->row[at];
             bool again = false;
             for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
             dies = at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value];
@@ -278,6 +282,13 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
     if (step->shifts > r->most_shifts) r->most_shifts = step->shifts;
 }
 
+/* The shape of the elements of a group, which may begin with a sum of what is no member. */
+static const ag_view *view_of(const ag_planning *g, uint32_t first) {
+    const ag_code *c = ag_code_at(g->p, g->order[first]);
+    bool is_sum = c->op == CODE_CALL && !ag_is_grouped_shift(g, g->order[first]);
+    return &ag_pview_at(g->p, is_sum ? ag_ref_at(g->p, c->in)->where : c->view)->view;
+}
+
 void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
@@ -295,7 +306,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     u.quick = u.free + n;
     u.chained = u.quick + n;
     find_rows(&u);
-    ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
+    ag_pstep step = {.kind = STEP_FUSED, .view = view_of(g, first)};
     make_code(&u, &step);
     step.lanes = (uint32_t)ag_row_lanes(g->p->type, step.view->count);
     ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins + step.edges);

@@ -5,7 +5,7 @@
  * the buffer. Sums are kept in a vector's lanes, and folded now and then so that rounding errors do not pile up. */
 #include "runner_impl.h"
 
-enum { FOLDED = 256, SUM_BYTES = 64 }; /* blocks */
+enum { FOLDED = 256 * AG_LANES, SUM_BYTES = 64 }; /* elements */
 
 struct ag_fused {
     void **row;        /* most_rows: where each row is now */
@@ -264,7 +264,7 @@ static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
         gather(r, s, at, n);
         if (!run_block(r, s, r->fused->row, n, quick)) return false;
         if (n < lanes) store(r, s, at, n);
-        if (s->sums && (b % FOLDED == FOLDED - 1 || b + 1 == blocks)) fold_sums(r, s);
+        if (s->sums && ((b + 1) % (FOLDED / lanes) == 0 || b + 1 == blocks)) fold_sums(r, s);
     }
     for (uint32_t k = 0; quick && k < s->sums; k++)
         if (r->fused->sum[k] != r->fused->sum[k]) return false;

@@ -11,6 +11,7 @@ typedef struct ag_planning {
     ag_runner *r;
     const ag_program *p;
     uint32_t n;
+    bool recomputes;  /* p is that of the runner with more instructions */
     uint8_t *uses;    /* of each value: 0, 1, 2 = more */
     uint8_t *skipped; /* a product that the sum which uses it takes in */
     /* schedule.c: */
@@ -20,6 +21,7 @@ typedef struct ag_planning {
     uint8_t *stored;          /* needed outside its group */
     uint8_t *quick;           /* a chain that is computed as a product: a NaN in that shows in what its group stores */
     uint32_t *after;          /* what is executed right behind it */
+    int8_t *way; /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
     uint8_t *by_few;    /* read by operations on few elements */

@@ -57,20 +57,21 @@ static bool open_arrays(ag_runner *r) {
 enum { MOST_SMALL = 4 }; /* elements of tensors that are better taken apart */
 
 ag_runner *ag_runner_new(const ag_program *p) {
-    if (ag_program_status(p) != AG_OK) return ag_runner_plan(p, false);
+    if (ag_program_status(p) != AG_OK) return ag_runner_plan(p, false, AG_FAR);
     ag_program *small = ag_program_small(p, MOST_SMALL);
-    ag_runner *r = ag_runner_plan(small, false);
+    ag_runner *r = ag_runner_plan(small, false, AG_FAR);
     ag_program_free(small);
     return r;
 }
 
-ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far) {
     ag_memory memory = {.no_reserve = true};
     if (p) memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
     ag_runner *r = ag_memory_zeroed(&memory, sizeof *r);
     if (!r) return &nil_runner;
     r->memory = memory;
     r->is_lanes = lanes;
+    r->far = far;
     if (ag_program_status(p) != AG_OK) {
         ag_runner_fail(r, ag_program_status(p), "%s", ag_program_message(p));
         return r;

@@ -87,7 +87,7 @@ struct ag_runner {
     char *work; /* aligned, in `block` */
     void *block;
     size_t block_size;
-    int64_t work_count;
+    int64_t work_count, far;
     char **base;      /* of each space, for the current run */
     char **spare;     /* of each output that the caller does not want, once it was needed */
     ag_runner *lanes; /* plans the program in scalars; `rows.c` */
@@ -115,7 +115,9 @@ static inline void ag_copy_few(char *to, const char *from, size_t bytes) {
 /* ---- rows.c ---- */
 void ag_close_workers(ag_runner *r);
 
-ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
+/* What is cheap to compute is computed again for uses that are more than `far` bytes of results away. */
+enum { AG_FAR = 4 << 20 };
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far);
 
 /* ---- fused.c ---- */
 bool ag_open_fused(ag_runner *r); /* false if there is no memory */
