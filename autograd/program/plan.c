@@ -2,7 +2,8 @@
  *
  * Scalars live side by side at the front of the work array, where straight-line code finds them; a freed place is taken
  * again at once, while it is in cache. Tensors live behind them, in the first gap that fits best. A tensor that is an
- * input or all of an output is not in the work array but where the caller has it, unless scalar code reads it. */
+ * input or all of an output is not in the work array but where the caller has it, unless scalar code reads it. What is
+ * cheap and would be kept for long may be computed again instead. */
 #include "guard_impl.h"
 #include "recompute_impl.h"
 

@@ -183,10 +183,8 @@ static bool find_stretch(const ag_recomputing *s, uint32_t at, ag_stretch *best)
         now.cost += bytes_of(s, v);
         if (is_need || is_read_soon(s, v, at)) saved += bytes_of(s, v);
         now.saved = saved - front.bytes - fixed.bytes;
-        if (now.saved <= 0 || now.saved * best->cost <= best->saved * now.cost) {
-            if (best->saved) continue;
-            if (now.saved <= 0) continue;
-        }
+        bool first = best->saved == 0 && now.saved > 0;
+        if (!first && (double)now.saved * (double)best->cost <= (double)best->saved * (double)now.cost) continue;
         *best = now;
         best->kept = front;
         for (uint32_t k = 0; k < fixed.count; k++) (void)put(s, &best->kept, fixed.value[k]);
@@ -244,7 +242,8 @@ static void choose(ag_recomputing *s, uint32_t at) {
 
 /* ---- the new program ---- */
 
-/* Appends instruction i of the old one, a copy of it or not; returns its number. */
+/* Appends instruction i of the old one, a copy of it or not; returns its number. Chains that sums have taken in, and sums
+ * that were members of groups, are told by one use. */
 static uint32_t append(ag_recomputing *s, uint32_t i, uint32_t at, bool is_copy) {
     ag_runner *r = s->g->r;
     ag_program *q = &s->to->program;
@@ -263,9 +262,9 @@ static uint32_t append(ag_recomputing *s, uint32_t i, uint32_t at, bool is_copy)
         in[k] = (ag_ref){copied ? s->copy[v] : s->number[v], e.in[k].where};
     }
     *to = c;
-    bool is_scalar = c.view & WHERE_ELEMENT, is_member = !is_copy && (s->g->skipped[i] || s->g->group[i] != ALONE);
-    if (c.op != CODE_CALL) is_member = s->g->skipped[i] && !is_copy;
-    *uses = is_scalar && c.op != CODE_CALL ? s->g->uses[i] : is_member ? 1 : 2;
+    bool is_sum = c.op == CODE_CALL, is_scalar = c.view & WHERE_ELEMENT;
+    bool was_member = !is_copy && (is_sum ? s->g->group[i] != ALONE : s->g->skipped[i]);
+    *uses = is_scalar && !is_sum ? s->g->uses[i] : was_member ? 1 : 2;
     return (uint32_t)q->codes.count - 1;
 }
 

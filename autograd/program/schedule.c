@@ -3,7 +3,8 @@
  * Elementwise operations on as many elements are gathered in groups, so that a chain of them goes over memory once. A
  * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
  * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
- * too, and so is a member that is shifted, if all shifts of the group go the same way. */
+ * too, and so is a member, or what is stored, that is shifted, if all shifts of the group go the same way; groups with sums
+ * go from the first elements to the last. */
 #include "plan_impl.h"
 
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
