@@ -41,6 +41,8 @@ static inline bool ag_is_computed(const ag_code *c) { return c->op != CODE_INPUT
 static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
     return c->op < AG_OPCODES && !(c->view & WHERE_ELEMENT) && ag_where_count(p, c->view) <= AG_LANES;
 }
+/* How often it is rounded depends on whether it is a member of a group. */
+static inline bool ag_is_product_sum(const ag_code *c) { return c->op == AG_FMA || c->op == AG_FNMA; }
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
 
 /* How many elements at a time a step on `count` of them works on, at most: long rows, but where a part of the last one would

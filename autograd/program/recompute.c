@@ -247,7 +247,7 @@ static void choose(ag_recomputing *s, uint32_t at) {
 /* ---- the new program ---- */
 
 /* Appends instruction i of the old one, a copy of it or not; returns its number. Chains that sums have taken in, and sums
- * that were members of groups, are told by one use. */
+ * and product sums that were members of groups, are told by one use. */
 static uint32_t append(ag_recomputing *s, uint32_t i, uint32_t at, bool is_copy) {
     ag_runner *r = s->g->r;
     ag_program *q = &s->to->program;
@@ -266,9 +266,10 @@ static uint32_t append(ag_recomputing *s, uint32_t i, uint32_t at, bool is_copy)
         in[k] = (ag_ref){copied ? s->copy[v] : s->number[v], e.in[k].where};
     }
     *to = c;
-    bool is_sum = c.op == CODE_CALL, is_scalar = c.view & WHERE_ELEMENT;
-    bool was_member = !is_copy && (is_sum ? s->g->group[i] != ALONE : s->g->skipped[i]);
-    *uses = is_scalar && !is_sum ? s->g->uses[i] : was_member ? 1 : 2;
+    bool is_member = s->g->group[i] != ALONE;
+    if (c.op == CODE_CALL || ag_is_product_sum(&c)) *uses = is_member ? 1 : 2;
+    else if (c.view & WHERE_ELEMENT) *uses = s->g->uses[i];
+    else *uses = s->g->skipped[i] && !is_copy ? 1 : 2;
     return (uint32_t)q->codes.count - 1;
 }
 

@@ -7,7 +7,7 @@
 /* A program with more instructions: all else is that of the one it comes from. */
 typedef struct ag_again {
     ag_program program;
-    ag_list uses; /* of each value, as in a planning, so that groups take in chains and sums that they had before */
+    ag_list uses; /* of each value, as in a planning, so that groups have what they had before */
 } ag_again;
 
 /* Computes values again where they are read far from where they are kept. g is scheduled. False if there are none, or

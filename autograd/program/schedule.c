@@ -7,7 +7,7 @@
  * go from the first elements to the last. */
 #include "plan_impl.h"
 
-enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
+enum { OPEN_GROUPS = 8, LONGEST_GROUP = 192, LEAST_SHARED = 2 };
 
 typedef struct ag_open_group {
     int64_t elements;
@@ -28,7 +28,9 @@ static void close_group(ag_scheduling *s, uint32_t k) {
     for (uint32_t j = 0; j < o->count; j++) {
         g->time[o->members[j]] = g->ordered + (o->count - 1 - j);
         g->order[g->ordered++] = o->members[j];
-        if (o->count < LEAST_SHARED && ag_value_count(g->p, o->members[j]) > AG_LANES) g->group[o->members[j]] = ALONE;
+        bool lone = o->count < LEAST_SHARED && ag_value_count(g->p, o->members[j]) > AG_LANES;
+        if (lone && !(g->recomputes && ag_is_product_sum(ag_code_at(g->p, o->members[j]))))
+            g->group[o->members[j]] = ALONE;
     }
     if (k != --s->open_count) *o = s->open[s->open_count];
 }
@@ -299,7 +301,8 @@ void ag_schedule(ag_planning *g) {
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(g->p, i);
         if (!ag_is_computed(c) || g->time[i] != NOWHERE || is_taken_in(g, i)) continue;
-        if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0) {
+        bool was_alone = g->recomputes && ag_is_product_sum(c) && g->uses[i] != 1;
+        if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0 && !was_alone) {
             join_group(&s, i, c);
             continue;
         }
