@@ -66,29 +66,55 @@ static bool linear_forward(const ag_call *call) {
                            bias >= 0 ? call->in[bias].data : NULL, residual >= 0 ? call->in[residual].data : NULL);
 }
 
-static bool linear_adjoint(const ag_call *call) {
+/* Bytes of the result's adjoint that are used for everything before the next ones are read: some of a second-level cache. */
+enum { PART_BYTES = 3 << 18 };
+
+/* Rows of a part, so that all parts are of about the same height. */
+static int64_t part_rows(const ag_call *call, sizes s) {
+    int64_t size = (int64_t)ag_type_size(call->type), most = PART_BYTES / size / (s.out > 0 ? s.out : 1);
+    int64_t parts = most > 0 ? (s.rows + most - 1) / most : s.rows;
+    return parts > 0 ? (s.rows + parts - 1) / parts : 0;
+}
+
+/* What rows first..first+rows-1 contribute; `fresh`: bits of operands that are stored, not added to. */
+static bool part_adjoint(const ag_call *call, sizes s, int64_t first, int64_t rows, uint32_t fresh) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
-    sizes s = sizes_of_call(call);
     int bias = bias_of(call->params), residual = residual_of(call->params);
     size_t size = ag_type_size(call->type);
-    void *w = call->out_adjoint.data;
-    ag_matrix dy = ag_row_major_matrix(w, s.out), x = ag_row_major_matrix(call->in[X].data, s.in),
-              weight = ag_row_major_matrix(call->in[WEIGHT].data, s.in);
+    void *w = ag_element(call->type, call->out_adjoint.data, first * s.out);
     if (bias >= 0 && call->in_adjoint[bias].data) {
         void *to = call->in_adjoint[bias].data;
-        if (call->fresh >> bias & 1) memset(to, 0, (size_t)s.out * size);
-        kernels->add_rows((size_t)s.out, to, (size_t)s.rows, s.out, w);
+        if (fresh >> bias & 1) memset(to, 0, (size_t)s.out * size);
+        kernels->add_rows((size_t)s.out, to, (size_t)rows, s.out, w);
     }
     if (residual >= 0 && call->in_adjoint[residual].data) {
-        void *to = call->in_adjoint[residual].data;
-        if (call->fresh >> residual & 1) memcpy(to, w, (size_t)(s.rows * s.out) * size);
-        else kernels->add_to((size_t)(s.rows * s.out), to, w);
+        void *to = ag_element(call->type, call->in_adjoint[residual].data, first * s.out);
+        if (call->fresh >> residual & 1) memcpy(to, w, (size_t)(rows * s.out) * size);
+        else kernels->add_to((size_t)(rows * s.out), to, w);
     }
-    ag_matrix dx = ag_row_major_matrix(call->in_adjoint[X].data, s.in),
+    ag_matrix dy = ag_row_major_matrix(w, s.out), dx = ag_row_major_matrix(call->in_adjoint[X].data, s.in),
               dweight = ag_row_major_matrix(call->in_adjoint[WEIGHT].data, s.in);
-    return (!dx.data || ag_product(call, s.rows, s.in, s.out, 1, dy, weight, dx, call->fresh >> X & 1)) &&
-           (!dweight.data ||
-            ag_product(call, s.out, s.in, s.rows, 1, ag_transposed(dy), x, dweight, call->fresh >> WEIGHT & 1));
+    if (dweight.data) {
+        ag_matrix x = ag_row_major_matrix(ag_element(call->type, call->in[X].data, first * s.in), s.in);
+        if (!ag_product(call, s.out, s.in, rows, 1, ag_transposed(dy), x, dweight, fresh >> WEIGHT & 1)) return false;
+    }
+    if (!dx.data) return true;
+    dx.data = ag_element(call->type, dx.data, first * s.in);
+    return ag_product(call, rows, s.in, s.out, 1, dy, ag_row_major_matrix(call->in[WEIGHT].data, s.in), dx,
+                      call->fresh >> X & 1);
+}
+
+/* Parts from the last one on, which was written last. */
+static bool linear_adjoint(const ag_call *call) {
+    sizes s = sizes_of_call(call);
+    int64_t rows = part_rows(call, s), first = rows > 0 ? (s.rows - 1) / rows * rows : 0;
+    uint32_t fresh = call->fresh;
+    for (; first >= 0; first -= rows) {
+        if (!part_adjoint(call, s, first, s.rows - first < rows ? s.rows - first : rows, fresh)) return false;
+        fresh = 0; /* of the weight and the bias, to which all parts add */
+        if (rows == 0) break;
+    }
+    return true;
 }
 
 /* ---- recorded derivatives ---- */
