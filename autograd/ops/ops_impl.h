@@ -95,10 +95,19 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
-/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. */
+/* What is done to some rows of a product while the cache still has them, by the thread that computed them: `rows` rows of
+ * contiguous `columns`, the first one at c and each `row` numbers after the one before. */
+typedef struct ag_then {
+    void (*run)(const void *context, void *c, int64_t rows, int64_t columns, int64_t row);
+    const void *context;
+} ag_then;
+
+/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. And
+ * what comes then, or NULL. */
 typedef struct ag_addend {
     const void *row;
     ag_matrix rows;
+    const ag_then *then;
 } ag_addend;
 
 enum { AG_SMALL_PRODUCT = 768, AG_FACTOR_BLOCK = 16, AG_RANDOM_BLOCK = 64 };
@@ -107,6 +116,8 @@ typedef struct ag_kernels {
     const char *isa;
     ag_value_kernel *value[AG_OPCODES];
     ag_partial_kernel *partial[AG_OPCODES][3]; /* NULL where the operation has no such operand or it is always 0 */
+    /* y[i] = value(x[i]), slope[i] = its derivative; y may be x. NULL where one after the other costs no more. */
+    void (*with_slope[AG_OPCODES])(size_t n, void *y, void *slope, const void *x);
     /* rows: sums are pairwise over blocks, with a fixed order that does not depend on alignment */
     double (*sum)(size_t n, const void *x);
     double (*dot)(size_t n, const void *x, const void *y);
