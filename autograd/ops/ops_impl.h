@@ -110,6 +110,15 @@ typedef struct ag_addend {
     const ag_then *then;
 } ag_addend;
 
+/* The adjoint of normalised rows: x, the results' adjoints w, and what goes to whom; NULL where there is none. */
+typedef struct ag_norm_rows {
+    size_t rows, n;
+    const void *x, *w, *weight;
+    const double *saved; /* mean and scale of each row */
+    bool centred, add;   /* to dx; to the others in any case */
+    void *dx, *dweight, *dbias;
+} ag_norm_rows;
+
 enum { AG_SMALL_PRODUCT = 768, AG_FACTOR_BLOCK = 16, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
@@ -173,7 +182,10 @@ typedef struct ag_kernels {
                        const void *b);
     void (*norm_back)(size_t n, void *to, const void *w, const void *x, double mean, double scale, double first,
                       double second, const void *g, bool add);
-    void (*norm_factors)(size_t n, void *g, const void *w, const void *x, double mean, double scale);
+    /* of `rows` rows, each by itself: mean and scale of each go to `saved`; y may be NULL */
+    void (*norm_rows)(size_t rows, size_t n, void *y, const void *x, double epsilon, bool centred, const void *g,
+                      const void *b, double *saved);
+    void (*norm_rows_back)(const ag_norm_rows *p);
     /* c = alpha a b + plus (NULL: none) of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
     size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
     void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
