@@ -254,6 +254,10 @@ AG_API void ag_backward(ag_var y);
  * stands for all of it; `seeds` NULL means ones (scalar outputs only). */
 AG_API void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode);
 
+/* Sweeps from now on give up the adjoints of computed tensors as soon as they have been passed on: less memory and time.
+ * Such tensors have no adjoints afterwards; inputs have. */
+AG_API void ag_tape_recycle(ag_tape *t, bool on);
+
 /* Derivatives recorded as vars on the same tape, so that they can be differentiated again, to any order.
  *   ag_gradient  out[i] = dy / dxs[i], in the shape of xs[i]; y is a scalar. xs[i] may be any var, a leaf or an
  *                intermediate result, an element or slice of one; it goes through every path from xs[i] to y.

@@ -72,15 +72,55 @@ uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot) {
 
 void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh) {
     *fresh = false;
-    void *adjoint = ag_adjoint_at(t, x.slot);
-    if (x.view <= VIEW_CONSTANT) return adjoint;
+    if (x.view <= VIEW_CONSTANT) return ag_adjoint_at(t, x.slot);
     ag_base *base = ag_base_of(t, x.slot);
-    if (!base || base->epoch == t->epoch) return adjoint;
+    if (!base) return ag_adjoint_at(t, x.slot);
+    if (base->epoch != t->epoch) {
+        ag_open_adjoint(t, base);
+        const ag_view *v = ag_view_at(t, x.view);
+        *fresh = may_store && v->contiguous && x.slot == base->start && v->count == base->count;
+        if (!*fresh) memset(ag_adjoint_at(t, base->place), 0, base->count * ag_type_size(t->type));
+    }
+    return ag_adjoint_at(t, base->place + (x.slot - base->start));
+}
+
+/* ---- recycling ----
+ * The adjoint of what an instruction computed is needed from its first contribution until the sweep has passed it on; then
+ * its slots may hold that of another tensor of about the same size: parts of a large place would be missing when the next
+ * tensor of its own size comes, as layers repeat. A tensor's own slots are lent only after that. */
+
+enum { LEAST_RECYCLED = 256 };
+
+static bool is_recycled(const ag_tape *t, const ag_base *b) {
+    return t->recycles && b->count >= LEAST_RECYCLED && !b->scalars &&
+           ag_op_of(&ag_instructions(t)[b->instruction]) == OP_NODE;
+}
+
+void ag_open_adjoint(ag_tape *t, ag_base *base) {
     base->epoch = t->epoch;
-    const ag_view *v = ag_view_at(t, x.view);
-    *fresh = may_store && v->contiguous && x.slot == base->start && v->count == base->count;
-    if (!*fresh) memset(ag_adjoint_at(t, base->start), 0, base->count * ag_type_size(t->type));
-    return adjoint;
+    base->place = base->start;
+    if (!is_recycled(t, base)) return;
+    ag_free_slots *list = t->free_slots;
+    for (uint32_t k = t->free_slots_count; k-- > 0;) { /* the last ones are nearest in the cache */
+        if (list[k].count < base->count || list[k].count - base->count > base->count / 4) continue;
+        base->place = list[k].start;
+        memmove(&list[k], &list[k + 1], (--t->free_slots_count - k) * sizeof *list);
+        return;
+    }
+}
+
+/* Its adjoint has been passed on. */
+static void close_adjoint(ag_tape *t, ag_base *base) {
+    if (!is_recycled(t, base)) return;
+    ag_free_slots *list = t->free_slots;
+    if (t->free_slots_count == FREE_SLOTS) memmove(list, list + 1, --t->free_slots_count * sizeof *list);
+    list[t->free_slots_count++] = (ag_free_slots){base->place, base->count};
+    base->place = base->start;
+    base->epoch = t->epoch - 1;
+}
+
+void ag_tape_recycle(ag_tape *t, bool on) {
+    if (t) t->recycles = on;
 }
 
 static void zero_slots(ag_tape *t, uint32_t from, uint32_t to) {
@@ -95,9 +135,10 @@ static void reset_adjoints(ag_tape *t) {
         ag_base *b = &ag_bases(t)[k];
         if (b->scalars) {
             b->epoch = t->epoch;
+            b->place = b->start;
             continue;
         }
-        zero_slots(t, from, b->start);
+        zero_slots(t, from, ag_instructions(t)[b->instruction].c); /* not what aligns it: that may be all of its pages */
         from = b->start + b->count;
     }
     zero_slots(t, from, t->head.top);
@@ -114,6 +155,7 @@ static void reset_results(ag_tape *t) {
         if (b->scalars) {
             if (!(leaf && was_set)) zero_slots(t, b->start, b->start + b->count);
             b->epoch = t->epoch;
+            b->place = b->start;
         }
     }
     uint32_t slot = ag_instructions(t)[0].b;
@@ -134,6 +176,7 @@ static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
     if (mode == AG_ACCUMULATE) reset_results(t);
     else reset_adjoints(t);
     t->swept_top = t->head.top;
+    t->free_slots_count = 0;
     return true;
 }
 
@@ -185,8 +228,11 @@ static bool is_reached(const ag_tape *t, const ag_base *base) {
 }
 
 bool ag_sweep_node(ag_tape *t, ag_node *node) {
-    if (!is_reached(t, &ag_bases(t)[node->base])) return true;
-    return node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
+    uint32_t base = node->base;
+    if (!is_reached(t, &ag_bases(t)[base])) return true;
+    if (!(node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node))) return false;
+    if (t->recycles) close_adjoint(t, &ag_bases(t)[base]);
+    return true;
 }
 
 /* The loop compiled for the instruction set that the tape's kernels use. */

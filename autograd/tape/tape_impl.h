@@ -59,6 +59,7 @@ typedef struct ag_base {
     uint32_t instruction;
     uint32_t view;    /* as recorded */
     uint32_t epoch;   /* its adjoint is set if this is the tape's */
+    uint32_t place;   /* slots where its adjoint is: its own, or borrowed ones during a sweep */
     uint32_t scalars; /* some var of rank 0 looks into it */
 } ag_base;
 
@@ -91,6 +92,12 @@ typedef struct ag_held {
     size_t size;
 } ag_held;
 
+/* Slots whose adjoints nobody needs any more. */
+typedef struct ag_free_slots {
+    uint32_t start, count;
+} ag_free_slots;
+enum { FREE_SLOTS = 32 };
+
 typedef struct ag_interned ag_interned;
 enum { RECENT_VIEWS = 64 };
 
@@ -114,6 +121,9 @@ struct ag_tape {
     ag_interned *interned;               /* views by shape and strides */
     uint32_t recent_views[RECENT_VIEWS]; /* of some, by a cheaper hash: tried first */
     uint64_t next_mark;
+    bool recycles; /* sweeps give up adjoints that have been passed on */
+    ag_free_slots free_slots[FREE_SLOTS];
+    uint32_t free_slots_count;
     uint32_t epoch;     /* of the last sweep */
     uint32_t swept_top; /* slots whose adjoints it set */
     const ag_kernels *kernels;
@@ -239,6 +249,13 @@ bool ag_apply_adjoint(ag_tape *t, ag_node *node);
 /* The adjoint of an operand, ready to be added to; *fresh: it is not set yet and must be stored instead (asked for only
  * with may_store, and given only if the operand is all of its base). */
 void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh);
+/* The adjoint of a base is set from now on: it has a place. */
+void ag_open_adjoint(ag_tape *t, ag_base *base);
+/* The adjoint of a tensor instruction's result. */
+static inline void *ag_result_adjoint(const ag_tape *t, const ag_node *node) {
+    const ag_base *base = &ag_bases(t)[node->base];
+    return ag_adjoint_at(t, base->place + (node->slot - base->start));
+}
 /* Walks instructions: state of a walk is the instruction and, upwards, its first slot; downwards, the slot after it. */
 uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot);
 /* First slot after an instruction and the constants behind it, given its first slot. */
