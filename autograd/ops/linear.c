@@ -327,7 +327,9 @@ ag_var ag_linear_activated(ag_var x, ag_var weight, ag_var bias, ag_opcode f) {
     int64_t number = 0;
     while (number < FUNCTIONS && functions[number] != f) number++;
     if (number == FUNCTIONS) {
-        if (t) ag_fail(t, AG_ERR_VALUE, "linear: it has no form with operation %d after it", (int)f);
+        if (t)
+            ag_fail(t, AG_ERR_VALUE, "linear: it has no form with %s after it",
+                    (unsigned)f < AG_OPCODES ? ag_op_table[f].name : "an unknown operation");
         return ag_inert(t);
     }
     /* Programs share the work of value and derivative as they see fit. */
