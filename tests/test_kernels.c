@@ -521,9 +521,11 @@ static void values_with_slopes(void **unused) {
                 for (size_t i = 0; i < n; i++) {
                     double v = ag_load(type, value, (int64_t)i), d = ag_load(type, want, (int64_t)i);
                     double got_v = ag_load(type, y, (int64_t)i), got_d = ag_load(type, slope, (int64_t)i);
-                    double most = tolerance((ag_opcode)op), small = type == AG_F32 ? 1e-38 : 1e-300; /* no units there */
-                    bool same = (ulps(type, got_v, v) <= most || fabs(got_v - v) < small) &&
-                                (fabs(got_d - d) <= most * epsilon(type) * fmax(1, fabs(d)) || (isnan(d) && isnan(got_d)));
+                    double most = tolerance((ag_opcode)op),
+                           small = type == AG_F32 ? 1e-38 : 1e-300; /* no units there */
+                    bool same =
+                        (ulps(type, got_v, v) <= most || fabs(got_v - v) < small) &&
+                        (fabs(got_d - d) <= most * epsilon(type) * fmax(1, fabs(d)) || (isnan(d) && isnan(got_d)));
                     if (!same)
                         fail_msg("%s %s with its slope at %g: %.17g and %.17g, not %.17g and %.17g", k->isa,
                                  ag_op_table[op].name, ag_load(type, x, (int64_t)i), got_v, got_d, v, d);

@@ -80,7 +80,8 @@ static void values_without_derivatives(void **unused) {
     (void)unused;
     for (int f = 0; f < FUNCTIONS; f++) {
         ag_tape *t = ag_tape_new(AG_F32);
-        ag_var x = random_tensor(t, AG_SHAPE(30, 20), -1, 1), w = random_tensor(t, AG_SHAPE(40, 20), -1, 1), none = ag_num(0);
+        ag_var x = random_tensor(t, AG_SHAPE(30, 20), -1, 1), w = random_tensor(t, AG_SHAPE(40, 20), -1, 1),
+               none = ag_num(0);
         float with[1200], without[1200];
         ag_read_f32(ag_linear_activated(x, w, none, functions[f]), with);
         ag_pause(t);
@@ -141,8 +142,7 @@ static void errors(void **unused) {
                   "linear: a bias of shape (3) for x of shape (2, 3) and a weight of shape (4, 3)");
     check_failure(t, ag_linear(x, w, none, x), AG_ERR_SHAPE,
                   "linear: a residual of shape (2, 3) for x of shape (2, 3) and a weight of shape (4, 3)");
-    check_failure(t, ag_linear_activated(x, w, none, AG_SIN), AG_ERR_VALUE,
-                  "linear: it has no form with sin after it");
+    check_failure(t, ag_linear_activated(x, w, none, AG_SIN), AG_ERR_VALUE, "linear: it has no form with sin after it");
     check_failure(t, ag_linear_activated(x, w, none, (ag_opcode)-1), AG_ERR_VALUE,
                   "linear: it has no form with an unknown operation after it");
     check_failure(t, ag_linear_activated(x, w, x, AG_GELU), AG_ERR_SHAPE,
@@ -152,12 +152,8 @@ static void errors(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values),
-        cmocka_unit_test(large),
-        cmocka_unit_test(values_without_derivatives),
-        cmocka_unit_test(edges),
-        cmocka_unit_test(errors),
-        cmocka_unit_test(derivatives),
+        cmocka_unit_test(values), cmocka_unit_test(large),  cmocka_unit_test(values_without_derivatives),
+        cmocka_unit_test(edges),  cmocka_unit_test(errors), cmocka_unit_test(derivatives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,8 +72,8 @@ static bool is_by_rows(const norming *p) { return !(p->flags & CHANNELS); }
 static void normalise_rows(const ag_call *call, int64_t rows, int64_t n, void *y, const void *x, double *saved) {
     const norming *p = call->params;
     const void *weight = y && call->n > 1 ? call->in[1].data : NULL, *bias = y && call->n > 2 ? call->in[2].data : NULL;
-    ag_kernels_for(call->type)->norm_rows((size_t)rows, (size_t)n, y, x, p->epsilon, p->flags & CENTRED, weight, bias,
-                                          saved);
+    ag_kernels_for(call->type)
+        ->norm_rows((size_t)rows, (size_t)n, y, x, p->epsilon, p->flags & CENTRED, weight, bias, saved);
 }
 
 /* Mean and 1 / sqrt(variance + epsilon) of a group. */

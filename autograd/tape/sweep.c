@@ -138,7 +138,8 @@ static void reset_adjoints(ag_tape *t) {
             b->place = b->start;
             continue;
         }
-        zero_slots(t, from, ag_instructions(t)[b->instruction].c); /* not what aligns it: that may be all of its pages */
+        zero_slots(t, from,
+                   ag_instructions(t)[b->instruction].c); /* not what aligns it: that may be all of its pages */
         from = b->start + b->count;
     }
     zero_slots(t, from, t->head.top);

@@ -36,7 +36,7 @@ ag_var nn_dense_activated(nn_dense layer, ag_var x, nn_activation activation) {
     static const struct {
         nn_activation activation;
         ag_opcode f;
-    } fused[] = {{NN_RELU, AG_RELU}, {NN_TANH, AG_TANH}, {NN_SIGMOID, AG_SIGMOID},       {NN_SILU, AG_SILU},
+    } fused[] = {{NN_RELU, AG_RELU}, {NN_TANH, AG_TANH}, {NN_SIGMOID, AG_SIGMOID},    {NN_SILU, AG_SILU},
                  {NN_GELU, AG_GELU}, {NN_MISH, AG_MISH}, {NN_GELU_TANH, AG_GELU_TANH}};
     for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
         if (fused[i].activation == activation)
