@@ -243,8 +243,12 @@ AG_API ag_var ag_detach(ag_var x);
 /* ---- derivatives --------------------------------------------------------------------------------------------- */
 
 typedef enum ag_sweep_mode {
-    AG_RESET,     /* adjoints start from 0 */
-    AG_ACCUMULATE /* adjoints of inputs are added to; those of results start from 0 */
+    AG_RESET,      /* adjoints start from 0 */
+    AG_ACCUMULATE, /* adjoints of inputs are added to; those of results start from 0 */
+    /* The same, but the adjoint of a large result is let go of when it was used: it reads as NaN, and ag_grad_data gives
+     * NULL. For the gradient by inputs alone: takes less memory, and what it takes stays in cache. */
+    AG_RESET_FORGET,
+    AG_ACCUMULATE_FORGET
 } ag_sweep_mode;
 
 /* Sweeps in reverse from y, a scalar or a tensor of one element. Then ag_grad & co. give the derivative of y by any var
