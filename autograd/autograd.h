@@ -138,7 +138,8 @@ typedef struct ag_stats {
     uint64_t adjoint_bytes;     /* taken by the last sweep */
     uint64_t held_bytes;        /* all memory that the tape holds, used or not */
 } ag_stats;
-AG_API ag_stats ag_tape_stats(ag_tape *tape);
+AG_API ag_stats ag_tape_stats(ag_tape *tape);    /* takes time in proportion to the instructions */
+AG_API size_t ag_tape_held(const ag_tape *tape); /* held_bytes alone, at once */
 /* Instructions by operation, slots and bytes, as a table. */
 AG_API void ag_tape_summary(ag_tape *tape, FILE *out);
 /* The recorded graph in Graphviz's language, with names, shapes, values and, after a sweep, adjoints.

@@ -316,6 +316,8 @@ void ag_tape_trim(ag_tape *t) {
     ag_set_limit(t);
 }
 
+size_t ag_tape_held(const ag_tape *t) { return is_nil(t) ? 0 : t->memory.held; }
+
 ag_stats ag_tape_stats(ag_tape *t) {
     ag_stats s = {0};
     if (is_nil(t)) return s;
