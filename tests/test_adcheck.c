@@ -24,6 +24,7 @@ static void messages_name_place_and_values(void **state) {
          "t.ad:2:5: error: *: a 2 x 2 matrix and a vector of length 2 do not fit\n  y = M * [1, 2]\n      ^~~~~~~~~~\n"
          "  hint: did you mean @, the matrix product?"},
         {"y = [1, 2, 3] + [1, 2]", "+: a vector of length 3 and a vector of length 2 do not fit"},
+        {"f(v) = v @ [1, 2]\nb = f([3, 4, 5])", "hint: in f as called in line 2, column 5"},
         {"y = ones(2, 3) @ ones(2, 3)", "@: a 2 x 3 matrix and a 2 x 3 matrix do not fit"},
         {"y = 2 @ [1, 2]", "hint: did you mean *?"},
         {"y = 2x", "t.ad:1:5: error: a number followed by a letter\n  y = 2x\n      ^\n  hint: write * for a product"},

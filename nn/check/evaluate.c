@@ -85,8 +85,12 @@ ag_var ac_own(ac_evaluator *e, ag_var x) {
 
 /* Is the result of the expression surely a new var? */
 static bool is_new(const ac_node *node) {
-    return (node->kind >= AC_ADD && node->kind <= AC_POWER) || node->kind == AC_NEGATE ||
-           (node->kind == AC_CALL && node->function->elementwise != NULL);
+    static const char *const makers[] = {"softmax", "cross_entropy", "bce", "mse", "dot", "outer", "inv"};
+    if (node->kind != AC_CALL) return (node->kind >= AC_ADD && node->kind <= AC_POWER) || node->kind == AC_NEGATE;
+    bool found = node->function->elementwise != NULL;
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+        found = found || strcmp(node->function->name, makers[i]) == 0;
+    return found;
 }
 
 static ag_var define_value(ac_evaluator *e, const ac_node *body) {
@@ -349,7 +353,14 @@ static ag_var record_apply(ac_evaluator *e, const ac_node *node) {
         e->locals[top + i] = f->nesting > 0 ? ac_own(e, x) : x;
     }
     e->base = top;
-    if (!e->error->set) x = ac_record(e, f->body);
+    if (!e->error->set) {
+        x = ac_record(e, f->body);
+        if (e->error->set && *e->error->hint == '\0') {
+            ac_place call = ac_place_of(&e->file->source, node->span.start);
+            ac_hint(e->error, "in %s as called in line %lld, column %lld", f->name, (long long)call.line,
+                    (long long)call.column);
+        }
+    }
     e->base = base;
     e->top = top;
     return x;
