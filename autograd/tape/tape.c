@@ -108,7 +108,7 @@ static uint32_t next_code(uint32_t code, int bits, int weight) {
     }
 }
 
-enum { CLEAR_SHIFT = VIEW_BITS, CLEAR_BITS = 4, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
+enum { CLEAR_SHIFT = VIEW_BITS, CLEAR_BITS = 6, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
 
 static uint32_t stamp_after_clear(uint32_t stamp) {
     uint32_t code = (stamp >> CLEAR_SHIFT) & ((1u << CLEAR_BITS) - 1);

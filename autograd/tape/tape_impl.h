@@ -18,10 +18,10 @@
  * so that a tensor's adjoint is written once and a tensor without adjoint costs nothing; bases of which scalars were taken
  * are the exception (base.scalars).
  *
- * The view in a var has a stamp in its upper 12 bits, which tells vars of a rewound or cleared part: 4 bits, two of them set,
+ * The view in a var has a stamp in its upper 14 bits, which tells vars of a rewound or cleared part: 6 bits, three of them set,
  * change when the tape is cleared; 8 bits, four or none of them set, when it is rewound. As codes of equal weight are never
  * part of each other, `place & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
- * vars are looked up in `sections`. (A stale var is taken for a good one only if it is exactly 6 clears or 70 rewinds old.
+ * vars are looked up in `sections`. (A stale var is taken for a good one only if it is a multiple of 20 clears or of 70 rewinds old.
  * Nothing out of bounds is ever read, even then.) */
 #ifndef AG_TAPE_IMPL_H
 #define AG_TAPE_IMPL_H
@@ -41,7 +41,7 @@ static inline uint32_t ag_constants_after(const ag_instruction_ *i) { return i->
 
 #define NOTHING UINT32_MAX
 #define SCALAR_INPUT (UINT32_MAX - 1)
-enum { VIEW_BITS = 20, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
+enum { VIEW_BITS = 18, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
 #define MOST_SLOTS ((uint64_t)UINT32_MAX - 65536)
 
 typedef struct ag_operand {
