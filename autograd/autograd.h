@@ -139,7 +139,7 @@ typedef struct ag_stats {
     uint64_t instruction_bytes; /* instructions, tensor records */
     uint64_t value_bytes;       /* 8 (f64) or 4 (f32) a slot */
     uint64_t adjoint_bytes;     /* taken by the last sweep */
-    uint64_t held_bytes;        /* all memory that the tape holds, used or not */
+    uint64_t held_bytes; /* all memory that the tape may use without asking for more; some may be trimmed pages */
 } ag_stats;
 AG_API ag_stats ag_tape_stats(ag_tape *tape);    /* takes time in proportion to the instructions */
 AG_API size_t ag_tape_held(const ag_tape *tape); /* held_bytes alone, at once */
