@@ -503,6 +503,9 @@ AG_API ag_var ag_matmul(ag_var x, ag_var y);
 /* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
  * missing: the number 0. */
 AG_API ag_var ag_linear(ag_var x, ag_var weight, ag_var bias, ag_var residual);
+/* f(x weight' + bias), fused: for f of AG_RELU, AG_TANH, AG_SIGMOID, AG_SILU, AG_GELU, AG_GELU_TANH, AG_MISH, of which a tape
+ * keeps the derivative in place of its operand, or nothing where the result tells it. */
+AG_API ag_var ag_linear_activated(ag_var x, ag_var weight, ag_var bias, ag_opcode f);
 AG_API ag_var ag_vdot(ag_var x, ag_var y);  /* sum of products of two vars of the same shape */
 AG_API ag_var ag_outer(ag_var x, ag_var y); /* of two vectors */
 AG_API ag_var ag_trace(ag_var x);           /* of the last two axes */

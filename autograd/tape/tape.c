@@ -214,6 +214,7 @@ void ag_resume(ag_tape *t) {
 }
 
 bool ag_expects_sweep(const ag_tape *t) { return !t->paused && !t->tracing; }
+bool ag_is_tracing(const ag_tape *t) { return t->tracing; }
 
 uint32_t ag_suspend_pause(ag_tape *t) {
     uint32_t paused = t->paused;
