@@ -1,6 +1,7 @@
 /* Random programs through every transformation: derivatives that are the same have to agree, whichever way they are
  * computed, and with the eager tape. What fails is made smaller, step by step, and listed. */
 #include "random_programs.h"
+#include "recomputed.h"
 
 #include <autograd/program/program_impl.h>
 
@@ -533,6 +534,7 @@ static void check_chain(int seed, ag_type type) {
     check_numbers(label, "values", got, want, 1 + n1 + n2, type == AG_F64 ? 1e-13 : 1e-4);
     run_numbers(label, "run", g, 0, false, x, got);
     if (type == AG_F64) check_numbers(label, "gradient", got, want, n, 1e-11);
+    check_recomputed(label, g, x, n);
     ag_program_free(p);
     ag_program_free(g);
     ag_tape_free(t);
