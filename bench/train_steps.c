@@ -89,7 +89,7 @@ static void run_step(void *context, double *lap) {
     }
     ag_var loss = k->classify ? nn_softmax_cross_entropy(h, n->labels, k->batch) : nn_mse(h, n->y);
     if (k->batch >= 16) bench_lap(&lap[0], &start);
-    ag_backward(loss);
+    ag_sweep(&loss, NULL, 1, AG_RESET_FORGET);
     if (k->batch >= 16) bench_lap(&lap[1], &start);
     nn_optimiser_step(n->optimiser);
     n->loss = ag_value(loss);

@@ -1,6 +1,9 @@
 /* Running out of memory at every point where a program is traced, transformed, planned and run: an error that says so,
  * nothing lost, and with memory again all is well. */
 #include "programs.h"
+
+#include <autograd/program/runner_impl.h>
+
 #include "refusals.h"
 
 enum { X = 5, MANY = 70 };
@@ -102,6 +105,36 @@ static void map_on_tape(results *r, ag_tape *t, const ag_program *rows) {
     note_status(r, ag_tape_status(t), ag_tape_message(t));
 }
 
+static ag_var moved(ag_var x) { return ag_pad(ag_slice(x, 0, 0, -1, 1), 0, 1, 0); }
+
+/* Steps over long tensors. */
+static void long_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var s = x[0];
+    for (int i = 0; i < 6; i++) {
+        ag_var k1 = ag_mul(x[0], moved(s)), k2 = ag_mul(x[0], moved(ag_fma(k1, 0.5, s)));
+        s = ag_fma(ag_add(k1, k2), 0.1, s);
+    }
+    y[0] = ag_sum(s);
+}
+
+/* The gradient of that, planned so that values are computed again. */
+static void run_again(results *r, const ag_options *options) {
+    enum { LONG = 150 };
+    const ag_port in[1] = {{"x", AG_SHAPE(LONG), NULL}};
+    double x[LONG], y, dx[LONG];
+    for (int i = 0; i < LONG; i++) x[i] = DATA[i % 20];
+    ag_program *p = ag_program_trace_with(options, long_model, NULL, in, 1, NULL, 1);
+    ag_program *g = ag_program_gradient(p, NULL, 0);
+    ag_runner *runner = ag_runner_plan(g, false, 1);
+    ag_status status = ag_run(runner, (const double *[]){x}, (double *[]){&y, dx});
+    note_status(r, status, ag_runner_message(runner));
+    if (status == AG_OK) note_numbers(r, dx, 8);
+    ag_runner_free(runner);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 typedef struct programs {
     ag_program *p, *rows, *solve;
 } programs;
@@ -114,7 +147,7 @@ static ag_program *trace_part(const ag_options *options, int which) {
     return ag_program_trace_with(options, solve_model, NULL, three, 1, NULL, 1);
 }
 
-enum { PARTS = 17 };
+enum { PARTS = 18 };
 
 /* One of the things that are done with programs, and a run of what comes of it. */
 static void do_part(int part, results *r, const programs *all, const ag_options *options) {
@@ -142,7 +175,8 @@ static void do_part(int part, results *r, const programs *all, const ag_options 
         map_on_tape(r, t, all->rows);
         ag_tape_free(t);
         break;
-    case 15:
+    case 15: run_again(r, options); break;
+    case 16:
         first = ag_program_batch(all->rows, 3, along, (ag_along[]){AG_SHARED, AG_EACH});
         q = ag_program_hvp(first, NULL, 0);
         break;

@@ -1,6 +1,7 @@
 /* Random programs through every transformation: derivatives that are the same have to agree, whichever way they are
  * computed, and with the eager tape. What fails is made smaller, step by step, and listed. */
 #include "random_programs.h"
+#include "recomputed.h"
 
 #include <autograd/program/program_impl.h>
 
@@ -59,6 +60,7 @@ static answers ask_tape(subject *s, ag_tape *t, bool all) {
     static program p;
     answers a = {0};
     ag_var x[PROGRAM_INPUTS], v[PROGRAM_INPUTS], g[PROGRAM_INPUTS], h[PROGRAM_INPUTS], d, c;
+    double forgetting[TOTAL];
     ag_tape_clear(t);
     make_inputs(t, s->x, false, x);
     make_inputs(t, s->v, true, v);
@@ -68,6 +70,10 @@ static answers ask_tape(subject *s, ag_tape *t, bool all) {
     a.value = ag_value(y);
     ag_backward(y);
     for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read_grad(x[k], a.gradient + START[k]);
+    t->forget_from = 0;
+    ag_sweep(&y, NULL, 1, AG_RESET_FORGET);
+    for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read_grad(x[k], forgetting + START[k]);
+    if (memcmp(forgetting, a.gradient, sizeof forgetting) != 0) fail_subject(s, "a sweep that forgets differs");
     if (all) {
         ag_jvp(&y, 1, x, v, PROGRAM_INPUTS, &d);
         a.tangent = ag_value(d);
@@ -528,6 +534,7 @@ static void check_chain(int seed, ag_type type) {
     check_numbers(label, "values", got, want, 1 + n1 + n2, type == AG_F64 ? 1e-13 : 1e-4);
     run_numbers(label, "run", g, 0, false, x, got);
     if (type == AG_F64) check_numbers(label, "gradient", got, want, n, 1e-11);
+    check_recomputed(label, g, x, n);
     ag_program_free(p);
     ag_program_free(g);
     ag_tape_free(t);

@@ -1,7 +1,5 @@
 /* Values moved by a few elements within a fused step, as recurrences do: against the tape, and that it is one step. */
-#include "programs.h"
-
-#include <autograd/program/runner_impl.h>
+#include "recomputed.h"
 
 enum { STEPS = 24, MOST_VALUES = STEPS + 2, MOST_ROOM = 1100, FAR = AG_LANES + 1 };
 
@@ -83,6 +81,7 @@ static void by_program(ag_type type, const random_shifts *r, const double *in, d
     double *gradient = new_numbers(1 + 2 * r->n);
     run_once(p, in, out);
     run_once(g, in, gradient);
+    check_recomputed("shifts", g, in, 1 + 2 * r->n);
     assert_true(gradient[0] == out[0]);
     memcpy(out + 1 + r->n, gradient + 1, (size_t)(2 * r->n) * sizeof *out);
     free(gradient);

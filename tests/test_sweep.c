@@ -63,6 +63,102 @@ static void sweeping(void **unused) {
     on_each_tape(sweeping_on);
 }
 
+/* ---- sweeps that let go of adjoints ---- */
+
+enum { LARGE = 20000, MANY = 20 };
+
+typedef struct forgetful {
+    ag_var x, many[MANY], wave, turned, result, y;
+} forgetful;
+
+/* Large results that are used once, twice, by views and by elements, and more of them at a time than there are blocks. */
+static forgetful record_large(ag_tape *t) {
+    double *data = new_numbers(LARGE);
+    for (int i = 0; i < LARGE; i++) data[i] = sin(i);
+    forgetful f = {.x = ag_tensor(t, data, AG_SHAPE(LARGE))};
+    free(data);
+    for (int i = 0; i < MANY; i++) f.many[i] = ag_mul(f.x, i + 1.0);
+    f.wave = ag_sin(f.x);
+    f.turned = ag_square(ag_flip(f.wave, 0));
+    f.result = ag_add(ag_mul(f.wave, f.turned), ag_mul(ag_at(f.many[3], 7), f.wave));
+    ag_var first = ag_sum(ag_square(ag_stack(f.many, MANY, 0)));
+    f.y = ag_add(first, ag_sum(ag_matmul(f.result, f.turned)));
+    return f;
+}
+
+static void check_forgotten(ag_tape *t, const forgetful *f) {
+    double *got = new_numbers(LARGE);
+    ag_read_grad(f->turned, got);
+    for (int i = 0; i < LARGE; i++) assert_true(isnan(got[i]));
+    free(got);
+    assert_null(ag_grad_data(f->turned));
+    assert_null(ag_numbers_of(f->turned).grad);
+    assert_non_null(ag_grad_data(f->x));
+    check_number("the output", ag_grad(f->y), 1);
+    size_t held = 0;
+    for (size_t i = 0; i < sizeof t->blocks / sizeof *t->blocks; i++) {
+        assert_false(t->blocks[i].used);
+        held += t->blocks[i].size;
+    }
+    assert_true(held > 0 && held <= (MANY + 8) * LARGE * sizeof(double));
+}
+
+static void forgetting_on(ag_tape *t) {
+    forgetful f = record_large(t);
+    double *want = new_numbers(LARGE), *got = new_numbers(LARGE);
+    ag_backward(f.y);
+    ag_read_grad(f.x, want);
+    for (int i = 0; i < 2; i++) {
+        ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+        ag_read_grad(f.x, got);
+        assert_memory_equal(got, want, LARGE * sizeof *got);
+        check_forgotten(t, &f);
+    }
+    ag_sweep(&f.y, NULL, 1, AG_ACCUMULATE_FORGET);
+    ag_read_grad(f.x, got);
+    check_forgotten(t, &f);
+    for (int i = 0; i < LARGE; i++) want[i] *= 2;
+    check_numbers("added to", "adjoint", got, want, LARGE, ag_tape_type(t) == AG_F64 ? 1e-12 : 1e-5);
+    assert_true(isnan(ag_grad(ag_at(f.turned, 3)))); /* is kept from now on, as all of it */
+    ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+    assert_true(ag_grad(ag_at(f.turned, 3)) != 0);
+    assert_null(ag_grad_data(f.result));
+    ag_backward(f.y);
+    assert_non_null(ag_grad_data(f.result));
+    ag_tape_trim(t);
+    assert_null(t->blocks[0].data);
+    free(want), free(got);
+}
+
+static void forgetting(void **unused) {
+    (void)unused;
+    on_each_tape(forgetting_on);
+}
+
+/* Refuses what an adjoint of a large result would take. */
+static bool permit_unless(void *refuse, size_t bytes) {
+    return !*(bool *)refuse || bytes % (LARGE * sizeof(double)) != 0;
+}
+
+static void forgetting_without_memory(void **unused) {
+    (void)unused;
+    bool refuse = false;
+    ag_tape *t = ag_tape_new_with(&(ag_options){.permit = permit_unless, .context = &refuse});
+    forgetful f = record_large(t);
+    double *want = new_numbers(LARGE), *got = new_numbers(LARGE);
+    ag_backward(f.y);
+    ag_read_grad(f.x, want);
+    refuse = true;
+    ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+    ag_read_grad(f.x, got);
+    assert_memory_equal(got, want, LARGE * sizeof *got);
+    check_fine("no block was to be had", t);
+    assert_null(t->blocks[0].data);
+    assert_non_null(ag_grad_data(f.turned));
+    ag_tape_free(t);
+    free(want), free(got);
+}
+
 static void accumulating_on(ag_tape *t) {
     const double data[3] = {1, 2, 3};
     ag_var x = ag_input(t, 2), v = ag_tensor(t, data, AG_SHAPE(3)), u = ag_tensor(t, data, AG_SHAPE(3));
@@ -433,56 +529,12 @@ static void high_orders(void **unused) {
     ag_tape_free(t);
 }
 
-/* Layers of two sizes that repeat, with a residual and views; some scalars are taken from the third. */
-static ag_var recyclable(ag_tape *t, ag_var x, ag_var w, ag_var v, ag_var *taken) {
-    for (int i = 0; i < 4; i++) {
-        ag_var h = ag_tanh(ag_linear(x, w, ag_num(0), ag_num(0)));
-        if (i == 2) {
-            *taken = h;
-            h = ag_add(h, ag_at(ag_index(h, 0, 1), 2));
-        }
-        ag_var y = ag_matmul(ag_flip(h, 0), v);
-        x = ag_layer_norm(ag_add(x, ag_mul(y, ag_sin(y))), 1, ag_num(0), ag_num(0), 1e-5);
-    }
-    (void)t;
-    return ag_sum(ag_square(x));
-}
-
-static void recycling_on(ag_tape *t) {
-    enum { ROWS = 20, IN = 24, OUT = 40 };
-    static double got[2][IN * OUT];
-    ag_var x = random_tensor(t, AG_SHAPE(ROWS, IN), -1, 1), w = random_tensor(t, AG_SHAPE(OUT, IN), -1, 1),
-           v = random_tensor(t, AG_SHAPE(OUT, IN), -1, 1), taken;
-    ag_var inputs[] = {x, w, v};
-    ag_var middle = ag_sin(x), loss = recyclable(t, middle, w, v, &taken);
-    loss = ag_add(loss, ag_sum(taken));
-    for (int k = 0; k < 3; k++)
-        for (int more = 0; more < 2; more++) {
-            for (int on = 0; on < 2; on++) {
-                ag_tape_recycle(t, on);
-                ag_backward(loss);
-                if (more) ag_sweep(&loss, NULL, 1, AG_ACCUMULATE);
-                ag_read_grad(inputs[k], got[on]);
-                double between[ROWS * IN], sum = 0;
-                ag_read_grad(middle, between);
-                for (int i = 0; i < ROWS * IN; i++) sum += fabs(between[i]);
-                assert_true((sum == 0) == on); /* what is given up reads as nothing */
-            }
-            assert_memory_equal(got[0], got[1], (size_t)ag_count(inputs[k]) * sizeof(double));
-        }
-    ag_tape_recycle(t, false);
-}
-static void recycling(void **state) {
-    (void)state;
-    ag_tape_recycle(NULL, true);
-    on_each_tape(recycling_on);
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(recycling),
         cmocka_unit_test(sweeping),
         cmocka_unit_test(accumulating),
+        cmocka_unit_test(forgetting),
+        cmocka_unit_test(forgetting_without_memory),
         cmocka_unit_test(accumulating_over_rewinds),
         cmocka_unit_test(other_outputs),
         cmocka_unit_test(zero_sizes),

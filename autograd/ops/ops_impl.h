@@ -19,7 +19,8 @@ enum {
     AG_LINEAR_Z = 16,
     AG_LINEAR_XY = 32,
     AG_LINEAR_YZ = 64,
-    AG_STRICT = 128
+    AG_STRICT = 128,
+    AG_CHEAP = 256
 };
 
 typedef struct ag_op_info {
@@ -78,7 +79,8 @@ enum {
     AG_STRAIGHT_SHIFT_FMA
 };
 #define AG_SUMS(type) (64 / ag_type_size(type))
-enum { AG_LANES = 64, AG_FEW_LANES = 16 };
+enum { AG_LANES = 64, AG_FEW_LANES = 16, AG_LONG_ROW = 1024 }; /* a long row: bytes */
+#define AG_LONG_LANES(type) ((int64_t)AG_LONG_ROW / (int64_t)ag_type_size(type))
 
 /* A shift of a long row, block after block. Numbers go `by` places to the back and blocks from the first to the last, or
  * to the front and from the last to the first, if `by` is below 0; it is no more than AG_LANES. A block that is not full is
@@ -155,6 +157,7 @@ typedef struct ag_kernels {
     /* The same where place i is the AG_LANES numbers from work[i] on. */
     void (*straight_rows)(const ag_straight *code, size_t count, void *const *work);
     void (*straight_short_rows)(const ag_straight *code, size_t count, void *const *work); /* AG_FEW_LANES */
+    void (*straight_long_rows)(const ag_straight *code, size_t count, void *const *work);  /* AG_LONG_LANES */
     /* c = alpha a b or c += alpha a b, of sizes m x k and k x n with m n k up to about AG_SMALL_PRODUCT */
     void (*product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,
                     const ag_matrix *c, bool store);

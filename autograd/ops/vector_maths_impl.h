@@ -12,8 +12,9 @@
     X(log)                                                                                                             \
     X(log1p)                                                                                                           \
     X(log2)                                                                                                            \
-    X(log10) X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(cbrt)   \
-        X(erf) X(erfc)
+    X(log10)                                                                                                           \
+    X(sin) X(cos) X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(asinh) X(acosh) X(atanh) X(cbrt) X(erf)     \
+        X(erfc)
 #define AG_VECTOR_MATHS2(X) X(pow) X(atan2) X(hypot)
 
 #endif

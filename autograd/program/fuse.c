@@ -1,5 +1,5 @@
-/* A group of elementwise operations as one step: straight-line code that runs over AG_LANES elements at a time, of arrays
- * and of rows of a small buffer that stays in cache. */
+/* A group of elementwise operations as one step: straight-line code that runs over a row of elements at a time, of arrays
+ * and of a small buffer that stays in cache. */
 #include "plan_impl.h"
 
 /* What one group needs: rows 0.. are the operands of the step, first the results that are stored, then the sums, then
@@ -16,6 +16,7 @@ typedef struct ag_grouping {
     uint32_t block;                 /* the row with the size of a block */
     uint32_t *free, free_count;
     uint32_t *quick, quick_count; /* which instructions are products in place of chains, or take one in */
+    uint32_t *chained, checked;   /* of each member, whether it depends on such a product; how many results do */
 } ag_grouping;
 
 static uint32_t member(const ag_grouping *u, uint32_t j) { return u->g->order[u->first + j]; }
@@ -56,7 +57,8 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     if (is_shift(u, j)) { /* the rest is not of the group */
         ag_shift shift;
         (void)ag_find_shift(g, i, &shift);
-        in[0] = operand(u, i, shift.part);
+        in[0].value = operand(u, i, shift.part).value;
+        in[0].where = ag_code_at(g->p, in[0].value)->view; /* all of it moves */
         return 1;
     }
     for (uint32_t k = 0; k < n; k++) in[k] = operand(u, i, k);
@@ -74,8 +76,11 @@ static uint32_t operands_of(const ag_grouping *u, uint32_t j, ag_ref in[3], uint
     return 3;
 }
 
-/* The view of a member's shape; a sum is never asked: its operand is a member. */
-static uint32_t shape_of(const ag_grouping *u, uint32_t j) { return ag_code_at(u->g->p, member(u, j))->view; }
+/* The view of the shape that an operand of a member is broadcast to; all of it is shifted or added up. */
+static uint32_t shape_for(const ag_grouping *u, uint32_t j, ag_ref operand) {
+    const ag_code *c = ag_code_at(u->g->p, member(u, j));
+    return c->op == CODE_CALL ? operand.where : c->view;
+}
 
 /* The row of what a member of shape `to` reads from outside. */
 static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
@@ -93,16 +98,28 @@ static uint32_t input_row(ag_grouping *u, ag_ref r, uint32_t to) {
     return first + u->ins++;
 }
 
-/* Results or sums get their rows. */
-static void find_results(ag_grouping *u, bool sums) {
-    ag_planning *g = u->g;
+static void find_chained(ag_grouping *u) {
     for (uint32_t j = 0; j < member_count(u); j++) {
-        uint32_t i = member(u, j), *count = sums ? &u->sums : &u->outs;
-        if (is_sum(u, j) != sums || !g->stored[i] || g->skipped[i]) continue;
-        u->row[j] = u->outs + u->sums;
-        u->operands[u->row[j]] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
-        ++*count;
+        uint32_t i = member(u, j);
+        u->chained[j] = u->g->quick[i];
+        for (uint32_t k = 0, n = operand_count(u, i); k < n && !u->chained[j]; k++) {
+            uint32_t at = position_of(u, operand(u, i, k).value, j);
+            u->chained[j] = at != NOWHERE && u->chained[at];
+        }
     }
+}
+
+/* Results that are chained or not, or sums, get their rows; returns how many. */
+static uint32_t find_results(ag_grouping *u, uint32_t first, bool chained, bool sums) {
+    ag_planning *g = u->g;
+    uint32_t row = first;
+    for (uint32_t j = 0; j < member_count(u); j++) {
+        uint32_t i = member(u, j);
+        if (is_sum(u, j) != sums || !g->stored[i] || g->skipped[i] || (!sums && u->chained[j] != chained)) continue;
+        u->row[j] = row;
+        u->operands[row++] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+    }
+    return row - first;
 }
 
 static uint32_t count_shifts(const ag_grouping *u) {
@@ -113,15 +130,17 @@ static uint32_t count_shifts(const ag_grouping *u) {
 
 /* Inputs are all found before there are rows for values. */
 static void find_rows(ag_grouping *u) {
-    find_results(u, false);
-    find_results(u, true);
+    find_chained(u);
+    u->checked = find_results(u, 0, true, false);
+    u->outs = u->checked + find_results(u, u->checked, false, false);
+    u->sums = find_results(u, u->outs, false, true);
     for (uint32_t j = 0; j < member_count(u); j++) {
         ag_ref in[3];
         uint32_t op;
         if (u->g->skipped[member(u, j)]) continue;
         for (uint32_t k = 0, n = operands_of(u, j, in, &op); k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            if (at == NOWHERE) input_row(u, in[k], shape_of(u, j));
+            if (at == NOWHERE) input_row(u, in[k], shape_for(u, j, in[k]));
             else u->last[at] = j;
         }
     }
@@ -235,7 +254,7 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
         n = operands_of(u, j, in, &op);
         for (uint32_t k = 0; k < n; k++) {
             uint32_t at = position_of(u, in[k].value, j);
-            row[k] = at == NOWHERE ? input_row(u, in[k], shape_of(u, j)) : u->row[at];
+            row[k] = at == NOWHERE ? input_row(u, in[k], shape_for(u, j, in[k])) : u->row[at];
             bool again = false;
             for (uint32_t m = 0; m < k; m++) again |= in[m].value == in[k].value;
             dies = at != NOWHERE && !again && u->last[at] == j && !g->stored[in[k].value];
@@ -256,17 +275,25 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
     find_single_numbers(u, &r->straight, step->code);
     if (u->quick_count) find_single_numbers(u, &r->exact, step->exact);
     step->outs = u->outs;
+    step->checked = u->checked;
     step->sums = u->sums;
     step->rows = u->rows;
     if (u->rows > r->most_rows) r->most_rows = u->rows;
     if (step->shifts > r->most_shifts) r->most_shifts = step->shifts;
 }
 
+/* The shape of the elements of a group, which may begin with a sum of what is no member. */
+static const ag_view *view_of(const ag_planning *g, uint32_t first) {
+    const ag_code *c = ag_code_at(g->p, g->order[first]);
+    bool is_sum = c->op == CODE_CALL && !ag_is_grouped_shift(g, g->order[first]);
+    return &ag_pview_at(g->p, is_sum ? ag_ref_at(g->p, c->in)->where : c->view)->view;
+}
+
 void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
     for (uint32_t j = first; j < end; j++) operands += ag_operand_count(g->p, ag_code_at(g->p, g->order[j]));
-    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 4 * n * sizeof(uint32_t);
+    size_t size = operands * (sizeof(ag_poperand) + sizeof(ag_ref)) + 5 * n * sizeof(uint32_t);
     ag_grouping u = {.g = g, .first = first, .end = end, .operands = ag_memory_zeroed(memory, size)};
     if (!u.operands) {
         ag_runner_fail(g->r, AG_ERR_MEMORY, "run: out of memory");
@@ -277,9 +304,11 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     u.last = u.row + n;
     u.free = u.last + n;
     u.quick = u.free + n;
+    u.chained = u.quick + n;
     find_rows(&u);
-    ag_pstep step = {.kind = STEP_FUSED, .view = &ag_pview_at(g->p, ag_code_at(g->p, g->order[first])->view)->view};
+    ag_pstep step = {.kind = STEP_FUSED, .view = view_of(g, first)};
     make_code(&u, &step);
+    step.lanes = (uint32_t)ag_row_lanes(g->p->type, step.view->count);
     ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins + step.edges);
     ag_memory_free(memory, u.operands, size);
 }

@@ -1,15 +1,15 @@
-/* Running a fused step: AG_LANES elements at a time. Code finds its operands through a table of rows: arrays of the
+/* Running a fused step: a row of elements at a time. Code finds its operands through a table of rows: arrays of the
  * result's shape as they are, everything else in a buffer.
  *
  * Tensors in the work array have room for whole blocks, so that only the last block of what the caller owns goes through
  * the buffer. Sums are kept in a vector's lanes, and folded now and then so that rounding errors do not pile up. */
 #include "runner_impl.h"
 
-enum { FOLDED = 256, SUM_BYTES = 64 }; /* blocks */
+enum { FOLDED = 256 * AG_LANES, SUM_BYTES = 64 }; /* elements */
 
 struct ag_fused {
     void **row;        /* most_rows: where each row is now */
-    char *buffer;      /* most_rows rows of AG_LANES numbers */
+    char *buffer;      /* most_rows rows of numbers */
     ag_cursor *cursor; /* longest: of each operand */
     double *sum;       /* longest: what was folded */
     char *sums;        /* longest of AG_SUMS numbers: what was not */
@@ -106,9 +106,10 @@ static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, 
     uint32_t count = exact ? s->exacts : s->codes;
     code += exact ? s->exact : s->code;
     r->fused->block_elements = n;
-    if (s->view->count <= AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
-    else r->kernels->straight_rows(code, count, rows);
-    return !quick || !r->kernels->any_nan(s->outs, rows, (size_t)n);
+    if (s->lanes == AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
+    else if (s->lanes == AG_LANES) r->kernels->straight_rows(code, count, rows);
+    else r->kernels->straight_long_rows(code, count, rows);
+    return !quick || !r->kernels->any_nan(s->checked, rows, (size_t)n);
 }
 
 void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
@@ -128,13 +129,13 @@ bool ag_open_fused(ag_runner *r) {
         fixed += steps[i].rows;
         for (uint32_t k = 0; k < steps[i].count; k++) constants += operands_of(r, &steps[i])[k].number != NULL;
     }
-    f->size = 64 + (r->most_rows + constants) * row_bytes + r->most_shifts * sizeof *f->shift +
+    f->size = 64 + r->most_rows * (size_t)AG_LONG_ROW + constants * row_bytes + r->most_shifts * sizeof *f->shift +
               (r->most_rows + fixed) * sizeof *f->row +
               r->longest * (sizeof *f->cursor + 2 * sizeof *f->sum + 2 * sizeof *f->moving + SUM_BYTES);
     f->block = ag_memory_zeroed(&r->memory, f->size);
     if (!f->block) return false;
     f->buffer = (char *)(((uintptr_t)f->block + 63) / 64 * 64);
-    f->constants = f->buffer + r->most_rows * row_bytes;
+    f->constants = f->buffer + r->most_rows * (size_t)AG_LONG_ROW;
     f->shift = (ag_row_shift *)(void *)(f->constants + constants * row_bytes);
     f->sums = (char *)(f->shift + r->most_shifts);
     f->row = (void **)(void *)(f->sums + r->longest * (size_t)SUM_BYTES);
@@ -155,8 +156,8 @@ void ag_close_fused(ag_runner *r) {
     ag_memory_free(&r->memory, r->fused, sizeof *r->fused);
 }
 
-static void *buffer_row(const ag_runner *r, uint32_t k) {
-    return ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
+static void *buffer_row(const ag_runner *r, const ag_pstep *s, uint32_t k) {
+    return ag_element(r->p->type, r->fused->buffer, (int64_t)k * s->lanes);
 }
 
 static bool in_work(const ag_runner *r, const ag_pstep *s, uint32_t k) {
@@ -185,7 +186,7 @@ static void begin(ag_runner *r, const ag_pstep *s) {
     const ag_array *a = r->arrays;
     const ag_poperand *o = operands_of(r, s);
     struct ag_fused *f = r->fused;
-    for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, k);
+    for (uint32_t k = 0; k < s->rows; k++) f->row[k] = buffer_row(r, s, k);
     if (s->sums || s->shifts) f->row[s->count - s->edges + s->shifts] = &f->block_elements;
     if (s->sums) begin_sums(r, s);
     if (s->shifts) begin_shifts(r, s);
@@ -198,7 +199,7 @@ static void begin(ag_runner *r, const ag_pstep *s) {
             ag_cursor_open(&f->cursor[k], a[k].view, o[k].to);
             f->strided[f->strided_count++] = k;
         } else if (o[k].fills) {
-            r->kernels->fill(AG_LANES, f->row[k], ag_load(r->p->type, a[k].data, 0));
+            r->kernels->fill(s->lanes, f->row[k], ag_load(r->p->type, a[k].data, 0));
         } else {
             f->row[k] = a[k].data;
         }
@@ -212,9 +213,9 @@ static void point(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     for (uint32_t i = 0; i < r->fused->moving_count; i++) {
         uint32_t k = r->fused->moving[i];
         void *data = ag_element(type, r->arrays[k].data, at);
-        bool direct = n == AG_LANES || in_work(r, s, k);
-        r->fused->row[k] = direct ? data : buffer_row(r, k);
-        if (!direct && k >= s->outs) memcpy(buffer_row(r, k), data, (size_t)n * ag_type_size(type));
+        bool direct = n == s->lanes || in_work(r, s, k);
+        r->fused->row[k] = direct ? data : buffer_row(r, s, k);
+        if (!direct && k >= s->outs) memcpy(buffer_row(r, s, k), data, (size_t)n * ag_type_size(type));
     }
 }
 
@@ -234,11 +235,11 @@ static void gather(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
         void *from = r->arrays[k].data;
         int64_t offset;
         if (s->backward) ag_cursor_seek(c, at);
-        if (n == AG_LANES && ag_cursor_side_by_side(c, n, &offset)) {
+        if (n == s->lanes && ag_cursor_side_by_side(c, n, &offset)) {
             r->fused->row[k] = ag_element(type, from, offset);
         } else {
-            r->fused->row[k] = buffer_row(r, k);
-            ag_cursor_gather(type, c, from, n, buffer_row(r, k));
+            r->fused->row[k] = buffer_row(r, s, k);
+            ag_cursor_gather(type, c, from, n, buffer_row(r, s, k));
         }
     }
 }
@@ -247,23 +248,23 @@ static void gather(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
 static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
     for (uint32_t k = 0; k < s->outs; k++)
         if (!in_work(r, s, k))
-            memcpy(ag_element(r->p->type, r->arrays[k].data, at), buffer_row(r, k),
+            memcpy(ag_element(r->p->type, r->arrays[k].data, at), buffer_row(r, s, k),
                    (size_t)n * ag_type_size(r->p->type));
 }
 
 /* False if that was quick and a result is NaN. */
 static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
-    int64_t count = s->view->count, blocks = (count + AG_LANES - 1) / AG_LANES;
-    ptrdiff_t bytes = (ptrdiff_t)(AG_LANES * ag_type_size(r->p->type));
+    int64_t count = s->view->count, lanes = s->lanes, blocks = (count + lanes - 1) / lanes;
+    ptrdiff_t bytes = (ptrdiff_t)((size_t)lanes * ag_type_size(r->p->type));
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t at = (s->backward ? blocks - 1 - b : b) * AG_LANES, n = count - at < AG_LANES ? count - at : AG_LANES;
-        if (b == 0 || n < AG_LANES || (s->backward && b == 1)) point(r, s, at, n);
+        int64_t at = (s->backward ? blocks - 1 - b : b) * lanes, n = count - at < lanes ? count - at : lanes;
+        if (b == 0 || n < lanes || (s->backward && b == 1)) point(r, s, at, n);
         else move(r, s->backward ? -bytes : bytes);
         gather(r, s, at, n);
         if (!run_block(r, s, r->fused->row, n, quick)) return false;
-        if (n < AG_LANES) store(r, s, at, n);
-        if (s->sums && (b % FOLDED == FOLDED - 1 || b + 1 == blocks)) fold_sums(r, s);
+        if (n < lanes) store(r, s, at, n);
+        if (s->sums && ((b + 1) % (FOLDED / lanes) == 0 || b + 1 == blocks)) fold_sums(r, s);
     }
     for (uint32_t k = 0; quick && k < s->sums; k++)
         if (r->fused->sum[k] != r->fused->sum[k]) return false;

@@ -2,14 +2,15 @@
  *
  * Scalars live side by side at the front of the work array, where straight-line code finds them; a freed place is taken
  * again at once, while it is in cache. Tensors live behind them, in the first gap that fits best. A tensor that is an
- * input or all of an output is not in the work array but where the caller has it, unless scalar code reads it. */
+ * input or all of an output is not in the work array but where the caller has it, unless scalar code reads it. What is
+ * cheap and would be kept for long may be computed again instead. */
 #include "guard_impl.h"
-#include "plan_impl.h"
+#include "recompute_impl.h"
 
 enum { ALIGN = 64, PAGE = 512 }; /* elements; a multiple of 64 bytes, and 4096 bytes of f64 */
 #define BEHIND 0x80000000u       /* an index into the tensors' part, before it is known where that begins */
 
-enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 6 }; /* bytes */
+enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 7 }; /* bytes */
 
 typedef struct ag_gap {
     int64_t offset, size;
@@ -59,8 +60,8 @@ static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g-
 
 /* Straight-line code reads and writes whole blocks. Those of arrays that begin at the same place of a page drive each other
  * out of the first-level cache. */
-static int64_t room_for(int64_t count) {
-    int64_t block = count <= AG_FEW_LANES ? AG_FEW_LANES : AG_LANES;
+static int64_t room_for(const ag_planning *g, int64_t count) {
+    int64_t block = ag_row_lanes(g->p->type, count);
     int64_t room = (count + block - 1) / block * block;
     return room % PAGE == 0 ? room + block : room;
 }
@@ -72,7 +73,7 @@ static int64_t take_scalars(ag_planning *g, int64_t count) {
 }
 
 static int64_t take_tensor(ag_planning *g, int64_t count) {
-    int64_t size = room_for(count);
+    int64_t size = room_for(g, count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base, *best = NULL;
     for (uint64_t i = 0; i < g->gaps.count; i++)
         if (gaps[i].size >= size && (!best || gaps[i].size < best->size)) best = &gaps[i];
@@ -89,7 +90,7 @@ static int64_t take_tensor(ag_planning *g, int64_t count) {
 }
 
 static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
-    int64_t size = room_for(count);
+    int64_t size = room_for(g, count);
     ag_gap *gaps = (ag_gap *)(void *)g->gaps.range.base;
     for (uint64_t i = 0; i < g->gaps.count;) {
         bool before = gaps[i].offset + gaps[i].size == offset, behind = offset + size == gaps[i].offset;
@@ -379,8 +380,8 @@ static void write_constants(ag_planning *g) {
     }
 }
 
-static bool open_planning(ag_planning *g, ag_runner *r) {
-    *g = (ag_planning){.r = r, .p = r->p, .n = (uint32_t)r->p->codes.count};
+static bool open_planning(ag_planning *g, ag_runner *r, const ag_program *p) {
+    *g = (ag_planning){.r = r, .p = p, .n = (uint32_t)p->codes.count};
     size_t n = g->n + (size_t)1;
     char *space = ag_memory_zeroed(&r->memory, n * PER_VALUE);
     if (!space) return false;
@@ -391,6 +392,7 @@ static bool open_planning(ag_planning *g, ag_runner *r) {
     for (size_t k = 0; k < sizeof words / sizeof *words; k++, space += n * sizeof(uint32_t))
         *words[k] = (uint32_t *)(void *)space;
     for (size_t k = 0; k < sizeof bytes / sizeof *bytes; k++, space += n) *bytes[k] = (uint8_t *)space;
+    g->way = (int8_t *)space;
     memset(g->time, 0xff, n * sizeof *g->time);
     memset(g->last, 0xff, n * sizeof *g->last);
     memset(g->after, 0xff, n * sizeof *g->after);
@@ -444,12 +446,57 @@ static void plan_codes(ag_planning *g) {
     }
 }
 
+/* The most bytes of tensors that are kept at a time, about. */
+static int64_t most_kept(const ag_planning *g) {
+    int64_t *ends = ag_memory_zeroed(&g->r->memory, (g->n + (size_t)1) * sizeof *ends), most = 0, now = 0;
+    for (uint32_t i = 0; ends && i < g->n; i++)
+        if (g->stored[i] && g->last[i] < g->n && !ag_is_scalar(g->p, i)) ends[g->last[i]] += ag_value_count(g->p, i);
+    for (uint32_t at = 0; ends && at < g->ordered; at++) {
+        uint32_t i = g->order[at];
+        if (g->stored[i] && !ag_is_scalar(g->p, i)) now += ag_value_count(g->p, i);
+        if (now > most) most = now;
+        now -= ends[at];
+    }
+    ag_memory_free(&g->r->memory, ends, (g->n + (size_t)1) * sizeof *ends);
+    return most * (int64_t)ag_type_size(g->p->type);
+}
+
+static void order(ag_planning *g) {
+    ag_schedule(g);
+    find_last_uses(g);
+}
+
+enum { LEAST_GAIN = 8 }; /* one byte in so many that are kept otherwise */
+
+/* Plans with values that are computed again, if there are any and memory is saved. False if there is no memory. */
+static bool order_again(ag_planning *g, ag_again *again) {
+    ag_planning other;
+    if (!ag_recompute(g, again)) return true;
+    bool open = open_planning(&other, g->r, &again->program);
+    if (open) {
+        other.recomputes = true;
+        memcpy(other.uses, again->uses.range.base, other.n);
+        order(&other);
+    }
+    int64_t before = most_kept(g), after = open ? most_kept(&other) : 0;
+    if (open && after <= before - before / LEAST_GAIN) {
+        close_planning(g);
+        *g = other;
+    } else {
+        close_planning(&other);
+    }
+    return open;
+}
+
 bool ag_plan(ag_runner *r) {
     ag_planning g;
-    bool open = open_planning(&g, r);
+    ag_again again = {.uses = {.count = 0}};
+    bool open = open_planning(&g, r, r->p);
     if (open) {
-        ag_schedule(&g);
-        find_last_uses(&g);
+        order(&g);
+        open = order_again(&g, &again);
+    }
+    if (open && r->status == AG_OK) {
         plan_codes(&g);
         plan_outputs(&g);
         settle(&g);
@@ -458,5 +505,6 @@ bool ag_plan(ag_runner *r) {
     }
     if (!open) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
     close_planning(&g);
+    ag_close_again(r, &again);
     return r->status == AG_OK;
 }

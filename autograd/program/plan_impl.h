@@ -11,6 +11,7 @@ typedef struct ag_planning {
     ag_runner *r;
     const ag_program *p;
     uint32_t n;
+    bool recomputes;  /* p is that of the runner with more instructions */
     uint8_t *uses;    /* of each value: 0, 1, 2 = more */
     uint8_t *skipped; /* a product that the sum which uses it takes in */
     /* schedule.c: */
@@ -20,6 +21,7 @@ typedef struct ag_planning {
     uint8_t *stored;          /* needed outside its group */
     uint8_t *quick;           /* a chain that is computed as a product: a NaN in that shows in what its group stores */
     uint32_t *after;          /* what is executed right behind it */
+    int8_t *way; /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
     uint8_t *by_few;    /* read by operations on few elements */
@@ -40,6 +42,16 @@ static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
     return c->op < AG_OPCODES && !(c->view & WHERE_ELEMENT) && ag_where_count(p, c->view) <= AG_LANES;
 }
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
+
+/* How many elements at a time a step on `count` of them works on, at most: long rows, but where a part of the last one would
+ * cost more than they save. */
+static inline int64_t ag_row_lanes(ag_type type, int64_t count) {
+    int64_t rest = count % AG_LONG_LANES(type);
+    if (count <= AG_FEW_LANES) return AG_FEW_LANES;
+    int64_t whole = count - rest + (rest ? AG_LONG_LANES(type) : 0);
+    return count > AG_LANES && whole - whole / 8 <= (count + AG_LANES - 1) / AG_LANES * AG_LANES ? AG_LONG_LANES(type)
+                                                                                                 : AG_LANES;
+}
 
 /* ---- shift.c ---- */
 typedef struct ag_shift {

@@ -311,7 +311,7 @@ static void plan_lanes(ag_runner *r, const ag_column *ys) {
     if (!r->summed) return;
     for (uint64_t k = 0; k < p->outputs.count; k++) r->summed[k] = ys[k].along == AG_SHARED;
     ag_program *scalars = ag_program_row_scalars(p, r->summed, MOST_BYTES);
-    r->lanes = ag_runner_plan(scalars, true);
+    r->lanes = ag_runner_plan(scalars, true, AG_FAR);
     ag_program_free(scalars);
 }
 

@@ -31,7 +31,7 @@ void *ag_runner_add(ag_runner *r, ag_list *list, size_t size, uint64_t n) {
 
 bool ag_runner_work(ag_runner *r, int64_t count) {
     r->block_size =
-        (size_t)(count + AG_LANES) * ag_type_size(r->p->type) + 128; /* the last may be read a block at a time */
+        (size_t)count * ag_type_size(r->p->type) + AG_LONG_ROW + 128; /* the last may be read a row at a time */
     r->block = ag_memory_zeroed(&r->memory, r->block_size);
     ag_memory_touch_often(r->block, r->block_size);
     r->work = r->block ? (char *)(((uintptr_t)r->block + 63) / 64 * 64) : NULL;
@@ -57,20 +57,21 @@ static bool open_arrays(ag_runner *r) {
 enum { MOST_SMALL = 4 }; /* elements of tensors that are better taken apart */
 
 ag_runner *ag_runner_new(const ag_program *p) {
-    if (ag_program_status(p) != AG_OK) return ag_runner_plan(p, false);
+    if (ag_program_status(p) != AG_OK) return ag_runner_plan(p, false, AG_FAR);
     ag_program *small = ag_program_small(p, MOST_SMALL);
-    ag_runner *r = ag_runner_plan(small, false);
+    ag_runner *r = ag_runner_plan(small, false, AG_FAR);
     ag_program_free(small);
     return r;
 }
 
-ag_runner *ag_runner_plan(const ag_program *p, bool lanes) {
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far) {
     ag_memory memory = {.no_reserve = true};
     if (p) memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
     ag_runner *r = ag_memory_zeroed(&memory, sizeof *r);
     if (!r) return &nil_runner;
     r->memory = memory;
     r->is_lanes = lanes;
+    r->far = far;
     if (ag_program_status(p) != AG_OK) {
         ag_runner_fail(r, ag_program_status(p), "%s", ag_program_message(p));
         return r;

@@ -28,7 +28,8 @@ typedef struct ag_pstep {
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
-    const ag_view *view;              /* STEP_FUSED: the shape of the elements */
+    const ag_view *view;              /* STEP_FUSED: the shape of the elements, */
+    uint32_t lanes, checked;          /* how many of them at a time, and of how many results, the first, NaN tells */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
@@ -86,7 +87,7 @@ struct ag_runner {
     char *work; /* aligned, in `block` */
     void *block;
     size_t block_size;
-    int64_t work_count;
+    int64_t work_count, far;
     char **base;      /* of each space, for the current run */
     char **spare;     /* of each output that the caller does not want, once it was needed */
     ag_runner *lanes; /* plans the program in scalars; `rows.c` */
@@ -114,7 +115,9 @@ static inline void ag_copy_few(char *to, const char *from, size_t bytes) {
 /* ---- rows.c ---- */
 void ag_close_workers(ag_runner *r);
 
-ag_runner *ag_runner_plan(const ag_program *p, bool lanes);
+/* What is cheap to compute is computed again for uses that are more than `far` bytes of results away. */
+enum { AG_FAR = 4 << 20 };
+ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far);
 
 /* ---- fused.c ---- */
 bool ag_open_fused(ag_runner *r); /* false if there is no memory */

@@ -3,7 +3,8 @@
  * Elementwise operations on as many elements are gathered in groups, so that a chain of them goes over memory once. A
  * group is open while what is needed of it is needed by its own next members only; whatever else comes in between is
  * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
- * too, and so is a member that is shifted, if all shifts of the group go the same way. */
+ * too, and so is a member, or what is stored, that is shifted, if all shifts of the group go the same way; groups with sums
+ * go from the first elements to the last. */
 #include "plan_impl.h"
 
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 96, LEAST_SHARED = 2 };
@@ -61,65 +62,132 @@ static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) 
     }
 }
 
-static ag_open_group *find_group(ag_scheduling *s, int64_t elements) {
-    for (uint32_t k = 0; k < s->open_count; k++)
-        if (s->open[k].elements == elements && s->open[k].count < LONGEST_GROUP) return &s->open[k];
+/* Marks the ways of elementwise operations; their first use decides. */
+static void find_ways(ag_planning *g) {
+    const ag_program *p = g->p;
+    for (uint32_t i = g->n; i-- > 0;) {
+        const ag_code *c = ag_code_at(p, i);
+        ag_shift shift;
+        if (c->op < AG_OPCODES && g->way[i] && !(c->view & WHERE_ELEMENT)) {
+            for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+                ag_ref r = *ag_ref_at(p, c->in + k);
+                if (is_whole(p, r) && ag_value_count(p, r.value) == ag_value_count(p, i)) g->way[r.value] = g->way[i];
+            }
+        } else if (ag_find_shift(g, i, &shift)) {
+            g->way[ag_ref_at(p, c->in + shift.part)->value] = shift.by > 0 ? 1 : -1;
+        }
+    }
+}
+
+/* The open group for as many elements that has room and whose shifts do not go the other way. */
+static ag_open_group *find_group(ag_scheduling *s, int64_t elements, int way, uint32_t room) {
+    for (uint32_t k = 0; k < s->open_count; k++) {
+        ag_open_group *o = &s->open[k];
+        if (o->elements == elements && o->count + room <= LONGEST_GROUP && (!way || o->direction != -way)) return o;
+    }
     return NULL;
 }
 
-static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
-    int64_t elements = ag_value_count(s->g->p, i);
-    ag_open_group *o = find_group(s, elements);
-    close_operands(s, c, o ? o->id : ALONE);
-    o = find_group(s, elements); /* it may have been closed */
+/* The open group for as many elements and the way, a new one if there is none. */
+static ag_open_group *open_group(ag_scheduling *s, int64_t elements, int way, uint32_t room) {
+    ag_open_group *o = find_group(s, elements, way, room);
     if (!o) {
-        for (uint32_t k = 0; k < s->open_count; k++) /* a full one of as many */
+        for (uint32_t k = 0; k < s->open_count; k++) /* one of as many that is full, or goes the other way */
             if (s->open[k].elements == elements) close_group(s, k--);
         if (s->open_count == OPEN_GROUPS) close_group(s, 0);
         o = &s->open[s->open_count++];
         *o = (ag_open_group){.elements = elements, .id = ++s->groups};
     }
+    if (!o->direction) o->direction = way;
+    return o;
+}
+
+static void join(ag_scheduling *s, ag_open_group *o, uint32_t i) {
     s->g->group[i] = o->id;
     o->members[o->count++] = i;
 }
 
+/* A chain that a sum took in before the program was given more instructions: it joins with the sum, so that numbers do not
+ * change. NOWHERE if there is none. */
+static bool is_taken_in(const ag_planning *g, uint32_t i) {
+    const ag_code *c = ag_code_at(g->p, i);
+    return g->recomputes && c->op == AG_CHAIN && !(c->view & WHERE_ELEMENT) && g->uses[i] == 1;
+}
+
+static uint32_t taken_in(const ag_planning *g, const ag_code *c) {
+    for (uint32_t k = 0; k < 2 && (c->op == AG_ADD || c->op == AG_SUB); k++) {
+        uint32_t v = ag_ref_at(g->p, c->in + k)->value;
+        if (is_taken_in(g, v)) return v;
+    }
+    return NOWHERE;
+}
+
+static void join_group(ag_scheduling *s, uint32_t i, const ag_code *c) {
+    const ag_planning *g = s->g;
+    int64_t elements = ag_value_count(g->p, i);
+    uint32_t chain = taken_in(g, c), room = chain == NOWHERE ? 1 : 2;
+    ag_open_group *o = find_group(s, elements, g->way[i], room);
+    uint32_t id = o ? o->id : ALONE;
+    close_operands(s, c, id);
+    if (chain != NOWHERE) close_operands(s, ag_code_at(g->p, chain), id);
+    o = open_group(s, elements, g->way[i], room); /* it may have been closed */
+    if (chain != NOWHERE) join(s, o, chain);
+    join(s, o, i);
+}
+
 /* The open group that a total sum can be a member of, or NULL. A sum, of one element, is not summed there again; groups on
- * one element have no sums, as these would look like members. */
-static ag_open_group *group_of_sum(ag_scheduling *s, const ag_code *c) {
-    const ag_program *p = s->g->p;
-    if (c->op != CODE_CALL) return NULL;
+ * one element have no sums, as these would look like members. The first elements come first. It was a member before
+ * the program was given more instructions, or it is none: the order in which numbers are added stays. */
+static ag_open_group *group_of_sum(ag_scheduling *s, uint32_t i, const ag_code *c) {
+    const ag_planning *g = s->g;
+    const ag_program *p = g->p;
+    if (c->op != CODE_CALL || (g->recomputes && g->uses[i] != 1)) return NULL;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_ref r = *ag_ref_at(p, c->in);
     if (call->n != 1 || !is_whole(p, r) ||
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
+    int64_t elements = ag_value_count(p, r.value);
     uint32_t at = waiting_in(s, r.value);
-    if (at == s->open_count || ag_value_count(p, r.value) != s->open[at].elements || s->open[at].elements == 1)
-        return NULL;
-    return s->open[at].count < LONGEST_GROUP ? &s->open[at] : NULL;
+    ag_open_group *o = at < s->open_count ? &s->open[at] : NULL;
+    bool joins = o && elements == o->elements && o->count < LONGEST_GROUP && o->direction >= 0;
+    if (!g->recomputes && (!joins || elements == 1)) return NULL;
+    if (o && !joins) close_group(s, at);
+    if (!joins) o = open_group(s, elements, 1, 1);
+    o->direction = 1;
+    return o;
 }
 
-/* A shift joins the group of what it moves, unless it also takes something else from there. */
+/* The group that a shift can be a member of where what it moves is one, too: not if it also takes something else from
+ * there. Or open_count. */
+static uint32_t group_of_moved(const ag_scheduling *s, const ag_code *c, const ag_shift *shift) {
+    const ag_program *p = s->g->p;
+    uint32_t at = waiting_in(s, ag_ref_at(p, c->in + shift->part)->value);
+    if (at == s->open_count) return at;
+    const ag_open_group *o = &s->open[at];
+    if (o->count == LONGEST_GROUP || o->direction == (shift->by > 0 ? -1 : 1)) return s->open_count;
+    for (uint32_t k = 0; k < shift->parts; k++)
+        if (k != shift->part && waiting_in(s, ag_ref_at(p, c->in + k)->value) == at) return s->open_count;
+    return at;
+}
+
+/* A shift joins the group of what it moves, or one that begins with what was stored. */
 static bool join_as_shift(ag_scheduling *s, uint32_t i, const ag_code *c) {
     const ag_program *p = s->g->p;
     ag_shift shift;
     if (!ag_find_shift(s->g, i, &shift)) return false;
-    uint32_t at = waiting_in(s, ag_ref_at(p, c->in + shift.part)->value);
-    if (at == s->open_count) return false;
-    ag_open_group *o = &s->open[at];
-    int direction = shift.by > 0 ? 1 : -1;
-    uint32_t id = o->id;
-    if (o->count == LONGEST_GROUP || o->direction == -direction) return false;
-    for (uint32_t k = 0; k < shift.parts; k++)
-        if (k != shift.part && waiting_in(s, ag_ref_at(p, c->in + k)->value) == at) return false;
+    uint32_t at = group_of_moved(s, c, &shift);
+    uint32_t id = at < s->open_count ? s->open[at].id : ALONE;
     for (uint32_t k = 0; k < shift.parts; k++) {
         uint32_t other = waiting_in(s, ag_ref_at(p, c->in + k)->value);
-        if (k != shift.part && other < s->open_count) close_group(s, other);
+        if (other < s->open_count && s->open[other].id != id) close_group(s, other);
     }
-    for (o = s->open; o->id != id;) o++; /* closing moves groups */
-    o->direction = direction;
-    s->g->group[i] = id;
-    o->members[o->count++] = i;
+    ag_open_group *o = s->open;
+    if (id == ALONE) o = open_group(s, ag_value_count(p, i), shift.by > 0 ? 1 : -1, 1);
+    else
+        while (o->id != id) o++; /* closing moves groups */
+    if (!o->direction) o->direction = shift.by > 0 ? 1 : -1;
+    join(s, o, i);
     return true;
 }
 
@@ -215,7 +283,9 @@ static void show_operands(ag_planning *g, uint32_t i, uint8_t *shown) {
 static void find_quick(ag_planning *g) {
     uint8_t *shown = g->skipped; /* not needed yet */
     for (uint32_t i = g->n; i-- > 0;) {
-        if (g->group[i] == ALONE || !(shown[i] |= g->stored[i])) continue;
+        if (g->group[i] == ALONE) continue;
+        if (!shown[i] && taken_in(g, ag_code_at(g->p, i)) != NOWHERE) g->stored[i] = 1; /* as quick as it was before */
+        if (!(shown[i] |= g->stored[i])) continue;
         g->quick[i] = ag_code_at(g->p, i)->op == AG_CHAIN;
         show_operands(g, i, shown);
     }
@@ -225,17 +295,17 @@ static void find_quick(ag_planning *g) {
 void ag_schedule(ag_planning *g) {
     ag_scheduling s = {.g = g};
     if (g->r->is_lanes) attach_sums(g);
+    if (g->recomputes) find_ways(g);
     for (uint32_t i = 0; i < g->n; i++) {
         const ag_code *c = ag_code_at(g->p, i);
-        if (!ag_is_computed(c) || g->time[i] != NOWHERE) continue;
+        if (!ag_is_computed(c) || g->time[i] != NOWHERE || is_taken_in(g, i)) continue;
         if (c->op < AG_OPCODES && !ag_is_straight(c) && ag_value_count(g->p, i) > 0) {
             join_group(&s, i, c);
             continue;
         }
-        ag_open_group *o = group_of_sum(&s, c);
+        ag_open_group *o = group_of_sum(&s, i, c);
         if (o) {
-            g->group[i] = o->id;
-            o->members[o->count++] = i;
+            join(&s, o, i);
             continue;
         }
         if (join_as_shift(&s, i, c)) continue;
@@ -243,7 +313,7 @@ void ag_schedule(ag_planning *g) {
         execute(&s, i);
     }
     while (s.open_count) close_group(&s, 0);
-    count_uses(g);
+    if (!g->recomputes) count_uses(g);
     find_stored(g);
     find_quick(g);
     find_products(g);

@@ -178,7 +178,7 @@ static uint32_t find_tiles(ag_tape *t, const ag_node *node) {
             group |= 1u << j;
         }
         if (!ag_views_tile(views, offset, n, base->count)) continue;
-        ag_open_adjoint(t, base);
+        ag_place_adjoint(t, base);
         bits |= group;
     }
     return bits;

@@ -261,7 +261,6 @@ ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) 
                                   .instruction = ag_instruction_count(t),
                                   .view = view,
                                   .epoch = t->epoch - 1,
-                                  .place = p.slot,
                                   .scalars = view <= VIEW_CONSTANT};
     memcpy(ag_value_at(t, p.slot - 1), &base, sizeof base);
     if (node == NOTHING) {

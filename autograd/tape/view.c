@@ -156,10 +156,6 @@ static ag_var make_view(ag_tape *t, ag_operand o, int64_t offset, int rank, cons
                 if (end > t->swept_top) end = t->swept_top;
                 memset(ag_adjoint_at(t, base->start), 0, (end - base->start) * ag_type_size(t->type));
             }
-            if (base->epoch == t->epoch && base->place != base->start)
-                memcpy(ag_adjoint_at(t, base->start), ag_adjoint_at(t, base->place),
-                       base->count * ag_type_size(t->type));
-            base->place = base->start;
             base->epoch = t->epoch;
         }
     }
