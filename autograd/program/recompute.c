@@ -17,7 +17,9 @@ enum {
     WINDOW = 96,     /* instructions whose needs are computed together */
     MOST_AGAIN = 64, /* values behind one place */
     MOST_NEEDS = 3 * WINDOW,
-    LEAST_SAVED = 4 /* one byte in so many that are computed */
+    LEAST_SAVED = 4,  /* one byte in so many that are computed */
+    CACHED = 1 << 20, /* bytes that a cache surely holds until they are read; if they are more, then what is */
+    FARTHER = 16      /* computed again has to be so many times as far away as they are large */
 };
 
 typedef struct ag_recomputing {
@@ -145,7 +147,7 @@ static bool put(const ag_recomputing *s, ag_front *f, uint32_t value) {
 typedef struct ag_stretch {
     uint32_t again[MOST_AGAIN], count, needs;
     ag_front kept;
-    int64_t saved, cost;
+    int64_t saved, cost, read; /* bytes: not kept, computed, computed to be read */
 } ag_stretch;
 
 /* Whether a copy that is made at `at` is used later, too. */
@@ -182,6 +184,7 @@ static bool find_stretch(const ag_recomputing *s, uint32_t at, ag_stretch *best)
         now.needs += is_need;
         now.cost += bytes_of(s, v);
         if (is_need || is_read_soon(s, v, at)) saved += bytes_of(s, v);
+        now.read = saved;
         now.saved = saved - front.bytes - fixed.bytes;
         bool first = best->saved == 0 && now.saved > 0;
         if (!first && (double)now.saved * (double)best->cost <= (double)best->saved * (double)now.cost) continue;
@@ -189,7 +192,8 @@ static bool find_stretch(const ag_recomputing *s, uint32_t at, ag_stretch *best)
         best->kept = front;
         for (uint32_t k = 0; k < fixed.count; k++) (void)put(s, &best->kept, fixed.value[k]);
     }
-    return best->saved * LEAST_SAVED >= best->cost && best->saved > 0;
+    if (best->saved == 0 || best->saved * LEAST_SAVED < best->cost) return false;
+    return best->read <= CACHED || s->clock[at] - s->clock[best->again[0]] >= FARTHER * best->read;
 }
 
 static void add_need(ag_recomputing *s, uint32_t value) {
