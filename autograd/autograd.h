@@ -9,7 +9,8 @@
  * Vocabulary
  *   tape     records operations as they are computed, with their values. One thread at a time uses a tape.
  *   var      an ag_var: a scalar or a tensor (up to AG_MAX_RANK dimensions) on a tape, passed by value, never freed.
- *            A plain C number may stand wherever an operation takes a var; a zero-initialised ag_var is the number 0.
+ *            A plain C number may stand for a var in operations of two and three operands, and ag_num makes a var of
+ *            one that belongs to no tape; a zero-initialised ag_var is the number 0.
  *   input    a var that derivatives are taken by. A constant, and what is computed from constants only, has none.
  *   view     what reshape, transpose, slice, ... return: another way to look at the same values and adjoints. It costs
  *            no instruction and no copy.
@@ -17,7 +18,9 @@
  *
  * Errors stick. A bad call puts its tape into an error state with a status and a sentence (ag_tape_status,
  * ag_tape_message) and returns an inert var; every later operation on that tape does nothing. So a computation can be
- * written down without tests and tested once at its end. No call aborts, exits or prints. Reading an inert var gives NaN.
+ * written down without tests and tested once at its end. No call aborts, exits or prints. The value and the adjoint of an
+ * inert var are NaN; it has no elements that ag_read could write. A var of a part that was rewound or cleared is refused,
+ * unless that was a multiple of 70 rewinds or 20 clears ago: then it is taken for what is there now.
  *
  * Edges. A partial p reaches an adjoint or tangent w as w * p, except that an exact 0 on either side gives 0: a branch
  * that is not taken cannot turn a derivative into NaN. Kinks and poles of each operation are in ops/elementwise.def. */
@@ -136,9 +139,10 @@ typedef struct ag_stats {
     uint64_t instruction_bytes; /* instructions, tensor records */
     uint64_t value_bytes;       /* 8 (f64) or 4 (f32) a slot */
     uint64_t adjoint_bytes;     /* taken by the last sweep */
-    uint64_t held_bytes;        /* all memory that the tape holds, used or not */
+    uint64_t held_bytes; /* all memory that the tape may use without asking for more; some may be trimmed pages */
 } ag_stats;
-AG_API ag_stats ag_tape_stats(ag_tape *tape);
+AG_API ag_stats ag_tape_stats(ag_tape *tape);    /* takes time in proportion to the instructions */
+AG_API size_t ag_tape_held(const ag_tape *tape); /* held_bytes alone, at once */
 /* Instructions by operation, slots and bytes, as a table. */
 AG_API void ag_tape_summary(ag_tape *tape, FILE *out);
 /* The recorded graph in Graphviz's language, with names, shapes, values and, after a sweep, adjoints.
@@ -243,8 +247,12 @@ AG_API ag_var ag_detach(ag_var x);
 /* ---- derivatives --------------------------------------------------------------------------------------------- */
 
 typedef enum ag_sweep_mode {
-    AG_RESET,     /* adjoints start from 0 */
-    AG_ACCUMULATE /* adjoints of inputs are added to; those of results start from 0 */
+    AG_RESET,      /* adjoints start from 0 */
+    AG_ACCUMULATE, /* adjoints of inputs are added to; those of results start from 0 */
+    /* The same, but the adjoint of a large result is let go of when it was used: it reads as NaN, and ag_grad_data gives
+     * NULL. For the gradient by inputs alone: takes less memory, and what it takes stays in cache. */
+    AG_RESET_FORGET,
+    AG_ACCUMULATE_FORGET
 } ag_sweep_mode;
 
 /* Sweeps in reverse from y, a scalar or a tensor of one element. Then ag_grad & co. give the derivative of y by any var
@@ -357,12 +365,12 @@ AG_INLINE_ ag_var ag_push_num_(ag_tape *tape, uint32_t op, uint32_t a, double nu
         if (AG_IS_NUM_(y)) {                                                                                           \
             if (AG_LIKELY_(ag_is_fast_(x))) {                                                                          \
                 double a = AG_AT_(x), b = ag_num_value_(y);                                                            \
-                return ag_push_num_(x.tape, AG_##NAME | AG_NUMBER_SECOND_, AG_SLOT_(x), b, value);                     \
+                return ag_push_num_(x.tape, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_SECOND_, AG_SLOT_(x), b, value); \
             }                                                                                                          \
         } else if (AG_IS_NUM_(x)) {                                                                                    \
             if (AG_LIKELY_(ag_is_fast_(y))) {                                                                          \
                 double a = ag_num_value_(x), b = AG_AT_(y);                                                            \
-                return ag_push_num_(y.tape, AG_##NAME | AG_NUMBER_FIRST_, AG_SLOT_(y), a, value);                      \
+                return ag_push_num_(y.tape, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_FIRST_, AG_SLOT_(y), a, value);  \
             }                                                                                                          \
         } else if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                   \
             double a = AG_AT_(x), b = AG_AT_(y);                                                                       \
@@ -495,6 +503,9 @@ AG_API ag_var ag_matmul(ag_var x, ag_var y);
 /* x weight' + bias + residual, fused: rows x (..., in), weight (out, in), bias (out), residual (..., out). The last two may be
  * missing: the number 0. */
 AG_API ag_var ag_linear(ag_var x, ag_var weight, ag_var bias, ag_var residual);
+/* f(x weight' + bias), fused: for f of AG_RELU, AG_TANH, AG_SIGMOID, AG_SILU, AG_GELU, AG_GELU_TANH, AG_MISH, of which a tape
+ * keeps the derivative in place of its operand, or nothing where the result tells it. */
+AG_API ag_var ag_linear_activated(ag_var x, ag_var weight, ag_var bias, ag_opcode f);
 AG_API ag_var ag_vdot(ag_var x, ag_var y);  /* sum of products of two vars of the same shape */
 AG_API ag_var ag_outer(ag_var x, ag_var y); /* of two vectors */
 AG_API ag_var ag_trace(ag_var x);           /* of the last two axes */
@@ -742,6 +753,7 @@ typedef struct ag_check_entry {
     int64_t element;                     /* which element of it, row-major */
     int64_t output;                      /* which element of the result */
     double reverse, forward, difference; /* the three derivatives there */
+    double noise;                        /* how far off rounding of f's values may have put `difference` */
     double error; /* greatest |a - b| / max(1, |a|, |b|) of any two of them; NaN counts as infinite */
 } ag_check_entry;
 
@@ -751,7 +763,10 @@ typedef struct ag_report {
     char message[256];
     double tolerance;
     int64_t checked; /* number of derivatives compared */
-    int64_t wrong;   /* how many are over the tolerance */
+    int64_t wrong;   /* how many are over the tolerance, */
+    int64_t
+        unsure; /* but for those that are within the noise of differences: too little is left of f's digits to tell */
+    bool no_forward; /* an operation has neither `tangent` nor `record`: forward mode was left out, and is NaN below */
     ag_check_entry worst;
     double reverse_forward;    /* greatest error between reverse and forward mode alone */
     double reverse_difference; /* and between reverse mode and central differences */

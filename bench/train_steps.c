@@ -84,12 +84,12 @@ static void run_step(void *context, double *lap) {
     double start = k->batch < 16 ? 0 : bench_now(); /* the clock takes its time, too */
     ag_var h = n->x;
     for (int i = 0; i < k->layers; i++) {
-        h = nn_dense_apply(n->layer[i], h);
-        if (i + 1 < k->layers) h = k->classify ? ag_relu(h) : ag_tanh(h);
+        nn_activation activation = i + 1 == k->layers ? NN_IDENTITY : k->classify ? NN_RELU : NN_TANH;
+        h = nn_dense_activated(n->layer[i], h, activation);
     }
     ag_var loss = k->classify ? nn_softmax_cross_entropy(h, n->labels, k->batch) : nn_mse(h, n->y);
     if (k->batch >= 16) bench_lap(&lap[0], &start);
-    ag_backward(loss);
+    ag_sweep(&loss, NULL, 1, AG_RESET_FORGET);
     if (k->batch >= 16) bench_lap(&lap[1], &start);
     nn_optimiser_step(n->optimiser);
     n->loss = ag_value(loss);

@@ -283,6 +283,8 @@ typedef enum nn_activation {
 NN_API ag_var nn_activate(nn_activation activation, ag_var x);   /* AG_ERR_VALUE for an unknown one */
 NN_API const char *nn_activation_name(nn_activation activation); /* NULL for an unknown one */
 NN_API bool nn_activation_find(const char *name, nn_activation *activation);
+/* nn_activate(activation, nn_dense_apply(layer, x)), fused where the engine can: fewer passes over memory, and less of it. */
+NN_API ag_var nn_dense_activated(nn_dense layer, ag_var x, nn_activation activation);
 
 /* ---- layers one after the other ------------------------------------------------------------------------------------ */
 

@@ -707,10 +707,13 @@ static void sweep(fuzz *f) {
     } else {
         int n = list(f, y, LIST);
         list(f, s, LIST);
-        bool accumulate = flag(f);
+        bool accumulate = flag(f), forget = kind == 3;
         if (accumulate && n > 0)
             for (int i = 0; i < TAPES; i++) f->kept[i] = true;
-        ag_sweep(y, flag(f) ? s : NULL, n, accumulate ? AG_ACCUMULATE : AG_RESET);
+        ag_sweep(y, flag(f) ? s : NULL, n,
+                 accumulate ? forget ? AG_ACCUMULATE_FORGET : AG_ACCUMULATE
+                 : forget   ? AG_RESET_FORGET
+                            : AG_RESET);
     }
 }
 

@@ -24,6 +24,7 @@ static void messages_name_place_and_values(void **state) {
          "t.ad:2:5: error: *: a 2 x 2 matrix and a vector of length 2 do not fit\n  y = M * [1, 2]\n      ^~~~~~~~~~\n"
          "  hint: did you mean @, the matrix product?"},
         {"y = [1, 2, 3] + [1, 2]", "+: a vector of length 3 and a vector of length 2 do not fit"},
+        {"f(v) = v @ [1, 2]\nb = f([3, 4, 5])", "hint: in f as called in line 2, column 5"},
         {"y = ones(2, 3) @ ones(2, 3)", "@: a 2 x 3 matrix and a 2 x 3 matrix do not fit"},
         {"y = 2 @ [1, 2]", "hint: did you mean *?"},
         {"y = 2x", "t.ad:1:5: error: a number followed by a letter\n  y = 2x\n      ^\n  hint: write * for a product"},
@@ -41,11 +42,21 @@ static void messages_name_place_and_values(void **state) {
         {"y = max(1,)", "expected a value behind ',', found ')'"},
         {"f(a,) = a", "expected the name of an argument, found ')'"},
         {"y = []", "an empty vector"},
-        {"y = [[1, 2], [3]]", "row 2 has 1 numbers, row 1 has 2"},
+        {"y = [[1, 2], [3]]", "row 2 has 1 number, row 1 has 2"},
         {"y = (1", "expected ')', found the end of the file"},
         {"y = ones(2, 3)[3, 1]", "the position is 3, not a whole number from 1 to 2"},
         {"y = onehot(4, 3)", "the position is 4, not a whole number from 1 to 3"},
         {"y = 0x10", "numbers are decimal"},
+        {"x = [1, 2\ny = 3", "t.ad:2:1: error: expected ',' or ']', found 'y'\n  y = 3\n  ^\n"
+                             "  hint: the '[' of line 1, column 5 is still open\n"},
+        {"x = 1\ny = exp(x\n", "hint: the '(' of line 2, column 8 is still open"},
+        {"check 0.3 == 0,34", "hint: numbers have a decimal point"},
+        {"x := 3", "hint: a name is defined with ="},
+        {"x' = 2", "hint: a name has letters, digits and _"},
+        {"y = 2**3", "hint: a power is written with ^"},
+        {"x = 2\ny = 2(x)", "hint: write * for a product"},
+        {"y = 2 * π", "hint: write pi"},
+        {"x = [1]\ny = x.T", "hint: write x' for a transpose"},
         {"y = 1e999", "a number out of the range of double precision"},
         {"x = 1\ncheck x == 0.0e400", "t.ad:2:12: error: a number out of the range of double precision"},
         {"y = 1..2", "a number with two decimal points"},
@@ -61,7 +72,7 @@ static void messages_name_place_and_values(void **state) {
         {"y = solve(sqrt(x) == 1, x from 0)", "solve: the derivative by 'x' is not finite at x = 0"},
         {"y = solve(sqrt(abs(x)) == 1, x from 0)", "solve: the derivative by 'x' is singular at x = 0"},
         {"y = solve(1 == 2, x from 0)", "the equation does not depend on 'x'"},
-        {"y = solve(x * [1, 2] == [1, 2], x from 1)", "2 equations for 1 unknowns"},
+        {"y = solve(x * [1, 2] == [1, 2], x from 1)", "2 equations for 1 unknown"},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(cases); i++) {
@@ -204,7 +215,8 @@ static void json_has_what_the_manual_says(void **state) {
         "\"draws\": 1, \"max_error\": 1, \"tolerance\": ",
         "\"where\": [2], \"claimed\": [2, 5], \"right\": [2, 4], \"witnesses\": {\"agree\": true}, \"diagnosis\": "
         "{\"kind\": "
-        "\"entries\", \"detail\": \"entry 2: claimed 5, right 4\", \"entries\": 1, \"first\": [2]}}",
+        "\"entries\", \"detail\": \"entry 2: claimed 5, right 4\", \"entries\": 1, \"first\": [2], "
+        "\"places\": [[2]]}}",
         "\"verdict\": \"holds\", \"law\": true, \"draws\": 200, \"max_error\": 0,",
         "\"diagnosis\": null}\n ], \"error\": null}\n]\n"};
     result r = run(text);

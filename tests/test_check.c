@@ -108,6 +108,35 @@ static void wrong_functions(void **unused) {
     ag_tape_free(t);
 }
 
+static ag_var large_beside_its_changes(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t, (void)n, (void)context;
+    return ag_sum(ag_exp(x[0]));
+}
+
+static ag_var wrong_and_large(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t, (void)n, (void)context;
+    return ag_add(1e6, ag_mul(3, ag_mul(x[0], ag_detach(x[0]))));
+}
+
+/* Where rounding is all that differences see, they do not call a derivative wrong; where it is not, they do. */
+static void noise_is_not_held_against_a_derivative(void **unused) {
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_tensor(t, (double[]){30, -30, 5}, AG_SHAPE(3)), y = ag_input(t, 2);
+    ag_report r = ag_check_gradient(large_beside_its_changes, NULL, &x, 1, 0);
+    assert_true(r.holds && r.checked == 3 && r.unsure >= 1);
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    ag_report_write(&r, out);
+    fclose(out);
+    assert_non_null(strstr(text, "are too noisy to tell"));
+    free(text);
+    r = ag_check_gradient(wrong_and_large, NULL, &y, 1, 0);
+    assert_true(!r.holds && r.wrong == 1 && r.unsure == 0);
+    ag_tape_free(t);
+}
+
 static void the_worst_is_named(void **unused) {
     (void)unused;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -183,8 +212,11 @@ static void written_reports(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(right_functions),    cmocka_unit_test(wrong_functions),
-        cmocka_unit_test(the_worst_is_named), cmocka_unit_test(what_cannot_be_checked),
+        cmocka_unit_test(right_functions),
+        cmocka_unit_test(wrong_functions),
+        cmocka_unit_test(noise_is_not_held_against_a_derivative),
+        cmocka_unit_test(the_worst_is_named),
+        cmocka_unit_test(what_cannot_be_checked),
         cmocka_unit_test(written_reports),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

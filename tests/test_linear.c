@@ -1,16 +1,22 @@
 /* The affine map of a dense layer: against product and sums, values and adjoints; derivatives by every route; errors. */
 #include "operation_suite.h"
 
-enum { BIAS = 1, RESIDUAL = 2 };
+/* Parts of a case, and FUNCTION * (1 + the number of a function). */
+enum { BIAS = 1, RESIDUAL = 2, FUNCTION = 4 };
+static const ag_opcode functions[] = {AG_RELU, AG_TANH, AG_SIGMOID, AG_SILU, AG_GELU, AG_GELU_TANH, AG_MISH};
+enum { FUNCTIONS = sizeof functions / sizeof *functions };
 
 static ag_var fused(int parts, const ag_var *x) {
     ag_var none = ag_num(0);
+    if (parts >= FUNCTION)
+        return ag_linear_activated(x[0], x[1], parts & BIAS ? x[2] : none, functions[parts / FUNCTION - 1]);
     return ag_linear(x[0], x[1], parts & BIAS ? x[2] : none, parts & RESIDUAL ? x[3] : none);
 }
 
 static ag_var composed(int parts, const ag_var *x) {
     ag_var y = ag_matmul(x[0], ag_transpose(x[1]));
     if (parts & BIAS) y = ag_add(y, x[2]);
+    if (parts >= FUNCTION) return ag_apply1_(functions[parts / FUNCTION - 1], y);
     return parts & RESIDUAL ? ag_add(y, x[3]) : y;
 }
 
@@ -54,10 +60,36 @@ static void values(void **unused) {
     const ag_shape shapes[] = {AG_SHAPE(5),    AG_SHAPE(1),        AG_SHAPE(1, 4),
                                AG_SHAPE(7, 3), AG_SHAPE(2, 5, 33), AG_SHAPE(40, 64)};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
-        for (int parts = 0; parts < 4; parts++)
-            for (int type = 0; type < 2; type++)
+        for (int parts = 0; parts < FUNCTION * (1 + FUNCTIONS); parts++)
+            for (int type = 0; type < 2 && !(parts >= FUNCTION && parts & RESIDUAL); type++)
                 for (int64_t out = 1; out < 80; out = out * 4 + 1)
                     check_case(type ? AG_F32 : AG_F64, shapes[i], out, parts);
+}
+
+/* Of several blocks of columns and parts of the adjoint: each row is taken to the function once, and all are. */
+static void large(void **unused) {
+    (void)unused;
+    check_case(AG_F32, AG_SHAPE(3, 100, 300), 700, BIAS | FUNCTION * 5);
+    check_case(AG_F32, AG_SHAPE(1200, 20), 515, BIAS | FUNCTION);
+    check_case(AG_F64, AG_SHAPE(400, 30), 300, FUNCTION * 5);
+    check_case(AG_F32, AG_SHAPE(1100, 24), 260, BIAS | RESIDUAL);
+}
+
+/* Where there can be no adjoint, nothing is kept for it; the values are the same to the bit. */
+static void values_without_derivatives(void **unused) {
+    (void)unused;
+    for (int f = 0; f < FUNCTIONS; f++) {
+        ag_tape *t = ag_tape_new(AG_F32);
+        ag_var x = random_tensor(t, AG_SHAPE(30, 20), -1, 1), w = random_tensor(t, AG_SHAPE(40, 20), -1, 1),
+               none = ag_num(0);
+        float with[1200], without[1200];
+        ag_read_f32(ag_linear_activated(x, w, none, functions[f]), with);
+        ag_pause(t);
+        ag_read_f32(ag_linear_activated(x, w, none, functions[f]), without);
+        ag_resume(t);
+        assert_memory_equal(with, without, sizeof with);
+        ag_tape_free(t);
+    }
 }
 
 static ag_var of_parts(ag_tape *t, const ag_var *x, int n, void *context) {
@@ -76,6 +108,11 @@ static void derivatives(void **unused) {
     check_operation("linear", of_parts, &all, x, 4);
     check_derivatives("without a bias", of_parts, &none, x, 2);
     check_derivatives("a residual", of_parts, &residual, (const ag_var[]){x[0], x[1], x[3]}, 3);
+    for (int f = 0; f < FUNCTIONS; f++) {
+        int parts = FUNCTION * (1 + f) + (f % 2 ? BIAS : 0);
+        if (functions[f] == AG_RELU) continue; /* a kink may lie near */
+        check_operation(ag_op_table[functions[f]].name, of_parts, &parts, x, 3);
+    }
     ag_tape_free(t);
 }
 
@@ -105,15 +142,18 @@ static void errors(void **unused) {
                   "linear: a bias of shape (3) for x of shape (2, 3) and a weight of shape (4, 3)");
     check_failure(t, ag_linear(x, w, none, x), AG_ERR_SHAPE,
                   "linear: a residual of shape (2, 3) for x of shape (2, 3) and a weight of shape (4, 3)");
+    check_failure(t, ag_linear_activated(x, w, none, AG_SIN), AG_ERR_VALUE, "linear: it has no form with sin after it");
+    check_failure(t, ag_linear_activated(x, w, none, (ag_opcode)-1), AG_ERR_VALUE,
+                  "linear: it has no form with an unknown operation after it");
+    check_failure(t, ag_linear_activated(x, w, x, AG_GELU), AG_ERR_SHAPE,
+                  "linear: a bias of shape (2, 3) for x of shape (2, 3) and a weight of shape (4, 3)");
     ag_tape_free(t);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values),
-        cmocka_unit_test(edges),
-        cmocka_unit_test(errors),
-        cmocka_unit_test(derivatives),
+        cmocka_unit_test(values), cmocka_unit_test(large),  cmocka_unit_test(values_without_derivatives),
+        cmocka_unit_test(edges),  cmocka_unit_test(errors), cmocka_unit_test(derivatives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -470,6 +470,74 @@ static void wrong_ones_are_caught(void **unused) {
     ag_tape_free(t);
 }
 
+/* ---- as little as possible: a square with its adjoint alone, or without any derivative ---- */
+
+static bool square_forward(const ag_call *c) {
+    for (int64_t i = 0; i < c->out.view->count; i++) {
+        double x = get(c, c->in[0].data, i);
+        put(c, c->out.data, i, x * x);
+    }
+    return true;
+}
+
+static bool square_adjoint(const ag_call *c) {
+    for (int64_t i = 0; i < c->out.view->count; i++)
+        add(c, c->in_adjoint[0].data, i, 2 * get(c, c->in[0].data, i) * get(c, c->out_adjoint.data, i));
+    return true;
+}
+
+static bool wrong_adjoint(const ag_call *c) {
+    for (int64_t i = 0; i < c->out.view->count; i++)
+        add(c, c->in_adjoint[0].data, i, get(c, c->in[0].data, i) * get(c, c->out_adjoint.data, i));
+    return true;
+}
+
+static ag_var apply_it(ag_tape *t, const ag_var *x, int n, void *context) {
+    (void)t;
+    return ag_apply(context, x, n, NULL, 0);
+}
+
+static void checked_without_forward_mode(void **unused) {
+    ag_operation right = {.name = "square", .shape = same_shapes, .forward = square_forward, .adjoint = square_adjoint};
+    ag_operation wrong = right;
+    wrong.adjoint = wrong_adjoint;
+    (void)unused;
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x = ag_tensor(t, (double[]){1, -2, 3}, AG_SHAPE(3));
+    ag_report r = ag_check_gradient(apply_it, &right, &x, 1, 0);
+    assert_true(r.holds && r.status == AG_OK && r.no_forward && r.checked == 9 && isnan(r.worst.forward));
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+    ag_report_write(&r, out);
+    fclose(out);
+    assert_non_null(strstr(text, "forward mode: an operation has neither"));
+    free(text);
+    r = ag_check_gradient(apply_it, &wrong, &x, 1, 0);
+    assert_true(!r.holds && r.status == AG_OK && r.wrong == 3);
+    ag_tape_free(t);
+}
+
+static void without_any_derivative(void **unused) {
+    static const ag_operation none = {.name = "square", .shape = same_shapes, .forward = square_forward};
+    (void)unused;
+    for (int use = 0; use < 4; use++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        ag_var x = ag_tensor(t, (double[]){1, -2, 3}, AG_SHAPE(3)), v = ag_ones(t, AG_SHAPE(3)), d;
+        ag_var y = ag_sum(ag_apply(&none, &x, 1, NULL, 0)), z = ag_sum(ag_square(x));
+        assert_true(ag_value(y) == 14);
+        ag_jvp(&z, 1, &x, &v, 1, &d); /* which does not need it */
+        assert_true(ag_value(d) == 4);
+        if (use == 0) ag_backward(y);
+        if (use == 1) ag_gradient(y, &x, 1, &d);
+        if (use == 2) ag_jvp(&y, 1, &x, &v, 1, &d);
+        if (use == 3) ag_gradient(z, &x, 1, &d);
+        assert_int_equal(ag_tape_status(t), use < 3 ? AG_ERR_UNSUPPORTED : AG_OK);
+        if (use < 3) assert_non_null(strstr(ag_tape_message(t), "square: "));
+        ag_tape_free(t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(behave_like_built_in_ones),
@@ -479,6 +547,8 @@ int main(void) {
         cmocka_unit_test(errors_of_their_own),
         cmocka_unit_test(failing_silently),
         cmocka_unit_test(wrong_ones_are_caught),
+        cmocka_unit_test(checked_without_forward_mode),
+        cmocka_unit_test(without_any_derivative),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -60,6 +60,7 @@ static answers ask_tape(subject *s, ag_tape *t, bool all) {
     static program p;
     answers a = {0};
     ag_var x[PROGRAM_INPUTS], v[PROGRAM_INPUTS], g[PROGRAM_INPUTS], h[PROGRAM_INPUTS], d, c;
+    double forgetting[TOTAL];
     ag_tape_clear(t);
     make_inputs(t, s->x, false, x);
     make_inputs(t, s->v, true, v);
@@ -69,6 +70,10 @@ static answers ask_tape(subject *s, ag_tape *t, bool all) {
     a.value = ag_value(y);
     ag_backward(y);
     for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read_grad(x[k], a.gradient + START[k]);
+    t->forget_from = 0;
+    ag_sweep(&y, NULL, 1, AG_RESET_FORGET);
+    for (int k = 0; k < PROGRAM_INPUTS; k++) ag_read_grad(x[k], forgetting + START[k]);
+    if (memcmp(forgetting, a.gradient, sizeof forgetting) != 0) fail_subject(s, "a sweep that forgets differs");
     if (all) {
         ag_jvp(&y, 1, x, v, PROGRAM_INPUTS, &d);
         a.tangent = ag_value(d);

@@ -286,6 +286,9 @@ static void logsumexp_at_extremes(void **state) {
     CHECK_EDGE(ag_logsumexp_over, 1000 + 0.69314718055994530942, (1000, 1000), (0.5, 0.5));
     CHECK_EDGE(ag_logsumexp_over, -1000 + 0.69314718055994530942, (-1000, -1000), (0.5, 0.5));
     CHECK_EDGE(ag_logsumexp_over, 1e300, (1e300, 0), (1, 0));
+    /* the sum's logarithm is lost in the result, but not in the derivative */
+    CHECK_EDGE(ag_logsumexp_over, 1e17, (1e17, 1e17, 1e17, 1e17), (0.25, 0.25, 0.25, 0.25));
+    CHECK_EDGE(ag_logsumexp_over, -1e30, (-1e30, -1e30), (0.5, 0.5));
     CHECK_EDGE(ag_logsumexp_over, 2, (-INFINITY, 2, -INFINITY), (0, 1, 0));
     CHECK_EDGE(ag_logsumexp_over, -INFINITY, (-INFINITY, -INFINITY), (0, 0));
     CHECK_EDGE(ag_logsumexp_over, INFINITY, (1, INFINITY), (0, 1));

@@ -113,6 +113,8 @@ static void print_products(FILE *out, ag_type type) {
         ag_tape *t = ag_tape_new(type);
         ag_var x[2] = {random_matrix(t, sizes[i][2], sizes[i][0], 1), random_matrix(t, sizes[i][2], sizes[i][1], 2)};
         print_sweep(out, "product", ag_matmul(ag_transpose(x[0]), x[1]), x, 2);
+        ag_var wide = ag_transpose(x[0]), turned = ag_transpose(x[1]);
+        print_sweep(out, "gelu", ag_linear_activated(wide, turned, ag_num(0), AG_GELU), x, 2);
         ag_tape_free(t);
     }
 }

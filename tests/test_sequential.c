@@ -52,6 +52,31 @@ static void lists_on_each_tape(void **state) {
     assert_int_equal(taken, 0);
 }
 
+/* A dense layer and its activation in one are what they are in two. */
+static void activated_layers(ag_tape *t) {
+    nn_model *model = nn_model_new(t, 1);
+    nn_dense layer = nn_dense_init(model, "l", 5, 7, (nn_dense_options){0});
+    ag_var x = random_tensor(t, AG_SHAPE(3, 5), -1, 1);
+    for (nn_activation a = NN_IDENTITY; nn_activation_name(a) != NULL; a++) {
+        double numbers[21];
+        ag_read(nn_activate(a, nn_dense_apply(layer, x)), numbers);
+        check_read(nn_activation_name(a), nn_dense_activated(layer, x, a), numbers);
+    }
+    nn_model_free(model);
+}
+static void activated_layers_on_each_tape(void **state) {
+    (void)state;
+    on_each_tape(activated_layers);
+    ag_tape *t = ag_tape_new(AG_F32);
+    nn_model *model = nn_model_new(t, 1);
+    nn_dense layer = nn_dense_init(model, "l", 5, 7, (nn_dense_options){0});
+    ag_var wrong = random_tensor(t, AG_SHAPE(3, 4), -1, 1);
+    check_failure(t, nn_dense_activated(layer, wrong, NN_GELU), AG_ERR_SHAPE,
+                  "dense: x has shape (3, 4), its last dimension is not 5 as in the weight, (7, 5)");
+    nn_model_free(model);
+    ag_tape_free(t);
+}
+
 /* A relu before pooling is applied after it, which nobody sees: ties, zeros of both signs, NaN, infinities, edges that are
  * left out or over. */
 static void relus_are_pooled_to_the_bit(ag_tape *t) {
@@ -144,6 +169,7 @@ static void every_allocation_may_fail(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(activated_layers_on_each_tape),
         cmocka_unit_test(lists_on_each_tape),
         cmocka_unit_test(pooled_relus),
         cmocka_unit_test(misuse_is_an_error),

@@ -63,6 +63,102 @@ static void sweeping(void **unused) {
     on_each_tape(sweeping_on);
 }
 
+/* ---- sweeps that let go of adjoints ---- */
+
+enum { LARGE = 20000, MANY = 20 };
+
+typedef struct forgetful {
+    ag_var x, many[MANY], wave, turned, result, y;
+} forgetful;
+
+/* Large results that are used once, twice, by views and by elements, and more of them at a time than there are blocks. */
+static forgetful record_large(ag_tape *t) {
+    double *data = new_numbers(LARGE);
+    for (int i = 0; i < LARGE; i++) data[i] = sin(i);
+    forgetful f = {.x = ag_tensor(t, data, AG_SHAPE(LARGE))};
+    free(data);
+    for (int i = 0; i < MANY; i++) f.many[i] = ag_mul(f.x, i + 1.0);
+    f.wave = ag_sin(f.x);
+    f.turned = ag_square(ag_flip(f.wave, 0));
+    f.result = ag_add(ag_mul(f.wave, f.turned), ag_mul(ag_at(f.many[3], 7), f.wave));
+    ag_var first = ag_sum(ag_square(ag_stack(f.many, MANY, 0)));
+    f.y = ag_add(first, ag_sum(ag_matmul(f.result, f.turned)));
+    return f;
+}
+
+static void check_forgotten(ag_tape *t, const forgetful *f) {
+    double *got = new_numbers(LARGE);
+    ag_read_grad(f->turned, got);
+    for (int i = 0; i < LARGE; i++) assert_true(isnan(got[i]));
+    free(got);
+    assert_null(ag_grad_data(f->turned));
+    assert_null(ag_numbers_of(f->turned).grad);
+    assert_non_null(ag_grad_data(f->x));
+    check_number("the output", ag_grad(f->y), 1);
+    size_t held = 0;
+    for (size_t i = 0; i < sizeof t->blocks / sizeof *t->blocks; i++) {
+        assert_false(t->blocks[i].used);
+        held += t->blocks[i].size;
+    }
+    assert_true(held > 0 && held <= (MANY + 8) * LARGE * sizeof(double));
+}
+
+static void forgetting_on(ag_tape *t) {
+    forgetful f = record_large(t);
+    double *want = new_numbers(LARGE), *got = new_numbers(LARGE);
+    ag_backward(f.y);
+    ag_read_grad(f.x, want);
+    for (int i = 0; i < 2; i++) {
+        ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+        ag_read_grad(f.x, got);
+        assert_memory_equal(got, want, LARGE * sizeof *got);
+        check_forgotten(t, &f);
+    }
+    ag_sweep(&f.y, NULL, 1, AG_ACCUMULATE_FORGET);
+    ag_read_grad(f.x, got);
+    check_forgotten(t, &f);
+    for (int i = 0; i < LARGE; i++) want[i] *= 2;
+    check_numbers("added to", "adjoint", got, want, LARGE, ag_tape_type(t) == AG_F64 ? 1e-12 : 1e-5);
+    assert_true(isnan(ag_grad(ag_at(f.turned, 3)))); /* is kept from now on, as all of it */
+    ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+    assert_true(ag_grad(ag_at(f.turned, 3)) != 0);
+    assert_null(ag_grad_data(f.result));
+    ag_backward(f.y);
+    assert_non_null(ag_grad_data(f.result));
+    ag_tape_trim(t);
+    assert_null(t->blocks[0].data);
+    free(want), free(got);
+}
+
+static void forgetting(void **unused) {
+    (void)unused;
+    on_each_tape(forgetting_on);
+}
+
+/* Refuses what an adjoint of a large result would take. */
+static bool permit_unless(void *refuse, size_t bytes) {
+    return !*(bool *)refuse || bytes % (LARGE * sizeof(double)) != 0;
+}
+
+static void forgetting_without_memory(void **unused) {
+    (void)unused;
+    bool refuse = false;
+    ag_tape *t = ag_tape_new_with(&(ag_options){.permit = permit_unless, .context = &refuse});
+    forgetful f = record_large(t);
+    double *want = new_numbers(LARGE), *got = new_numbers(LARGE);
+    ag_backward(f.y);
+    ag_read_grad(f.x, want);
+    refuse = true;
+    ag_sweep(&f.y, NULL, 1, AG_RESET_FORGET);
+    ag_read_grad(f.x, got);
+    assert_memory_equal(got, want, LARGE * sizeof *got);
+    check_fine("no block was to be had", t);
+    assert_null(t->blocks[0].data);
+    assert_non_null(ag_grad_data(f.turned));
+    ag_tape_free(t);
+    free(want), free(got);
+}
+
 static void accumulating_on(ag_tape *t) {
     const double data[3] = {1, 2, 3};
     ag_var x = ag_input(t, 2), v = ag_tensor(t, data, AG_SHAPE(3)), u = ag_tensor(t, data, AG_SHAPE(3));
@@ -437,6 +533,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sweeping),
         cmocka_unit_test(accumulating),
+        cmocka_unit_test(forgetting),
+        cmocka_unit_test(forgetting_without_memory),
         cmocka_unit_test(accumulating_over_rewinds),
         cmocka_unit_test(other_outputs),
         cmocka_unit_test(zero_sizes),

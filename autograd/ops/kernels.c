@@ -200,6 +200,11 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #undef TABLE
 
 #include "exp_f32.inc"
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#include "gelu_f32.inc"
+#define AG_EXP_VECTOR_(v) (PACK) exp_vector_f32((__m512)(v))
+#define AG_GELU_VECTOR_(v) gelu_vector_f32((__m512)(v))
+#endif
 #define expf exp_f32
 #define erfcf erfc_f32
 

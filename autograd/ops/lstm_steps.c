@@ -37,7 +37,7 @@ static ag_matrix rows_of(const void *data, int64_t width) { return (ag_matrix){(
 static void sum_gates(const steps *s, int64_t done, int64_t row, int64_t rows, char *to) {
     int64_t width = 4 * s->n.hidden, place = ag_lstm_place(s->p, s->n.steps, done);
     ag_matrix h = rows_of(before(s, 0, done, row), s->n.hidden), gates = rows_of(to, width);
-    ag_addend plus = {s->a->bias, rows_of(at(s, s->a->gates, place, row, width), width)};
+    ag_addend plus = {.row = s->a->bias, .rows = rows_of(at(s, s->a->gates, place, row, width), width)};
     s->kernels->product_packed(rows, width, s->n.hidden, &h, s->forth, &gates, &plus);
 }
 

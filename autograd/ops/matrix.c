@@ -220,11 +220,13 @@ static void write_addend(ag_type type, int64_t m, int64_t n, void *c, void *row,
 }
 
 bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
-                     void *rows) {
+                     void *rows, const ag_then *then) {
     ag_matrix out = ag_row_major_matrix(c, n);
-    bool large = m > 1 && n > 1 && k > 1 && (double)m * (double)n * (double)k > AG_SMALL_PRODUCT;
-    if (!row && !rows) return ag_product(call, m, n, k, 1, a, b, out, true);
-    if (large) return matrix_matrix(call, m, n, k, 1, a, b, out, &(ag_addend){row, ag_row_major_matrix(rows, n)});
-    write_addend(call->type, m, n, c, row, rows);
-    return ag_product(call, m, n, k, 1, a, b, out, false);
+    bool large = m > 1 && n > 1 && k > 1 && (double)m * (double)n * (double)k > AG_SMALL_PRODUCT, any = row || rows;
+    if (large && (any || then))
+        return matrix_matrix(call, m, n, k, 1, a, b, out, &(ag_addend){row, ag_row_major_matrix(rows, n), then});
+    if (any) write_addend(call->type, m, n, c, row, rows);
+    if (!ag_product(call, m, n, k, 1, a, b, out, !any)) return false;
+    if (then) then->run(then->context, c, m, n, n);
+    return true;
 }

@@ -17,9 +17,10 @@ void *ag_matrix_scratch(const ag_call *call, int64_t rows, int64_t columns);
 bool ag_product(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                 ag_matrix c, bool store);
 
-/* c = a b + row + rows (each NULL or what has rows of n contiguous elements), for a row-major c. */
+/* c = a b + row + rows (each NULL or what has rows of n contiguous elements), for a row-major c; and then what `then` says,
+ * if it is not NULL. */
 bool ag_product_plus(const ag_call *call, int64_t m, int64_t n, int64_t k, ag_matrix a, ag_matrix b, void *c, void *row,
-                     void *rows);
+                     void *rows, const ag_then *then);
 
 /* ---- factor.c: false if there is no memory ---- */
 

@@ -66,6 +66,16 @@ static void *piece(const ag_call *call, const extent *e, void *data, int64_t a, 
     return ag_element(call->type, data, (a * e->groups + b) * e->inner);
 }
 
+static bool is_by_rows(const norming *p) { return !(p->flags & CHANNELS); }
+
+/* Rows, or their means and scales alone, which go to `saved`. */
+static void normalise_rows(const ag_call *call, int64_t rows, int64_t n, void *y, const void *x, double *saved) {
+    const norming *p = call->params;
+    const void *weight = y && call->n > 1 ? call->in[1].data : NULL, *bias = y && call->n > 2 ? call->in[2].data : NULL;
+    ag_kernels_for(call->type)
+        ->norm_rows((size_t)rows, (size_t)n, y, x, p->epsilon, p->flags & CENTRED, weight, bias, saved);
+}
+
 /* Mean and 1 / sqrt(variance + epsilon) of a group. */
 static void measure(const ag_call *call, const extent *e, int64_t b, double *mean, double *scale) {
     const ag_kernels *kernels = ag_kernels_for(call->type);
@@ -86,17 +96,19 @@ static bool norm_forward(const ag_call *call) {
     const norming *p = call->params;
     extent e = extent_of(p, call->in[0].view->rank, call->in[0].view->dim);
     double *saved = call->saved;
-    bool channels = p->flags & CHANNELS;
     const void *weight = call->n > 1 ? call->in[1].data : NULL, *bias = call->n > 2 ? call->in[2].data : NULL;
+    if (is_by_rows(p)) {
+        normalise_rows(call, e.groups, e.inner, call->out.data, call->in[0].data, saved);
+        return true;
+    }
     for (int64_t b = 0; b < e.groups; b++) {
         double *mean = &saved[2 * b], *scale = &saved[2 * b + 1];
         measure(call, &e, b, mean, scale);
-        double factor = channels && weight ? *scale * ag_load(call->type, weight, b) : *scale;
-        double shift = channels && bias ? ag_load(call->type, bias, b) : 0;
+        double factor = weight ? *scale * ag_load(call->type, weight, b) : *scale;
+        double shift = bias ? ag_load(call->type, bias, b) : 0;
         for (int64_t a = 0; a < e.outer; a++)
             kernels->norm_apply((size_t)e.inner, piece(call, &e, call->out.data, a, b),
-                                piece(call, &e, call->in[0].data, a, b), *mean, factor, shift, channels ? NULL : weight,
-                                channels ? NULL : bias);
+                                piece(call, &e, call->in[0].data, a, b), *mean, factor, shift, NULL, NULL);
     }
     return true;
 }
@@ -118,27 +130,39 @@ static void add_number(ag_type type, void *to, int64_t i, double term) {
     ag_store(type, to, i, ag_load(type, to, i) + term);
 }
 
-/* One group: x, and the weights of its channel or of its elements. */
-static void group_adjoint(const reverse *r, int64_t b, double mean, double scale) {
+/* Rows from number `first` on, whose means and scales are in `saved`. */
+static void rows_adjoint(const reverse *r, int64_t first, int64_t rows, const double *saved) {
+    ag_type type = r->call->type;
+    int64_t at = first * r->e.inner;
+    ag_norm_rows p = {.rows = (size_t)rows,
+                      .n = (size_t)r->e.inner,
+                      .x = ag_element(type, r->x, at),
+                      .w = ag_element(type, r->w, at),
+                      .weight = r->weight,
+                      .saved = saved,
+                      .centred = r->p->flags & CENTRED,
+                      .add = r->add,
+                      .dx = r->dx ? ag_element(type, r->dx, at) : NULL,
+                      .dweight = r->dweight,
+                      .dbias = r->dbias};
+    ag_kernels_for(type)->norm_rows_back(&p);
+}
+
+/* A channel: x, and its weights. */
+static void channel_adjoint(const reverse *r, int64_t b, double mean, double scale) {
     const ag_call *call = r->call;
     const ag_kernels *kernels = ag_kernels_for(call->type);
     const extent *e = &r->e;
-    bool channels = r->p->flags & CHANNELS;
-    double sums[2] = {0, 0};
-    const void *along = channels ? NULL : r->weight;
-    double factor = channels && r->weight ? scale * ag_load(call->type, r->weight, b) : scale;
+    double sums[2] = {0, 0}, factor = r->weight ? scale * ag_load(call->type, r->weight, b) : scale;
     double count = (double)(e->outer * e->inner);
     for (int64_t a = 0; a < e->outer; a++)
-        kernels->norm_sums((size_t)e->inner, piece(call, e, r->w, a, b), piece(call, e, r->x, a, b), mean, along, sums);
+        kernels->norm_sums((size_t)e->inner, piece(call, e, r->w, a, b), piece(call, e, r->x, a, b), mean, NULL, sums);
     double first = r->p->flags & CENTRED ? sums[0] / count : 0, second = sums[1] / count * scale * scale;
     for (int64_t a = 0; r->dx && a < e->outer; a++)
         kernels->norm_back((size_t)e->inner, piece(call, e, r->dx, a, b), piece(call, e, r->w, a, b),
-                           piece(call, e, r->x, a, b), mean, factor, first, second, along, r->add);
-    if (r->dweight && channels) add_number(call->type, r->dweight, b, sums[1] * scale);
-    else if (r->dweight)
-        kernels->norm_factors((size_t)e->inner, r->dweight, piece(call, e, r->w, 0, b), piece(call, e, r->x, 0, b),
-                              mean, scale);
-    if (r->dbias && channels) add_number(call->type, r->dbias, b, sums[0]);
+                           piece(call, e, r->x, a, b), mean, factor, first, second, NULL, r->add);
+    if (r->dweight) add_number(call->type, r->dweight, b, sums[1] * scale);
+    if (r->dbias) add_number(call->type, r->dbias, b, sums[0]);
 }
 
 /* Adjoints that are not set yet become 0. */
@@ -162,9 +186,9 @@ static bool norm_adjoint(const ag_call *call) {
                  .add = !(call->fresh & 1)};
     const double *saved = call->saved;
     clear_fresh(call, 1);
-    for (int64_t b = 0; b < r.e.groups; b++) group_adjoint(&r, b, saved[2 * b], saved[2 * b + 1]);
-    if (r.dbias && !(p->flags & CHANNELS))
-        ag_kernels_for(call->type)->add_rows((size_t)r.e.inner, r.dbias, (size_t)r.e.groups, r.e.inner, r.w);
+    if (is_by_rows(p)) rows_adjoint(&r, 0, r.e.groups, saved);
+    else
+        for (int64_t b = 0; b < r.e.groups; b++) channel_adjoint(&r, b, saved[2 * b], saved[2 * b + 1]);
     return true;
 }
 
@@ -201,10 +225,17 @@ static bool back_forward(const ag_call *call) {
                  .dx = call->out.data,
                  .dweight = call->n > 2 ? ag_element(call->type, call->out.data, v->count) : NULL};
     if (r.dweight) memset(r.dweight, 0, (size_t)call->in[2].view->count * ag_type_size(call->type));
-    for (int64_t b = 0; b < r.e.groups; b++) {
-        double mean, scale;
-        measure(call, &r.e, b, &mean, &scale);
-        group_adjoint(&r, b, mean, scale);
+    enum { TOGETHER = 64 };
+    double saved[2 * TOGETHER];
+    for (int64_t b = 0, rows; b < r.e.groups; b += rows) {
+        rows = !is_by_rows(p) ? 1 : r.e.groups - b < TOGETHER ? r.e.groups - b : TOGETHER;
+        if (is_by_rows(p)) {
+            normalise_rows(call, rows, r.e.inner, NULL, ag_element(call->type, r.x, b * r.e.inner), saved);
+            rows_adjoint(&r, b, rows, saved);
+        } else {
+            measure(call, &r.e, b, &saved[0], &saved[1]);
+            channel_adjoint(&r, b, saved[0], saved[1]);
+        }
     }
     return true;
 }

@@ -97,11 +97,29 @@ typedef struct ag_matrix {
     int64_t row, col;
 } ag_matrix;
 
-/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. */
+/* What is done to some rows of a product while the cache still has them, by the thread that computed them: `rows` rows of
+ * contiguous `columns`, the first one at c and each `row` numbers after the one before. */
+typedef struct ag_then {
+    void (*run)(const void *context, void *c, int64_t rows, int64_t columns, int64_t row);
+    const void *context;
+} ag_then;
+
+/* What is added to a product: a row to each of its rows, and a matrix, whose rows are contiguous; data may be NULL. And
+ * what comes then, or NULL. */
 typedef struct ag_addend {
     const void *row;
     ag_matrix rows;
+    const ag_then *then;
 } ag_addend;
+
+/* The adjoint of normalised rows: x, the results' adjoints w, and what goes to whom; NULL where there is none. */
+typedef struct ag_norm_rows {
+    size_t rows, n;
+    const void *x, *w, *weight;
+    const double *saved; /* mean and scale of each row */
+    bool centred, add;   /* to dx; to the others in any case */
+    void *dx, *dweight, *dbias;
+} ag_norm_rows;
 
 enum { AG_SMALL_PRODUCT = 768, AG_FACTOR_BLOCK = 16, AG_RANDOM_BLOCK = 64 };
 
@@ -109,6 +127,8 @@ typedef struct ag_kernels {
     const char *isa;
     ag_value_kernel *value[AG_OPCODES];
     ag_partial_kernel *partial[AG_OPCODES][3]; /* NULL where the operation has no such operand or it is always 0 */
+    /* y[i] = value(x[i]), slope[i] = its derivative; y may be x. NULL where one after the other costs no more. */
+    void (*with_slope[AG_OPCODES])(size_t n, void *y, void *slope, const void *x);
     /* rows: sums are pairwise over blocks, with a fixed order that does not depend on alignment */
     double (*sum)(size_t n, const void *x);
     double (*dot)(size_t n, const void *x, const void *y);
@@ -165,7 +185,10 @@ typedef struct ag_kernels {
                        const void *b);
     void (*norm_back)(size_t n, void *to, const void *w, const void *x, double mean, double scale, double first,
                       double second, const void *g, bool add);
-    void (*norm_factors)(size_t n, void *g, const void *w, const void *x, double mean, double scale);
+    /* of `rows` rows, each by itself: mean and scale of each go to `saved`; y may be NULL */
+    void (*norm_rows)(size_t rows, size_t n, void *y, const void *x, double epsilon, bool centred, const void *g,
+                      const void *b, double *saved);
+    void (*norm_rows_back)(const ag_norm_rows *p);
     /* c = alpha a b + plus (NULL: none) of any sizes but 0, rows of c contiguous; in so many bytes of `room` */
     size_t (*panel_room)(int64_t m, int64_t n, int64_t k, const ag_matrix *a, const ag_matrix *b);
     void (*panel_product)(int64_t m, int64_t n, int64_t k, double alpha, const ag_matrix *a, const ag_matrix *b,

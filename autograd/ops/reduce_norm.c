@@ -144,7 +144,8 @@ ag_var ag_norm_over(ag_var x, ag_axes axes, bool keep) {
 }
 
 /* ---- log sum exp ----
- * Its derivative by an element is exp(x - r), r the result: a share of 1. Where r is -inf (nothing but -inf) all shares
+ * Its derivative by an element is exp(x - r), r the result: a share of 1. A large r is rounded by more than it has of the
+ * logarithm of a sum; then shares are divided by what they add up to. Where r is -inf (nothing but -inf) all shares
  * are 0; where it is +inf, elements that are +inf have equal shares and the others none; NaN gives NaN. */
 
 static bool logsumexp_row(const ag_block *b) {
@@ -222,6 +223,27 @@ static void shares_of_piece(const ag_block *b, int64_t i, const void *r, void *s
     b->kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
 }
 
+/* Is a result rounded so far from 0 that shares have to be divided by their sum? */
+static bool is_coarse(double r) { return fabs(r) > 16 && isfinite(r); }
+
+/* What shares add up to, in a buffer, repeated: 1 where they need not be divided. False if that is everywhere. */
+static bool sums_of_shares(const ag_block *b, const void *r, void *sums) {
+    bool coarse = false;
+    for (int64_t j = 0; j < b->width; j++) coarse |= is_coarse(ag_load(b->type, r, j));
+    if (!coarse || b->count == 0) return false;
+    ag_buffer shares;
+    memset(sums, 0, ag_piece(b, 0) * ag_type_size(b->type));
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        shares_of_piece(b, i, r, shares);
+        b->kernels->add_to(ag_piece(b, i), sums, shares);
+    }
+    ag_fold_copies(b, AG_ADD, b->copies, sums);
+    for (int64_t j = 0; j < b->width; j++)
+        if (!is_coarse(ag_load(b->type, r, j))) ag_store(b->type, sums, j, 1);
+    ag_repeat(b, sums);
+    return true;
+}
+
 /* to = (or, with `add`, +=) w * share for the elements, from `first` on, of a result that is +inf. */
 static void infinite_shares(const ag_block *b, int64_t first, double w, bool add, void *to) {
     const void *x = b->call->in[0].data;
@@ -254,8 +276,9 @@ static void begin_adjoint(const ag_block *b, int64_t step, void *r, void *w) {
 }
 
 static bool logsumexp_adjoint_block(const ag_block *b) {
-    ag_buffer r, w, shares;
+    ag_buffer r, w, shares, sums;
     begin_adjoint(b, 1, r, w);
+    if (sums_of_shares(b, r, sums)) b->kernels->value[AG_DIV]((size_t)b->width, w, w, sums, NULL);
     ag_repeat(b, w);
     for (int64_t i = 0; i < b->count; i += b->copies) {
         shares_of_piece(b, i, r, shares);
@@ -274,11 +297,23 @@ static void logsumexp_adjoint_rows(const ag_call *call, ag_extent e) {
         b.x = b.y * e.count;
         begin_adjoint(&b, e.count, head, w);
         size_t rows = (size_t)b.width, n = rows * (size_t)e.count;
+        ag_buffer sums;
+        bool coarse = false;
+        for (size_t j = 0; j < rows; j++) coarse |= is_coarse(ag_load(b.type, head, (int64_t)j));
+        for (size_t j = 0; j < rows && coarse; j++) /* for now: which rows are divided */
+            ag_store(b.type, sums, (int64_t)j, is_coarse(ag_load(b.type, head, (int64_t)j)));
         kernels->spread(rows, (size_t)e.count, r, head);
         memcpy(head, w, rows * ag_type_size(b.type));
         kernels->spread(rows, (size_t)e.count, w, head);
         kernels->value[AG_SUB](n, shares, ag_element(b.type, call->in[0].data, b.x), r, NULL);
         kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
+        if (coarse) {
+            kernels->sum_rows(rows, (size_t)e.count, r, shares);
+            for (size_t j = 0; j < rows; j++)
+                if (ag_load(b.type, sums, (int64_t)j) == 0) ag_store(b.type, r, (int64_t)j, 1);
+            kernels->spread(rows, (size_t)e.count, sums, r);
+            kernels->value[AG_DIV](n, shares, shares, sums, NULL);
+        }
         add_shares(&b, n, ag_element(b.type, call->in_adjoint[0].data, b.x), w, shares);
     }
 }
@@ -368,9 +403,14 @@ static bool shares_shape(ag_call *call) {
 
 static bool shares_block(const ag_block *b) {
     const ag_call *call = b->call;
-    ag_buffer r;
+    ag_buffer r, sums;
     shifts(b, call->in[1].data, r);
-    for (int64_t i = 0; i < b->count; i += b->copies) shares_of_piece(b, i, r, ag_piece_of(b, call->out.data, i));
+    bool coarse = sums_of_shares(b, r, sums);
+    for (int64_t i = 0; i < b->count; i += b->copies) {
+        void *to = ag_piece_of(b, call->out.data, i);
+        shares_of_piece(b, i, r, to);
+        if (coarse) b->kernels->value[AG_DIV](ag_piece(b, i), to, to, sums, NULL);
+    }
     for (int64_t j = 0; j < b->width; j++) {
         if (ag_load(b->type, r, j) == HUGE_VAL) infinite_shares(b, b->x + j, 1, false, call->out.data);
     }
@@ -421,9 +461,10 @@ static void shares_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
 static void shares_scalars(const ag_elements *e) {
     int64_t count = ag_count_dims(e->shapes[0].dim, 0, e->shapes[0].rank);
     int64_t results = ag_count_dims(e->shapes[1].dim, 0, e->shapes[1].rank);
-    ag_var *infinite = ag_scratch(e->tape, (size_t)results * sizeof *infinite + 1);
+    ag_var *infinite = ag_scratch(e->tape, (size_t)(2 * results) * sizeof *infinite + 1);
     if (!infinite) return;
-    for (int64_t j = 0; j < results; j++) infinite[j] = ag_num(0);
+    ag_var *sum = infinite + results; /* of shares: they are divided by it, as r may be rounded */
+    for (int64_t j = 0; j < results; j++) infinite[j] = sum[j] = ag_num(0);
     for (int64_t i = 0; i < count; i++) {
         int64_t j = ag_reduce_target(e, i);
         infinite[j] = ag_add(infinite[j], ag_eq(e->in[0][i], HUGE_VAL));
@@ -432,7 +473,10 @@ static void shares_scalars(const ag_elements *e) {
         int64_t j = ag_reduce_target(e, i);
         ag_var x = e->in[0][i], r = e->in[1][j], shift = ag_select(ag_eq(r, -HUGE_VAL), 0.0, r);
         e->out[i] = ag_select(ag_eq(r, HUGE_VAL), ag_div(ag_eq(x, HUGE_VAL), infinite[j]), ag_exp(ag_sub(x, shift)));
+        sum[j] = ag_is_zero(sum[j]) ? e->out[i] : ag_add(sum[j], e->out[i]);
     }
+    for (int64_t j = 0; j < results; j++) sum[j] = ag_select(ag_eq(sum[j], 0.0), 1.0, sum[j]);
+    for (int64_t i = 0; i < count; i++) e->out[i] = ag_div(e->out[i], sum[ag_reduce_target(e, i)]);
     ag_scratch_free(e->tape, infinite);
 }
 
@@ -442,13 +486,13 @@ static bool shares_c_form(const ag_c_form *f) {
     ag_c_line(f, "const %s most = %s[%s];", f->number, f->in[1], r.text);
     ag_c_line(f, "%s sum = 0;", f->number);
     int n = ag_c_reduced(f);
-    ag_c_line(f, "sum += %s[%s] == INFINITY;", f->in[0], x.text);
+    ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], x.text);
+    ag_c_line(f, "%s[%s] = most == INFINITY ? at == INFINITY : most == -INFINITY ? 0 : exp%s(at - most);", f->out,
+              x.text, f->suffix);
+    ag_c_line(f, "sum += %s[%s];", f->out, x.text);
     ag_c_close(f, n);
     n = ag_c_reduced(f);
-    ag_c_line(f, "const %s at = %s[%s];", f->number, f->in[0], x.text);
-    ag_c_line(f,
-              "%s[%s] = most == INFINITY ? (at == INFINITY ? 1 / sum : 0) : most == -INFINITY ? 0 : exp%s(at - most);",
-              f->out, x.text, f->suffix);
+    ag_c_line(f, "if (sum != 0) %s[%s] /= sum;", f->out, x.text);
     ag_c_close(f, n + kept);
     return true;
 }

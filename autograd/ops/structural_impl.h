@@ -8,6 +8,7 @@
 ag_var ag_inert(ag_tape *tape);
 /* Whether what is recorded now may be swept: where it cannot, nothing need be saved for that. */
 bool ag_expects_sweep(const ag_tape *tape);
+bool ag_is_tracing(const ag_tape *tape); /* a program is recorded */
 /* For rules that differentiate what they record: records even while the tape is paused; how to undo that. */
 uint32_t ag_suspend_pause(ag_tape *tape);
 void ag_restore_pause(ag_tape *tape, uint32_t paused);

@@ -100,11 +100,13 @@ bool ag_is_inert(ag_var x) {
     return x.tape && (x.tape->status != AG_OK || !ag_locate(x, &o));
 }
 
-/* Whether the last sweep set the adjoints of these slots; those that it did not are 0. */
-static bool has_adjoint(const ag_tape *t, ag_operand o, const ag_view *v) {
-    if (v->constant || (int64_t)o.slot + v->hi >= (int64_t)t->swept_top) return false;
+/* The adjoints of these slots: NULL if the last sweep did not set them, so that they are 0; ag_forgotten if it let go of
+ * them. */
+static void *find_adjoint(const ag_tape *t, ag_operand o, const ag_view *v) {
+    if (v->constant || (int64_t)o.slot + v->hi >= (int64_t)t->swept_top) return NULL;
     const ag_base *base = ag_base_of(t, o.slot);
-    return !base || base->epoch == t->epoch;
+    if (base && base->adjoint == ag_forgotten) return ag_forgotten;
+    return !base || base->epoch == t->epoch ? ag_adjoint_in(t, base, o.slot) : NULL;
 }
 
 /* ---- reading ---- */
@@ -131,7 +133,9 @@ double ag_grad(ag_var x) {
     if (!x.tape) return 0;
     const ag_view *v = view_of(x, &o);
     if (!v || !one_element(x, v)) return (double)NAN;
-    return has_adjoint(x.tape, o, v) ? ag_load(x.tape->type, x.tape->adjoints.base, o.slot) : 0;
+    const void *adjoint = find_adjoint(x.tape, o, v);
+    if (adjoint == ag_forgotten) return (double)NAN;
+    return adjoint ? ag_load(x.tape->type, adjoint, 0) : 0;
 }
 
 /* Copies a view's elements out, row-major; from NULL: zeros. */
@@ -152,20 +156,25 @@ static void read_view(ag_tape *t, const ag_view *v, const void *from, ag_type ty
     }
 }
 
+static void fill_nan(ag_type type, void *out, int64_t count) {
+    for (int64_t i = 0; i < count; i++) ag_store(type, out, i, (double)NAN);
+}
+
 static void read_values(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!x.tape) ag_store(type, out, 0, ag_num_value_(x));
-    else if (v && has_no_value(x.tape, v))
-        for (int64_t i = 0; i < v->count; i++) ag_store(type, out, i, (double)NAN);
+    else if (v && has_no_value(x.tape, v)) fill_nan(type, out, v->count);
     else if (v) read_view(x.tape, v, ag_value_at(x.tape, o.slot), type, out);
 }
 
 static void read_adjoints(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
+    const void *adjoint = x.tape && v ? find_adjoint(x.tape, o, v) : NULL;
     if (!x.tape) ag_store(type, out, 0, 0);
-    else if (v) read_view(x.tape, v, has_adjoint(x.tape, o, v) ? ag_adjoint_at(x.tape, o.slot) : NULL, type, out);
+    else if (v && adjoint == ag_forgotten) fill_nan(type, out, v->count);
+    else if (v) read_view(x.tape, v, adjoint, type, out);
 }
 
 void ag_read(ag_var x, double *out) { read_values(x, AG_F64, out); }
@@ -183,6 +192,7 @@ void *ag_grad_data(ag_var x) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)x.tape->swept_top) return NULL;
+    if (find_adjoint(x.tape, o, v) == ag_forgotten) return NULL;
     bool fresh;
     return ag_adjoint_of(x.tape, o, false, &fresh);
 }
@@ -191,8 +201,8 @@ ag_numbers ag_numbers_of(ag_var x) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!v || !v->contiguous) return (ag_numbers){NULL, NULL, 0};
-    bool reached = has_adjoint(x.tape, o, v);
-    return (ag_numbers){ag_value_at(x.tape, o.slot), reached ? ag_adjoint_at(x.tape, o.slot) : NULL, v->count};
+    void *adjoint = find_adjoint(x.tape, o, v);
+    return (ag_numbers){ag_value_at(x.tape, o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
 }
 
 /* ---- changing inputs ---- */
@@ -225,8 +235,8 @@ void ag_set_f32(ag_var x, const float *data) { set_values(x, AG_F32, data); }
 void ag_step(ag_var x, double rate) {
     ag_operand o;
     const ag_view *v = input_of(x, "step", &o);
-    if (v && has_adjoint(x.tape, o, v))
-        x.tape->kernels->add_scaled((size_t)v->count, ag_value_at(x.tape, o.slot), rate, ag_adjoint_at(x.tape, o.slot));
+    const void *adjoint = v ? find_adjoint(x.tape, o, v) : NULL;
+    if (adjoint) x.tape->kernels->add_scaled((size_t)v->count, ag_value_at(x.tape, o.slot), rate, adjoint);
 }
 
 ag_var ag_detach(ag_var x) {

@@ -178,7 +178,7 @@ static uint32_t find_tiles(ag_tape *t, const ag_node *node) {
             group |= 1u << j;
         }
         if (!ag_views_tile(views, offset, n, base->count)) continue;
-        base->epoch = t->epoch;
+        ag_place_adjoint(t, base);
         bits |= group;
     }
     return bits;
@@ -204,7 +204,7 @@ bool ag_apply_adjoint(ag_tape *t, ag_node *node) {
         if (fresh) call.fresh |= 1u << k;
     }
     call.out = (ag_array){ag_value_at(t, node->slot), v};
-    call.out_adjoint = (ag_array){ag_adjoint_at(t, node->slot), v};
+    call.out_adjoint = (ag_array){ag_result_adjoint(t, node), v};
     bool ok = (op->adjoint ? op->adjoint(&call) : ag_adjoint_by_record(op, &call)) && t->status == AG_OK;
     close_arrays(t, &a);
     return ok;

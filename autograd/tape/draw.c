@@ -63,9 +63,9 @@ static void put_vertex(ag_drawing *d, uint32_t slot, uint32_t view, const char *
     if (v->rank) fprintf(d->out, "%s\\n", ag_show_view(v).text);
     put_elements(d, v, ag_value_at(t, slot));
     const ag_base *base = ag_base_of(t, slot);
-    if (!v->constant && slot + (uint64_t)v->count <= t->swept_top && (!base || base->epoch == t->epoch)) {
+    if (!v->constant && slot + (uint64_t)v->count <= t->swept_top && (!base || (base->epoch == t->epoch && base->adjoint != ag_forgotten))) {
         fputs("\\nadjoint ", d->out);
-        put_elements(d, v, ag_adjoint_at(t, slot));
+        put_elements(d, v, ag_adjoint_in(t, base, slot));
     }
     fputs("\"];\n", d->out);
 }

@@ -376,7 +376,7 @@ static bool operands_overlap(const ag_node *node, int64_t count) {
 
 /* The adjoint of a large tensor whose operands are like it, by several threads; false if they cannot, or there is one. */
 static bool adjoint_by_threads(ag_tape *t, const ag_node *node, const ag_view *v) {
-    ag_shares s = {.type = t->type, .w = ag_adjoint_at(t, node->slot), .value = ag_value_at(t, node->slot)};
+    ag_shares s = {.type = t->type, .w = ag_result_adjoint(t, node), .value = ag_value_at(t, node->slot)};
     int threads = share(&s, v->count);
     if (threads == 1 || operands_overlap(node, v->count)) return false;
     for (uint32_t k = 0; k < node->n; k++) {
@@ -393,7 +393,7 @@ static bool adjoint_by_threads(ag_tape *t, const ag_node *node, const ag_view *v
 static void adjoint_alike(ag_tape *t, const ag_node *node, const ag_view *v) {
     const void *x[3] = {NULL, NULL, NULL};
     for (uint32_t k = 0; k < node->n; k++) x[k] = ag_value_at(t, node->in[k].slot);
-    const void *w = ag_adjoint_at(t, node->slot), *r = ag_value_at(t, node->slot);
+    const void *w = ag_result_adjoint(t, node), *r = ag_value_at(t, node->slot);
     for (uint32_t k = 0; k < node->n; k++) {
         ag_partial_kernel *kernel = t->kernels->partial[node->code][k];
         if (!kernel || ag_is_constant_view(t, node->in[k].view)) continue;
@@ -419,7 +419,7 @@ bool ag_elementwise_adjoint(ag_tape *t, ag_node *node) {
     open_targets(t, node, target);
     ag_blocks b;
     open_blocks(t->type, &b, x, n, v);
-    const char *w = ag_adjoint_at(t, node->slot), *r = ag_value_at(t, node->slot);
+    const char *w = ag_result_adjoint(t, node), *r = ag_value_at(t, node->slot);
     for (int64_t i = 0; i < v->count; i += BLOCK) {
         int64_t m = v->count - i < BLOCK ? v->count - i : BLOCK;
         next_blocks(t->type, &b, i, m);

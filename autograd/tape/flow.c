@@ -78,6 +78,47 @@ bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag
     return true;
 }
 
+/* Marks a scalar, or the base that a slot is of. */
+static void need(const ag_flow *f, uint8_t *needed, uint32_t slot) {
+    const ag_base *base = ag_base_of(f->t, slot);
+    if (base && inside(f, base->start)) needed[base->start - f->lo] = 1;
+    if (inside(f, slot)) needed[slot - f->lo] = 1;
+}
+
+static void need_operands(const ag_flow *f, uint8_t *needed, const ag_instruction_ *i) {
+    uint32_t in[3];
+    double number;
+    if (ag_op_of(i) == OP_NODE) {
+        const ag_node *node = ag_node_at(f->t, i->a);
+        for (uint32_t k = 0; k < node->n; k++) need(f, needed, node->in[k].slot);
+        return;
+    }
+    for (int k = 0, n = ag_scalar_operands(i, in, &number); k < n; k++)
+        if (in[k] != NOTHING) need(f, needed, in[k]);
+}
+
+bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny) {
+    const ag_tape *t = f->t;
+    uint32_t n = f->hi - f->lo, slot, last_slot;
+    uint8_t *needed = ag_memory_sparse(&f->t->memory, n + (size_t)1);
+    if (!needed) return ag_out_of_memory(f->t, "jvp", n);
+    for (int i = 0; i < ny; i++) need(f, needed, ys[i].slot);
+    uint32_t first = n ? ag_find_instruction(f->t, f->lo, &slot) : 1;
+    uint32_t last = n ? ag_find_instruction(f->t, f->hi - 1, &last_slot) : 0;
+    for (uint32_t i = last + 1; i-- > first && i > 0;) {
+        const ag_instruction_ *now = ag_instructions(t) + i;
+        uint32_t op = ag_op_of(now), at = op < OP_NODE ? last_slot : now->b;
+        if (op != OP_LEAF && inside(f, at) && needed[at - f->lo]) need_operands(f, needed, now);
+        last_slot = (op < OP_NODE ? at : now->c) - 1 - ag_constants_after(now - 1);
+    }
+    for (uint32_t s = 0; s < n; s++) {
+        const ag_base *base = f->depends[s] && !needed[s] ? ag_base_of(t, f->lo + s) : NULL;
+        if (!needed[s] && !(base && inside(f, base->start) && needed[base->start - f->lo])) f->depends[s] = 0;
+    }
+    ag_memory_sparse_free(&f->t->memory, needed, n + (size_t)1);
+    return true;
+}
+
 void ag_flow_close(ag_flow *f) {
     ag_memory *memory = &f->t->memory;
     size_t n = f->hi - f->lo + (size_t)1;

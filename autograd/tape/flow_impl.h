@@ -36,6 +36,8 @@ typedef struct ag_step_info {
 
 /* A flow about the slots from the xs to the ys. False after an error. */
 bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag_operand *ys, int ny);
+/* Only what the ys need depends on the xs from now on. False after an error. */
+bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny);
 void ag_flow_close(ag_flow *f);
 bool ag_flow_depends(const ag_flow *f, ag_operand x);
 /* Adds what arrives at x (in x's shape; the number 0: nothing). */

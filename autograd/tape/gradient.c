@@ -135,7 +135,7 @@ static void derive(const char *what, const ag_var *from, const ag_var *seeds, in
     bool ok = resolve_all(t, what, ys, ny, y) && resolve_all(t, what, xs, nx, x);
     const ag_operand *start = reverse ? y : x, *end = reverse ? x : y;
     for (int i = 0; ok && i < nf; i++) ok = check_seed(t, what, seeds[i], start[i]);
-    if (ok && ag_flow_open(&f, t, x, nx, y, ny)) {
+    if (ok && ag_flow_open(&f, t, x, nx, y, ny) && (reverse || ag_flow_keep_needed(&f, y, ny))) {
         for (int i = 0; i < nf; i++) {
             if (!ag_flow_depends(&f, start[i])) continue;
             ag_shape shape = ag_operand_shape(t, start[i]);

@@ -152,8 +152,17 @@ static void vjp_record(const ag_rule *r, ag_var w, ag_var *contributions) {
 static const ag_operation vjp_operation = {
     .name = "vjp", .shape = vjp_shape, .forward = vjp_forward, .adjoint = vjp_adjoint, .record = vjp_record};
 
+static bool fail_without_reverse(ag_tape *t, const ag_operation *op) {
+    ag_fail(t, AG_ERR_UNSUPPORTED, "%s: reverse mode needs its `adjoint` or its `record` function", op->name);
+    return false;
+}
+
 void ag_record_by_adjoint(const ag_operation *op, const ag_rule *rule, ag_var w, ag_var *contributions) {
     ag_tape *t = rule->tape;
+    if (!op->adjoint) {
+        fail_without_reverse(t, op);
+        return;
+    }
     size_t n = (size_t)rule->n + 1;
     ag_var *in = ag_scratch(t, n * sizeof *in);
     ag_vjp_params *p = ag_scratch(t, sizeof *p + rule->params_size);
@@ -191,6 +200,7 @@ static void add_contributions(ag_tape *t, const ag_call *call, const ag_rule *ru
 }
 
 bool ag_adjoint_by_record(const ag_operation *op, const ag_call *call) {
+    if (!op->record) return fail_without_reverse(call->tape, op);
     size_t n = (size_t)call->n;
     const ag_memory *memory = &call->tape->memory;
     ag_tape *t = ag_tape_new_with(&(ag_options){call->type, memory->permit, memory->context, true});

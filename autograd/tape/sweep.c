@@ -68,37 +68,96 @@ uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot) {
     return (uint32_t)(i - first);
 }
 
+/* ---- adjoints that are not kept ---- */
+
+char ag_forgotten[1];
+
+enum { BLOCKS = sizeof((ag_tape *)0)->blocks / sizeof(ag_adjoint_block) };
+
+/* The smallest of the free blocks that is large enough, but not by far; else a new one, in the place of one that is free. NULL if
+ * there is no place or no memory. */
+static ag_adjoint_block *take_block(ag_tape *t, size_t size) {
+    ag_adjoint_block *best = NULL, *place = NULL;
+    for (int i = 0; i < BLOCKS; i++) {
+        ag_adjoint_block *b = &t->blocks[i];
+        if (b->used) continue;
+        if (b->size >= size && b->size <= 2 * size && (!best || b->size < best->size)) best = b;
+        if (!place || b->size < place->size) place = b;
+    }
+    if (best || !place) return best;
+    ag_memory_free(&t->memory, place->data, place->size);
+    *place = (ag_adjoint_block){ag_memory_resize(&t->memory, NULL, 0, size), size, false};
+    if (place->data) return place;
+    place->size = 0;
+    return NULL;
+}
+
+/* Without a block it is at its slots, as ever. */
+void ag_place_adjoint(ag_tape *t, ag_base *base) {
+    base->epoch = t->epoch;
+    size_t size = base->count * ag_type_size(t->type);
+    if (!t->forgets || size < t->forget_from || base->scalars ||
+        ag_op_of(&ag_instructions(t)[base->instruction]) != OP_NODE)
+        return;
+    ag_adjoint_block *b = take_block(t, size);
+    if (!b) return;
+    b->used = true;
+    base->adjoint = b->data;
+}
+
+static void forget(ag_tape *t, ag_base *base) {
+    if (!base->adjoint) return;
+    for (int i = 0; i < BLOCKS; i++)
+        if (t->blocks[i].data == base->adjoint) t->blocks[i].used = false;
+    base->adjoint = ag_forgotten;
+}
+
+static void stop_forgetting(ag_tape *t) {
+    for (uint32_t k = 0; t->forgets && k < t->base_count; k++) forget(t, &ag_bases(t)[k]);
+    t->forgets = false;
+}
+
+void ag_free_blocks(ag_tape *t) {
+    for (int i = 0; i < BLOCKS; i++) {
+        ag_memory_free(&t->memory, t->blocks[i].data, t->blocks[i].size);
+        t->blocks[i] = (ag_adjoint_block){0};
+    }
+}
+
 /* ---- adjoints ---- */
 
 void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh) {
     *fresh = false;
-    void *adjoint = ag_adjoint_at(t, x.slot);
-    if (x.view <= VIEW_CONSTANT) return adjoint;
+    if (x.view <= VIEW_CONSTANT) return ag_adjoint_at(t, x.slot);
     ag_base *base = ag_base_of(t, x.slot);
-    if (!base || base->epoch == t->epoch) return adjoint;
-    base->epoch = t->epoch;
-    const ag_view *v = ag_view_at(t, x.view);
-    *fresh = may_store && v->contiguous && x.slot == base->start && v->count == base->count;
-    if (!*fresh) memset(ag_adjoint_at(t, base->start), 0, base->count * ag_type_size(t->type));
-    return adjoint;
+    if (base && base->epoch != t->epoch) {
+        ag_place_adjoint(t, base);
+        const ag_view *v = ag_view_at(t, x.view);
+        *fresh = may_store && v->contiguous && x.slot == base->start && v->count == base->count;
+        if (!*fresh) memset(ag_adjoint_in(t, base, base->start), 0, base->count * ag_type_size(t->type));
+    }
+    return ag_adjoint_in(t, base, x.slot);
 }
 
 static void zero_slots(ag_tape *t, uint32_t from, uint32_t to) {
     if (to > from) memset(ag_adjoint_at(t, from), 0, (to - from) * ag_type_size(t->type));
 }
 
-/* Adjoints of scalars, and of bases of which scalars were taken, become 0; those of other bases not set. */
+/* Adjoints of scalars, and of bases of which scalars were taken, become 0; those of other bases not set, nor is what lies
+ * between two of them touched, where no instruction computes scalars. */
 static void reset_adjoints(ag_tape *t) {
-    uint32_t from = 0;
+    uint32_t from = 0, behind = 0; /* all before: its slots, its instructions */
     t->epoch++;
     for (uint32_t k = 0; k < t->base_count; k++) {
         ag_base *b = &ag_bases(t)[k];
+        b->adjoint = NULL;
         if (b->scalars) {
             b->epoch = t->epoch;
             continue;
         }
-        zero_slots(t, from, b->start);
+        if (b->instruction != behind) zero_slots(t, from, b->start);
         from = b->start + b->count;
+        behind = b->instruction + 1;
     }
     zero_slots(t, from, t->head.top);
 }
@@ -108,6 +167,7 @@ static void reset_results(ag_tape *t) {
     uint32_t old = t->epoch++, new_from = t->swept_top;
     for (uint32_t k = 0; k < t->base_count; k++) {
         ag_base *b = &ag_bases(t)[k];
+        b->adjoint = NULL;
         bool leaf = ag_op_of(&ag_instructions(t)[b->instruction]) == OP_LEAF && b->start < new_from;
         bool was_set = b->epoch == old;
         b->epoch = leaf && was_set ? t->epoch : t->epoch - 1;
@@ -131,9 +191,10 @@ static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
     size_t need = t->values.size; /* as many slots as there are values */
     if (need > t->adjoints.size && !ag_range_grow(&t->memory, &t->adjoints, need, MOST_SLOTS * ag_type_size(t->type)))
         return ag_out_of_memory(t, "sweep", need - t->adjoints.size);
-    if (mode == AG_ACCUMULATE) reset_results(t);
+    if (mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET) reset_results(t);
     else reset_adjoints(t);
     t->swept_top = t->head.top;
+    t->forgets = mode == AG_RESET_FORGET || mode == AG_ACCUMULATE_FORGET;
     return true;
 }
 
@@ -185,8 +246,11 @@ static bool is_reached(const ag_tape *t, const ag_base *base) {
 }
 
 bool ag_sweep_node(ag_tape *t, ag_node *node) {
-    if (!is_reached(t, &ag_bases(t)[node->base])) return true;
-    return node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
+    ag_base *base = &ag_bases(t)[node->base];
+    if (!is_reached(t, base)) return true;
+    bool fine = node->operation ? ag_apply_adjoint(t, node) : ag_elementwise_adjoint(t, node);
+    forget(t, &ag_bases(t)[node->base]);
+    return fine;
 }
 
 /* The loop compiled for the instruction set that the tape's kernels use. */
@@ -215,9 +279,8 @@ void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) 
         add_seed(t, &list[i]);
     }
     if (n != 1) ag_scratch_free(t, list);
-    if (!ok) return;
-    uint32_t top = ag_next_slot(t, ag_instructions(t) + last, last_slot);
-    loop_for(t)(t, last, top);
+    if (ok) loop_for(t)(t, last, ag_next_slot(t, ag_instructions(t) + last, last_slot));
+    stop_forgetting(t);
 }
 
 void ag_backward(ag_var y) { ag_sweep(&y, NULL, 1, AG_RESET); }

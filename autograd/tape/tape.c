@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+enum { LEAST_FORGOTTEN = 1 << 15 }; /* bytes of an adjoint: less is not worth looking for a place */
 enum { SPARES = sizeof((ag_tape *)0)->spare / sizeof(void *), MOST_SPARE = 1 << 20 }; /* blocks, bytes of one */
 static void drop_spares(ag_tape *t);
 
@@ -107,7 +108,7 @@ static uint32_t next_code(uint32_t code, int bits, int weight) {
     }
 }
 
-enum { CLEAR_SHIFT = VIEW_BITS, CLEAR_BITS = 4, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
+enum { CLEAR_SHIFT = VIEW_BITS, CLEAR_BITS = 6, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
 
 static uint32_t stamp_after_clear(uint32_t stamp) {
     uint32_t code = (stamp >> CLEAR_SHIFT) & ((1u << CLEAR_BITS) - 1);
@@ -213,6 +214,7 @@ void ag_resume(ag_tape *t) {
 }
 
 bool ag_expects_sweep(const ag_tape *t) { return !t->paused && !t->tracing; }
+bool ag_is_tracing(const ag_tape *t) { return t->tracing; }
 
 uint32_t ag_suspend_pause(ag_tape *t) {
     uint32_t paused = t->paused;
@@ -269,6 +271,7 @@ ag_tape *ag_tape_new_with(const ag_options *options) {
     t->memory = memory;
     t->type = options->type == AG_F32 ? AG_F32 : AG_F64;
     t->kernels = ag_kernels_for(t->type);
+    t->forget_from = LEAST_FORGOTTEN;
     if (ag_open_views(t) && start(t)) return t;
     ag_tape_free(t);
     return &nil_tape;
@@ -279,6 +282,7 @@ ag_tape *ag_tape_new(ag_type type) { return ag_tape_new_with(&(ag_options){.type
 void ag_tape_free(ag_tape *t) {
     if (is_nil(t)) return;
     drop_spares(t);
+    ag_free_blocks(t);
     ag_drop_held(t);
     ag_close_views(t);
     ag_range *ranges[] = {&t->values, &t->adjoints, &t->instructions, &t->nodes,       &t->bases, &t->sections,
@@ -300,6 +304,7 @@ void ag_tape_clear(ag_tape *t) {
 void ag_tape_trim(ag_tape *t) {
     if (is_nil(t)) return;
     drop_spares(t);
+    ag_free_blocks(t);
     size_t size = ag_type_size(t->type);
     if (t->values.reserved) ag_range_trim(&t->memory, &t->values, (t->head.top + (size_t)1) * size);
     if (t->adjoints.reserved) ag_range_trim(&t->memory, &t->adjoints, t->swept_top * size);
@@ -311,6 +316,8 @@ void ag_tape_trim(ag_tape *t) {
     t->head.next = ag_instructions(t) + used;
     ag_set_limit(t);
 }
+
+size_t ag_tape_held(const ag_tape *t) { return is_nil(t) ? 0 : t->memory.held; }
 
 ag_stats ag_tape_stats(ag_tape *t) {
     ag_stats s = {0};

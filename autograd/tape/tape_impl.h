@@ -18,10 +18,10 @@
  * so that a tensor's adjoint is written once and a tensor without adjoint costs nothing; bases of which scalars were taken
  * are the exception (base.scalars).
  *
- * The view in a var has a stamp in its upper 12 bits, which tells vars of a rewound or cleared part: 4 bits, two of them set,
+ * The view in a var has a stamp in its upper 14 bits, which tells vars of a rewound or cleared part: 6 bits, three of them set,
  * change when the tape is cleared; 8 bits, four or none of them set, when it is rewound. As codes of equal weight are never
  * part of each other, `place & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
- * vars are looked up in `sections`. (A stale var is taken for a good one only if it is exactly 6 clears or 70 rewinds old.
+ * vars are looked up in `sections`. (A stale var is taken for a good one only if it is a multiple of 20 clears or of 70 rewinds old.
  * Nothing out of bounds is ever read, even then.) */
 #ifndef AG_TAPE_IMPL_H
 #define AG_TAPE_IMPL_H
@@ -41,7 +41,7 @@ static inline uint32_t ag_constants_after(const ag_instruction_ *i) { return i->
 
 #define NOTHING UINT32_MAX
 #define SCALAR_INPUT (UINT32_MAX - 1)
-enum { VIEW_BITS = 20, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
+enum { VIEW_BITS = 18, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
 #define MOST_SLOTS ((uint64_t)UINT32_MAX - 65536)
 
 typedef struct ag_operand {
@@ -60,6 +60,7 @@ typedef struct ag_base {
     uint32_t view;    /* as recorded */
     uint32_t epoch;   /* its adjoint is set if this is the tape's */
     uint32_t scalars; /* some var of rank 0 looks into it */
+    void *adjoint;    /* NULL: at its slots. Else, in a sweep that forgets, where it is now, or ag_forgotten */
 } ag_base;
 
 /* A tensor instruction. Its operands, parameters and saved bytes follow it. */
@@ -91,6 +92,13 @@ typedef struct ag_held {
     size_t size;
 } ag_held;
 
+/* Memory for the adjoint of one tensor after the other. */
+typedef struct ag_adjoint_block {
+    void *data;
+    size_t size;
+    bool used;
+} ag_adjoint_block;
+
 typedef struct ag_interned ag_interned;
 enum { RECENT_VIEWS = 64 };
 
@@ -104,8 +112,11 @@ struct ag_tape {
     bool without_values; /* abstract, but only for the rest of a trace */
     ag_memory memory;
     ag_range values, adjoints, instructions, nodes, bases, sections, labels, texts, views, checkpoints;
-    uint32_t node_top; /* in 8 bytes */
-    ag_range held;     /* ag_held */
+    uint32_t node_top;           /* in 8 bytes */
+    ag_range held;               /* ag_held */
+    bool forgets;                /* this sweep lets go of adjoints */
+    uint32_t forget_from;        /* of so many bytes */
+    ag_adjoint_block blocks[16]; /* where they are, and were */
     uint32_t held_count;
     bool
         keeps_scratch; /* a runner's, whose runs take no memory: blocks that ag_scratch gave out and got back are kept */
@@ -236,6 +247,20 @@ void ag_drop_held(ag_tape *t);
 bool ag_apply_adjoint(ag_tape *t, ag_node *node);
 
 /* ---- sweep.c ---- */
+/* Stands for an adjoint that was let go of. */
+extern char ag_forgotten[];
+void ag_free_blocks(ag_tape *t);
+/* Where the adjoint of a slot is; of a base's, if there is one. */
+static inline void *ag_adjoint_in(const ag_tape *t, const ag_base *base, uint32_t slot) {
+    if (!base || !base->adjoint) return ag_adjoint_at(t, slot);
+    return (char *)base->adjoint + (size_t)(slot - base->start) * ag_type_size(t->type);
+}
+/* The adjoint of what a node computes. */
+static inline void *ag_result_adjoint(const ag_tape *t, const ag_node *node) {
+    return ag_adjoint_in(t, &ag_bases(t)[node->base], node->slot);
+}
+/* The adjoint of a base, which nothing was added to yet: where it goes. */
+void ag_place_adjoint(ag_tape *t, ag_base *base);
 /* The adjoint of an operand, ready to be added to; *fresh: it is not set yet and must be stored instead (asked for only
  * with may_store, and given only if the operand is all of its base). */
 void *ag_adjoint_of(ag_tape *t, ag_operand x, bool may_store, bool *fresh);

@@ -67,8 +67,12 @@ static bool read_option(command *c, const char *name, const char *next, int *use
     if (i == count) return complain("unknown option", name);
     if (value == NULL) return complain("an option without its value", name);
     *used = equals != NULL ? 1 : 2;
-    if (i < 4 && (!read_count(value, least[i], most[i], &number) || (i < 2 && number != floor(number))))
-        return complain(i < 2 ? "not a whole number in range" : "not a number in range", value);
+    if (i < 4 && (!read_count(value, least[i], most[i], &number) || (i < 2 && number != floor(number)))) {
+        char problem[120];
+        snprintf(problem, sizeof problem, "%s takes a %snumber from %.15g to %.15g, not", names[i],
+                 i < 2 ? "whole " : "", least[i], most[i]);
+        return complain(problem, value);
+    }
     if (i == 0) c->options.draws = (int)number;
     if (i == 1) c->options.seed = (uint64_t)number;
     if (i == 2) c->options.limits.seconds = number;
@@ -117,7 +121,9 @@ static int check_files(const command *c, const ac_sink *const *sinks, int sink_c
         int now = file.why != NULL ? ac_check_unreadable(file.source.name, file.why, sinks, sink_count)
                                    : ac_check_text(&file.source, &c->options, sinks, sink_count);
         if (now > status) status = now;
-        if (c->dot != NULL && i + 1 == c->file_count && (now == 2 || !write_dot(c, &file))) status = 2;
+        bool drawn = c->dot != NULL && i + 1 == c->file_count;
+        if (drawn && now == 2) fprintf(stderr, "adcheck: %s: not written, %s has an error\n", c->dot, file.source.name);
+        if (drawn && (now == 2 || !write_dot(c, &file))) status = 2;
         ac_text_file_close(&file);
     }
     return status;
@@ -142,7 +148,9 @@ static int run_with(const command *c, const ac_sink *page) {
     ac_json_report json;
     ac_text_report text;
     const char *no_colour = getenv("NO_COLOR");
-    bool colour = isatty(STDOUT_FILENO) && (no_colour == NULL || *no_colour == '\0');
+    const char *terminal = getenv("TERM");
+    bool colour = isatty(STDOUT_FILENO) && (no_colour == NULL || *no_colour == '\0') &&
+                  (terminal == NULL || strcmp(terminal, "dumb") != 0);
     int status;
     if (c->json) {
         ac_json_open(&json, stdout);
@@ -191,7 +199,7 @@ int main(int count, char **arguments) {
     int status = 2;
     if (openblas_set_num_threads != NULL) openblas_set_num_threads(1);
     for (int i = 1; i < count; i++) {
-        if (strcmp(arguments[i], "--help") == 0) return fputs(usage, stdout) < 0;
+        if (strcmp(arguments[i], "--help") == 0 || strcmp(arguments[i], "-h") == 0) return fputs(usage, stdout) < 0;
         if (strcmp(arguments[i], "--version") == 0) return puts("adcheck " AG_VERSION) < 0;
         if (strcmp(arguments[i], "--") == 0) break;
     }

@@ -2,11 +2,12 @@
  * there at all others. */
 #include "nn/check/check_impl.h"
 #include "nn/check/functions.h"
+#include "nn/compare.h"
 #include "nn/memory.h"
 
 #include <math.h>
 
-enum { MOST = 400, MOST_DEPTH = 100, MOST_VISITS = 20000 };
+enum { MOST = 400, MOST_DEPTH = 100, MOST_VISITS = 20000, MOST_RECORDED = 1 << 20 };
 
 /* How a factor of lower rank meets a matrix. */
 typedef enum spread { WHOLE, DOWN_THE_ROWS, ALONG_THE_ROWS } spread;
@@ -26,9 +27,11 @@ typedef struct search {
     candidate list[MOST];
     int count, visits; /* of candidates; of nodes while they are looked for */
     int draw;
-    bool seen;            /* there was a draw at which the candidate makes a difference */
+    bool seen;            /* there was a draw at which the candidate makes a difference, */
+    bool proved;          /* and one at which it gives more than 0, which anything times 0 does */
     double *value, *more; /* work space: right_count or claimed_count each, whichever is more */
     char words[160];
+    uint64_t recorded; /* numbers, to try what has to be recorded anew */
 } search;
 
 static bool add(search *s, candidate c) {
@@ -43,6 +46,7 @@ static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), c
     ac_evaluator *e = s->t->e;
     bool fits = true;
     s->seen = false;
+    s->proved = true;
     for (s->draw = 0; s->draw < s->t->claim.draws && fits; s->draw++) {
         ag_mark mark = ag_tape_mark(e->tape);
         fits = ac_go_to_draw(s->t, s->draw) && f(s, c) && !e->error->set;
@@ -53,7 +57,7 @@ static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), c
         ag_tape_rewind(e->tape, mark);
         if (e->error->set) return false;
     }
-    return fits && s->seen;
+    return fits && s->seen && s->proved;
 }
 
 /* ---- missing-factor --------------------------------------------------------------------------------------------- */
@@ -84,7 +88,7 @@ static void find_steps(search *s, const ac_node *node, int depth) {
 static void find_names(search *s, bool others) {
     ac_evaluator *e = s->t->e;
     const ac_statement *statement = s->t->statement;
-    if (!ac_prepare(e, statement->uses, statement->use_count, false)) return; /* marks what is needed */
+    ac_mark_needed(e, statement->uses, statement->use_count);
     for (int pass = 0; pass < 1 + others; pass++)
         for (int i = e->file->symbol_count - 1; i >= 0; i--) {
             ac_symbol *symbol = e->file->symbols[i];
@@ -136,8 +140,9 @@ static bool fits_entry(search *s, int64_t k, double q, double size) {
     const nn_claim *c = &s->t->claim;
     int64_t i = s->draw * s->t->right_count + k;
     double slack = nn_claim_slack(c, i, c->right[i], size);
-    if (!(fabs(c->claimed[i] * q - c->right[i]) <= slack * fmax(1, fabs(q)))) return false;
-    s->seen = s->seen || !(fabs(c->claimed[i] - c->right[i]) <= slack);
+    if (!nn_is_within(c->claimed[i] * q, c->right[i], slack * fmax(1, fabs(q)))) return false;
+    s->seen = s->seen || !nn_is_within(c->claimed[i], c->right[i], slack);
+    s->proved = s->proved || c->right[i] != 0;
     return true;
 }
 
@@ -168,6 +173,7 @@ static bool try_factor(search *s, const candidate *c, spread how) {
                     : right.rank == 2 && shape.rank == 1 && shape.dim[0] == right.dim[how == DOWN_THE_ROWS ? 0 : 1];
     if (!fits) return false;
     ag_read(q, s->value);
+    if (s->draw == 0) s->proved = false;
     return ac_is_fine(e, s->t->statement->span) && fits_with(s, how, shape);
 }
 static bool try_whole(search *s, const candidate *c) { return try_factor(s, c, WHOLE); }
@@ -188,9 +194,8 @@ static void say_factor(search *s, const candidate *c) {
                  ac_text_of(source, c->step->operands[c->operand]->span, text, sizeof text));
 }
 
-static bool find_missing_factor(search *s) {
-    static bool (*const tries[])(search *, const candidate *) = {try_whole, try_rows, try_columns};
-    static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
+/* What a missing factor may be: names, and steps of what they and the left side are made of. */
+static void find_factors(search *s) {
     s->count = s->visits = 0;
     find_names(s, true);
     int names = s->count;
@@ -198,6 +203,12 @@ static bool find_missing_factor(search *s) {
         if (s->list[i].name->kind == AC_VALUE && ac_read_definition(s->list[i].name, NULL))
             find_steps(s, s->list[i].name->body, 0);
     find_steps(s, s->t->left, 0);
+}
+
+static bool find_missing_factor(search *s) {
+    static bool (*const tries[])(search *, const candidate *) = {try_whole, try_rows, try_columns};
+    static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
+    find_factors(s);
     if (!same_shape(s->t)) return false;
     s->draw = 0;
     double size = size_of_right(s);
@@ -221,6 +232,7 @@ static bool record_variant(search *s, ac_variant variant) {
     ac_evaluator *e = s->t->e;
     variant.derivative = s->derivative;
     e->variant = variant;
+    e->derivative_is_zero = false;
     ag_var x = ac_evaluate(e, s->t->left, s->t->statement->frame_size);
     memset(&e->variant, 0, sizeof e->variant);
     if (e->error->set || !nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape)) return false;
@@ -233,12 +245,14 @@ static bool fits_variant(search *s) {
     const nn_claim *c = &s->t->claim;
     int64_t n = s->t->claimed_count;
     double size = 0;
-    for (int64_t i = 0; i < n; i++) size = fmax(size, fabs(s->value[i]));
+    for (int64_t i = 0; i < n; i++)
+        if (isfinite(s->value[i])) size = fmax(size, fabs(s->value[i]));
     for (int64_t i = 0; i < n; i++) {
-        double slack = c->unit == NULL ? 1e-9 * fmax(1, fabs(s->value[i])) : fmax(c->unit[i], 0.01 * size);
-        if (!(fabs(c->claimed[s->draw * n + i] - s->value[i]) <= fmax(slack, c->tolerance))) return false;
+        double slack = fmax(NN_TOLERANCE * fmin(1, size), NN_TOLERANCE * fabs(s->value[i]));
+        if (c->unit != NULL) slack = fmax(c->unit[i], 0.01 * size);
+        if (!nn_is_within(c->claimed[s->draw * n + i], s->value[i], fmax(slack, c->tolerance))) return false;
     }
-    s->seen = s->seen || size > 0;
+    s->seen = s->seen || (size > 0 && !s->t->e->derivative_is_zero);
     return true;
 }
 
@@ -396,6 +410,99 @@ static bool find_term(search *s) {
     return false;
 }
 
+/* ---- a path that was passed over --------------------------------------------------------------------------------- */
+
+/* The left side with a variant of a step or a name, recorded anew, into s->value. Is it what is claimed? */
+static bool try_path(search *s, ac_variant variant) {
+    ac_evaluator *e = s->t->e;
+    const ac_statement *statement = s->t->statement;
+    ac_memory memory;
+    bool fits = false;
+    if (s->recorded > MOST_RECORDED || !ac_set_aside(e, &memory)) return false;
+    uint64_t before = ag_tape_stats(e->tape).slots;
+    e->variant = variant;
+    e->derivative_is_zero = false;
+    if (ac_prepare(e, statement->uses, statement->use_count, true)) {
+        ag_var x = ac_evaluate(e, s->t->left, statement->frame_size);
+        fits = !e->error->set && nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape);
+        if (fits) ag_read(x, s->value);
+        fits = fits && ac_is_fine(e, statement->span) && fits_variant(s);
+    }
+    s->recorded += ag_tape_stats(e->tape).slots - before;
+    memset(&e->variant, 0, sizeof e->variant);
+    ac_bring_back(e, &memory);
+    return fits;
+}
+
+/* 1 in place of a step's derivative, as a hand forgets it before a sum or a product is taken. */
+static bool try_step(search *s, const candidate *c) {
+    return try_path(s, (ac_variant){.step = c->step, .operand = c->operand});
+}
+
+static bool find_step(search *s) {
+    find_factors(s);
+    for (int i = 0; i < s->count; i++) {
+        if (s->list[i].step == NULL || !at_every_draw(s, try_step, &s->list[i])) continue;
+        say_factor(s, &s->list[i]);
+        s->d->kind = NN_MISSING_FACTOR;
+        snprintf(s->d->detail, sizeof s->d->detail, "a factor is missing: it is the right one with 1 in place of %s",
+                 s->words);
+        return true;
+    }
+    return false;
+}
+
+/* What varies taken as a constant, as half of a product rule is forgotten. */
+static bool try_constant(search *s, const candidate *c) {
+    return c->name != NULL ? try_path(s, (ac_variant){.constant = c->name})
+                           : try_path(s, (ac_variant){.step = c->step, .operand = -1});
+}
+
+/* Everything within an expression that may depend on something. */
+static void find_parts(search *s, const ac_node *node, int depth) {
+    if (node->kind == AC_SOLVE || depth > MOST_DEPTH || s->count == MOST || ++s->visits > MOST_VISITS) return;
+    bool varies = node->kind != AC_NUMBER && node->kind != AC_ARRAY && !ac_is_derivative(node);
+    if (varies && depth > 0) add(s, (candidate){.step = node});
+    const ac_node *body = node->kind == AC_APPLY ? ac_body_of(s->t->e->file->arena, node) : NULL;
+    if (body != NULL) find_parts(s, body, depth + 1);
+    int count = ac_is_derivative(node) ? 1 : node->operand_count; /* the variable stays one */
+    for (int i = 0; i < count; i++)
+        if (node->operands[i] != NULL) find_parts(s, node->operands[i], depth + 1);
+}
+
+static bool find_constant(search *s) {
+    char text[120];
+    s->count = s->visits = 0;
+    find_names(s, false);
+    int names = s->count;
+    for (int i = 0; i < names && s->count < MOST && s->visits <= MOST_VISITS; i++)
+        if (s->list[i].name->kind == AC_VALUE && ac_read_definition(s->list[i].name, NULL))
+            find_parts(s, s->list[i].name->body, 1);
+    find_parts(s, s->t->left, 0);
+    for (int i = 0; i < s->count; i++) {
+        const candidate *c = &s->list[i];
+        if (!at_every_draw(s, try_constant, c)) continue;
+        const char *what =
+            c->name != NULL ? c->name->name : ac_text_of(&s->t->e->file->source, c->step->span, text, sizeof text);
+        const ac_node *f = s->derivative == NULL ? NULL : s->derivative->operands[0];
+        bool whole = f != NULL && (c->step == f || (c->name != NULL && c->name == f->symbol));
+        s->d->kind = NN_MISSING_TERM;
+        if (whole) snprintf(s->d->detail, sizeof s->d->detail, "the derivative of %s is missing", what);
+        else
+            snprintf(s->d->detail, sizeof s->d->detail,
+                     "a term is missing: it is the right one with %s taken as a constant", what);
+        return true;
+    }
+    return false;
+}
+
+/* Printed to few digits, a single number is soon explained by something. */
+static bool find_path(search *s) {
+    if (!same_shape(s->t) || (s->t->claim.unit != NULL && s->t->right_count == 1)) return false;
+    s->recorded = 0;
+    return find_step(s) || find_constant(s);
+}
+
 bool ac_search(void *trial, nn_diagnosis *diagnosis) {
     ac_trial *t = trial;
     const ac_node *derivatives[2];
@@ -415,6 +522,7 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis) {
             s->derivative = derivatives[0];
             found = find_other_variable(s) || (same_shape(t) && find_term(s));
         }
+        if (!found && !t->e->error->set) found = find_path(s);
     }
     nn_release(space);
     nn_release(s);

@@ -106,6 +106,7 @@ static bool diagnose(ac_trial *t) {
     ag_tape_rewind(e->tape, mark);
     t->claim.sizes = found->list;
     t->claim.size_count = found->count;
+    t->claim.floor = nn_claim_floor(&t->claim);
     t->claim.search = ac_search;
     t->claim.context = t;
     if (!e->error->set && compute_base(t)) t->finding->diagnosis = nn_claim_diagnose(&t->claim);
@@ -175,7 +176,7 @@ static bool run_show(run *r, const ac_statement *s) {
 }
 
 static void forget_if_full(run *r) {
-    if (ag_tape_stats(r->e.tape).held_bytes > KEPT_BYTES) ac_forget(&r->e);
+    if (ag_tape_held(r->e.tape) > KEPT_BYTES) ac_forget(&r->e);
 }
 
 /* Records every name defined up to a statement once, used or not: errors come in the order of the file. */

@@ -6,6 +6,7 @@
 #include <float.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 
 int64_t nn_shape_count(ag_shape shape) {
     int64_t count = 1;
@@ -17,10 +18,10 @@ static inline double greater(double a, double b) { return a > b ? a : b; } /* fm
 
 static inline double tolerance_of(const nn_claim *claim, int64_t i) {
     if (claim->tolerance > 0) return claim->tolerance;
-    double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)];
-    if (unit > 0)
-        return unit * (1 + 1e-9) + NN_TOLERANCE * fabs(claim->claimed[i]); /* 0.35 - 0.34 is a little more than 0.01 */
-    return NN_TOLERANCE * greater(fabs(claim->right[i]), 1);
+    if (claim->unit == NULL) return NN_TOLERANCE * greater(fabs(claim->right[i]), 1);
+    double unit = claim->unit[i % nn_shape_count(claim->right_shape)], size = fabs(claim->claimed[i]);
+    if (unit > 0) return unit * (1 + 1e-9) + NN_TOLERANCE * size; /* 0.35 - 0.34 is a little more than 0.01 */
+    return NN_TOLERANCE * (size > 0 ? size : 1);
 }
 
 double nn_claim_tolerance(const nn_claim *claim, int64_t i) { return tolerance_of(claim, i); }
@@ -102,8 +103,9 @@ nn_comparison nn_claim_compare(const nn_claim *claim) {
     c.entry = worst % count;
     c.claimed = claim->claimed[worst];
     c.right = claim->right[worst];
-    c.error = fabs(c.claimed - c.right);
+    c.error = c.claimed == c.right ? 0 : fabs(c.claimed - c.right); /* infinity is itself */
     c.tolerance = nn_claim_tolerance(claim, worst);
+    if (isinf(c.tolerance)) c.tolerance = 0;
     return c;
 }
 
@@ -125,6 +127,15 @@ void nn_text_add(char *text, size_t size, const char *format, ...) {
     va_start(arguments, format);
     vsnprintf(text + length, size - length, format, arguments);
     va_end(arguments);
+}
+
+int nn_digits_for(double x, double difference, int least) {
+    char text[40];
+    for (int digits = least; digits < 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, x);
+        if (!(fabs(strtod(text, NULL) - x) > 0.1 * fabs(difference))) return digits;
+    }
+    return 17;
 }
 
 double nn_plain(double x) { return x == 0 ? 0 : isnan(x) ? (double)NAN : x; }

@@ -28,6 +28,7 @@ typedef struct nn_claim {
     const char *base_name;
     const nn_named_size *sizes;
     int size_count;
+    double floor; /* a difference that does not matter among numbers of this size; 0: found from `right` */
     /* Looks for mistakes that only the caller can see, NN_MISSING_FACTOR to NN_MISSING_TERM; fills in the diagnosis.
      * Called after NN_FACTOR, also if the shapes differ. */
     bool (*search)(void *context, struct nn_diagnosis *diagnosis);
@@ -36,7 +37,8 @@ typedef struct nn_claim {
 
 /* How claimed and right compare. An entry is right if it differs
  *   where a tolerance is given: by at most that;
- *   from printed digits:        by at most one unit of the last (people cut off as often as they round);
+ *   from printed digits:        by at most one unit of the last (people cut off as often as they round), and without a
+ *                               decimal point by at most 1e-9 of it (1e-9 from 0);
  *   otherwise:                  by at most 1e-9 max(1, |right|).
  * NaN is never right, and neither is another shape. */
 typedef struct nn_comparison {
@@ -73,12 +75,14 @@ typedef enum nn_diagnosis_kind {
 } nn_diagnosis_kind;
 const char *nn_diagnosis_name(nn_diagnosis_kind kind);
 
+enum { NN_PLACES = 16 };
 typedef struct nn_diagnosis {
     nn_diagnosis_kind kind;
-    int64_t entry;    /* power-of-ten, entries: the first wrong one, row-major */
-    int64_t entries;  /* and how many there are */
-    double factor;    /* power-of-ten, log-base, factor: claimed / right */
-    char detail[320]; /* in words */
+    int64_t entry;             /* power-of-ten, entries: the first wrong one, row-major */
+    int64_t entries;           /* how many there are, */
+    int64_t places[NN_PLACES]; /* and the first of them */
+    double factor;             /* power-of-ten, log-base, factor: claimed / right */
+    char detail[320];          /* in words */
 } nn_diagnosis;
 
 nn_diagnosis nn_claim_diagnose(const nn_claim *claim);

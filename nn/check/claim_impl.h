@@ -5,6 +5,8 @@
 #include "nn/check/claim.h"
 #include "nn/shapes.h"
 
+#include <math.h>
+
 int64_t nn_shape_count(ag_shape shape);
 
 /* Of element i of all draws. */
@@ -19,6 +21,14 @@ bool nn_block_is_near(const double *x, const double *y, double c, double fixed, 
 /* False only if every entry is less far off than `ratio` times its tolerance: sooner known than by comparing. */
 bool nn_claim_may_exceed(const nn_claim *claim, double ratio);
 
+/* 1e-9 of the greatest right number, but of 1 if that is more than 1, or if all are 0: for nn_claim.floor. */
+double nn_claim_floor(const nn_claim *claim);
+
+/* Is x the target, or no further from it than the slack? Infinity is near nothing but itself. */
+static inline bool nn_is_within(double x, double target, double slack) {
+    return x == target || (isfinite(target) && fabs(x - target) <= slack);
+}
+
 /* How far claimed element i may be from `target` in a diagnosis: printed rounding, among numbers of that size, goes
  * through. */
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size);
@@ -29,7 +39,9 @@ bool nn_known_factor(const nn_claim *claim, double c, bool (*fits)(const void *c
 
 /* Appends to a text in a buffer of `size` bytes; what does not fit is cut off. */
 void nn_text_add(char *text, size_t size, const char *format, ...) AG_FORMAT_(3, 4);
-double nn_plain(double x);                                     /* as it is printed: no -0, no -nan */
+double nn_plain(double x); /* as it is printed: no -0, no -nan */
+/* How many digits, `least` or more, show x well enough to see what it differs by. */
+int nn_digits_for(double x, double difference, int least);
 void nn_shape_phrase(ag_shape shape, char *text, size_t size); /* "a number", "a vector of length 3", "2 x 3" */
 
 #endif

@@ -13,8 +13,24 @@ static double base_at(const nn_claim *claim, int64_t i) { return claim->base == 
 static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
 static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
 
+/* The greatest of the right numbers, but for infinities. */
+static double greatest_right(const nn_claim *claim) {
+    double size = 0;
+    int64_t n = total(claim);
+    for (int64_t i = 0; i < n; i++) {
+        double x = fabs(right_at(claim, i));
+        if (x > size && isfinite(x)) size = x;
+    }
+    return size;
+}
+
+double nn_claim_floor(const nn_claim *claim) {
+    double size = greatest_right(claim);
+    return NN_TOLERANCE * (size > 0 && size < 1 ? size : 1);
+}
+
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size) {
-    double slack = NN_TOLERANCE * (fabs(target) > 1 ? fabs(target) : 1);
+    double slack = fmax(claim->floor, NN_TOLERANCE * fabs(target));
     if (claim->tolerance > slack) slack = claim->tolerance;
     return claim->unit == NULL ? slack : fmax(fmax(slack, nn_claim_tolerance(claim, i)), 0.01 * size);
 }
@@ -22,15 +38,7 @@ double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double si
 /* Is claimed element i `target`, or was it before it was rounded (or computed from rounded numbers)? `size` is that
  * of the numbers it is among. */
 static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
-    return fabs(claimed_at(claim, i) - target) <= nn_claim_slack(claim, i, target, size);
-}
-
-static double greatest_right(const nn_claim *claim) {
-    double size = 0;
-    int64_t n = total(claim);
-    for (int64_t i = 0; i < n; i++)
-        if (fabs(right_at(claim, i)) > size) size = fabs(right_at(claim, i));
-    return size;
+    return nn_is_within(claimed_at(claim, i), target, nn_claim_slack(claim, i, target, size));
 }
 
 /* Can entries from this one on be looked at a block at a time? */
@@ -42,7 +50,7 @@ static bool starts_block(const nn_claim *claim, int64_t i) {
 static bool fits_factor(const void *context, double c) {
     const nn_claim *claim = context;
     double size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim),
-           fixed = fmax(NN_TOLERANCE, claim->tolerance);
+           fixed = fmax(claim->floor, claim->tolerance);
     int64_t n = total(claim);
     for (int64_t i = 0; i < n; i++)
         if (starts_block(claim, i) && nn_block_is_near(claim->claimed + i, claim->right + i, c, fixed, NN_TOLERANCE))
@@ -51,14 +59,15 @@ static bool fits_factor(const void *context, double c) {
     return true;
 }
 
-/* The first of the greatest right numbers. */
+/* The first of the greatest right numbers that are finite; -1 if there is none. */
 static int64_t find_greatest(const nn_claim *claim) {
-    int64_t greatest = 0, n = total(claim);
-    for (int64_t i = 1; i < n; i++)
-        if (starts_block(claim, i) &&
-            nn_block_is_near(claim->right + i, claim->right + i, 0, fabs(claim->right[greatest]), 0))
+    int64_t greatest = -1, n = total(claim);
+    for (int64_t i = 0; i < n; i++) {
+        double x = fabs(right_at(claim, i)), most = greatest < 0 ? -1 : fabs(right_at(claim, greatest));
+        if (greatest >= 0 && starts_block(claim, i) && nn_block_is_near(claim->right + i, claim->right + i, 0, most, 0))
             i += NN_BLOCK - 1;
-        else if (fabs(right_at(claim, i)) > fabs(right_at(claim, greatest))) greatest = i;
+        else if (x > most && isfinite(x)) greatest = i;
+    }
     return greatest;
 }
 
@@ -80,11 +89,12 @@ static void say_place(ag_shape shape, int64_t entry, nn_diagnosis *d) {
 /* "claimed 0.994, right 0.991": as many decimals as were printed, and at least three digits. */
 static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
     double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)],
-           right = claim->right[i];
-    int digits = 6;
+           right = claim->right[i], claimed = claim->claimed[i];
+    int digits = 6, typed = claim->unit == NULL ? nn_digits_for(claimed, claimed - right, 6) : 15;
     if (unit > 0) digits = right == 0 ? 3 : (int)fmin(fmax(3, floor(log10(fabs(right))) + 1 - round(log10(unit))), 15);
-    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", unit > 0 ? 15 : 6, nn_plain(claim->claimed[i]),
-                digits, nn_plain(right));
+    digits = nn_digits_for(right, claimed - right, digits);
+    nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", typed, nn_plain(claimed), digits,
+                nn_plain(right));
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------------- */
@@ -113,21 +123,50 @@ static bool fits_power(const nn_claim *claim, int64_t entry, double power) {
     return true;
 }
 
+/* Notes a wrong entry; the first of its draws at which it is one. */
+static void note_entry(nn_diagnosis *d, int64_t entry) {
+    if (d->entries == 0) d->entry = entry;
+    if (d->entries < NN_PLACES) d->places[d->entries] = entry;
+    d->entries++;
+}
+
+/* "entry 2", "entries 2, 3 and 5", "entries 1, 2, 3 and 4 more", "all entries". */
+static void say_entries(const nn_claim *claim, nn_diagnosis *d) {
+    enum { SHOWN = 3 };
+    ag_shape shape = claim->right_shape;
+    int64_t shown = d->entries <= SHOWN ? d->entries : SHOWN;
+    if (d->entries == 1) {
+        say_place(shape, d->entry, d);
+        return;
+    }
+    if (d->entries == nn_shape_count(shape)) {
+        nn_text_add(d->detail, sizeof d->detail, "all entries");
+        return;
+    }
+    nn_text_add(d->detail, sizeof d->detail, "entries ");
+    for (int64_t i = 0; i < shown; i++) {
+        const char *before = i == 0 ? "" : i + 1 == d->entries ? " and " : ", ";
+        nn_text_add(d->detail, sizeof d->detail, "%s", before);
+        if (shape.rank == 2)
+            nn_text_add(d->detail, sizeof d->detail, "(%" PRId64 ", %" PRId64 ")", d->places[i] / shape.dim[1] + 1,
+                        d->places[i] % shape.dim[1] + 1);
+        else nn_text_add(d->detail, sizeof d->detail, "%" PRId64, d->places[i] + 1);
+    }
+    if (d->entries > shown) nn_text_add(d->detail, sizeof d->detail, " and %" PRId64 " more", d->entries - shown);
+}
+
 static bool find_power_of_ten(const nn_claim *claim, nn_diagnosis *d) {
     int64_t count = nn_shape_count(claim->right_shape);
     double k = 0;
     for (int64_t e = 0; e < count; e++) {
         int draw = wrong_draw(claim, e);
         if (draw < 0) continue;
-        if (d->entries++ == 0) {
-            k = exponent(claim, draw * count + e);
-            d->entry = e;
-        }
+        if (d->entries == 0) k = exponent(claim, draw * count + e);
+        note_entry(d, e);
         if (k == 0 || !fits_power(claim, e, pow(10, k))) return false;
     }
     d->factor = pow(10, k);
-    say_place(claim->right_shape, d->entry, d);
-    if (d->entries > 1) nn_text_add(d->detail, sizeof d->detail, " and %" PRId64 " more", d->entries - 1);
+    say_entries(claim, d);
     nn_text_add(d->detail, sizeof d->detail, "%s%g times too %s: ", claim->right_shape.rank > 0 ? ": " : "",
                 pow(10, fabs(k)), k > 0 ? "large" : "small");
     say_pair(claim, wrong_draw(claim, d->entry) * count + d->entry, d);
@@ -140,7 +179,7 @@ static bool find_entries(const nn_claim *claim, nn_diagnosis *d) {
     for (int64_t e = 0; e < count; e++) {
         int draw = wrong_draw(claim, e);
         if (draw < 0) continue;
-        if (d->entries++ == 0) d->entry = e;
+        note_entry(d, e);
         if (d->entries > SHOWN) continue;
         nn_text_add(d->detail, sizeof d->detail, d->entries > 1 ? "; " : "");
         say_place(claim->right_shape, e, d);
@@ -250,15 +289,16 @@ bool nn_known_factor(const nn_claim *claim, double c, bool (*fits_it)(const void
     return false;
 }
 
-static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
+/* A single number is some multiple of any other, which explains nothing: only if nothing else does (`last`), and never for
+ * a printed one. */
+static bool find_some_factor(const nn_claim *claim, nn_diagnosis *d, bool last) {
     char words[200];
-    bool literal = claim->unit != NULL;
+    bool literal = claim->unit != NULL, single = total(claim) == 1;
     int64_t greatest = find_greatest(claim);
-    double c = total(claim) == 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
-    if (!isfinite(c)) return false;
+    double c = greatest < 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
+    if (!isfinite(c) || (last && (literal || !single))) return false;
     if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {
-        if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (literal && total(claim) == 1))
-            return false;
+        if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (single && !last)) return false;
         d->factor = c;
         snprintf(words, sizeof words, "%.*g", literal ? 3 : 6, c);
         if (!fits_factor(claim, c)) return false;
@@ -268,6 +308,9 @@ static bool find_factor(const nn_claim *claim, nn_diagnosis *d) {
     nn_text_add(d->detail, sizeof d->detail, "%.*s times the right one%s", (int)number, words, words + number);
     return true;
 }
+
+static bool find_factor(const nn_claim *claim, nn_diagnosis *d) { return find_some_factor(claim, d, false); }
+static bool find_last_factor(const nn_claim *claim, nn_diagnosis *d) { return find_some_factor(claim, d, true); }
 
 /* What the caller finds. */
 static bool find_elsewhere(const nn_claim *claim, nn_diagnosis *d) {
@@ -323,16 +366,21 @@ nn_diagnosis nn_claim_diagnose(const nn_claim *claim) {
         {NN_NOTHING_WRONG, true, find_elsewhere},
     };
     static const finder rest[] = {
+        {NN_FACTOR, false, find_last_factor},
         {NN_SHAPE, true, find_shape},
         {NN_UNKNOWN, true, find_unknown},
     };
     nn_diagnosis d;
     memset(&d, 0, sizeof d);
     if (holds(claim)) return d;
-    nn_claim whole = *claim;
+    nn_claim whole = *claim, rest_of_it;
     whole.base = NULL;
+    if (!(whole.floor > 0)) whole.floor = nn_claim_floor(&whole);
+    rest_of_it = whole;
+    rest_of_it.base = claim->base;
     bool part = claim->base != NULL && nn_same_shape(claim->claimed_shape, claim->right_shape);
-    if (find_first(mistakes, COUNT(mistakes), &whole, &d) || (part && find_first(mistakes, COUNT(mistakes), claim, &d)))
+    if (find_first(mistakes, COUNT(mistakes), &whole, &d) ||
+        (part && find_first(mistakes, COUNT(mistakes), &rest_of_it, &d)))
         return d;
     find_first(rest, COUNT(rest), &whole, &d);
     return d;

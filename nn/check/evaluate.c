@@ -3,6 +3,7 @@
 #include "nn/check/functions.h"
 #include "nn/check/solve.h"
 #include "nn/memory.h"
+#include "nn/shapes.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +13,7 @@ enum { KEPT_DEFINITIONS = 1 << 20 }; /* bytes */
 /* Asked by the tape before it takes memory. */
 static bool permit(void *context, size_t bytes) {
     ac_evaluator *e = context;
-    size_t held = e->has_program ? e->held : e->tape == NULL ? 0 : ag_tape_stats(e->tape).held_bytes;
+    size_t held = e->has_program ? e->held : e->tape == NULL ? 0 : ag_tape_held(e->tape);
     size_t beside = e->has_program ? atomic_fetch_add(&e->beside, bytes) : 0, limit = e->file->limits.bytes;
     return bytes <= limit && held <= limit - bytes && beside <= limit - bytes - held && ac_clock() <= e->file->deadline;
 }
@@ -84,8 +85,12 @@ ag_var ac_own(ac_evaluator *e, ag_var x) {
 
 /* Is the result of the expression surely a new var? */
 static bool is_new(const ac_node *node) {
-    return (node->kind >= AC_ADD && node->kind <= AC_POWER) || node->kind == AC_NEGATE ||
-           (node->kind == AC_CALL && node->function->elementwise != NULL);
+    static const char *const makers[] = {"softmax", "cross_entropy", "bce", "mse", "dot", "outer", "inv"};
+    if (node->kind != AC_CALL) return (node->kind >= AC_ADD && node->kind <= AC_POWER) || node->kind == AC_NEGATE;
+    bool found = node->function->elementwise != NULL;
+    for (size_t i = 0; i < sizeof makers / sizeof *makers; i++)
+        found = found || strcmp(node->function->name, makers[i]) == 0;
+    return found;
 }
 
 static ag_var define_value(ac_evaluator *e, const ac_node *body) {
@@ -115,6 +120,7 @@ static bool record_symbol(ac_evaluator *e, ac_symbol *s) {
     e->base = base;
     e->top = top;
     if (!ac_is_fine(e, s->span)) return false;
+    if (s == e->variant.constant) x = ag_detach(x);
     if (e->named) ag_name(x, s->name);
     e->values[s->index] = x;
     e->recorded[s->index] = s->random ? e->passing : e->lasting;
@@ -126,8 +132,9 @@ static int by_index(const void *a, const void *b) {
     return (i > j) - (i < j);
 }
 
-/* The symbols that these need, functions too, and they themselves, in order of definition; into e->order. */
-static int collect(ac_evaluator *e, ac_symbol *const *uses, int count) {
+/* The symbols that these need, functions too, and they themselves, in order of definition; into e->order. Without `all`:
+ * not what is recorded, nor what only that needs. */
+static int collect(ac_evaluator *e, ac_symbol *const *uses, int count, bool all) {
     int found = 0;
     e->stamp++;
     for (int next = -1; next < found; next++) {
@@ -135,6 +142,7 @@ static int collect(ac_evaluator *e, ac_symbol *const *uses, int count) {
         int more_count = next < 0 ? count : e->order[next]->use_count;
         for (int i = 0; i < more_count; i++) {
             if (e->needed[more[i]->index] == e->stamp) continue;
+            if (!all && more[i]->kind != AC_DEFINED && is_recorded(e, more[i])) continue;
             e->needed[more[i]->index] = e->stamp;
             e->order[found++] = more[i];
         }
@@ -150,19 +158,47 @@ static void glimpse(ac_evaluator *e, const ac_symbol *s) {
 }
 
 bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all) {
-    int found = collect(e, uses, count);
+    int found = collect(e, uses, count, false);
     for (int i = 0; i < found; i++) {
         ac_symbol *s = e->order[i];
-        if (s->kind == AC_DEFINED || is_recorded(e, s) || (s->random && !all)) continue;
+        if (s->kind == AC_DEFINED || (s->random && !all)) continue;
         if (!record_symbol(e, s)) return false;
         if (!e->glimpses[s->index].known && (e->draw == 0 || !s->random)) glimpse(e, s);
     }
     return ac_is_fine(e, (ac_span){0, 0});
 }
 
+void ac_mark_needed(ac_evaluator *e, ac_symbol *const *uses, int count) { (void)collect(e, uses, count, true); }
+
 void ac_start_draw(ac_evaluator *e, int draw) {
     e->draw = draw;
     e->passing = ++e->generation;
+}
+
+bool ac_set_aside(ac_evaluator *e, ac_memory *m) {
+    size_t count = (size_t)e->file->symbol_count;
+    *m = (ac_memory){nn_allocate(count, sizeof *m->values), nn_allocate(count, sizeof *m->recorded), e->lasting,
+                     e->passing};
+    if (m->values == NULL || m->recorded == NULL) {
+        nn_release(m->values);
+        nn_release(m->recorded);
+        return ac_fail(e->error, (ac_span){0, 0}, "out of memory");
+    }
+    memcpy(m->values, e->values, count * sizeof *m->values);
+    memcpy(m->recorded, e->recorded, count * sizeof *m->recorded);
+    e->lasting = ++e->generation;
+    e->passing = ++e->generation;
+    return true;
+}
+
+void ac_bring_back(ac_evaluator *e, ac_memory *m) {
+    size_t count = (size_t)e->file->symbol_count;
+    memcpy(e->values, m->values, count * sizeof *m->values);
+    memcpy(e->recorded, m->recorded, count * sizeof *m->recorded);
+    e->lasting = m->lasting;
+    e->passing = m->passing;
+    nn_release(m->values);
+    nn_release(m->recorded);
 }
 
 void ac_forget(ac_evaluator *e) {
@@ -187,7 +223,7 @@ ag_var ac_evaluate(ac_evaluator *e, const ac_node *node, int frame_size) {
 /* Names that depend on `name` are recorded again, with it standing for `value`, and restored in the end. */
 ag_var ac_record_with(ac_evaluator *e, const ac_node *node, ac_symbol *const *uses, int use_count, int frame_size,
                       ac_symbol *name, ag_var value) {
-    int found = collect(e, uses, use_count), changed = 0;
+    int found = collect(e, uses, use_count, true), changed = 0;
     ag_var *old = nn_allocate((size_t)found, sizeof *old);
     uint64_t *recorded = nn_allocate((size_t)found, sizeof *recorded);
     ac_symbol **order = nn_allocate((size_t)found, sizeof *order);
@@ -317,7 +353,14 @@ static ag_var record_apply(ac_evaluator *e, const ac_node *node) {
         e->locals[top + i] = f->nesting > 0 ? ac_own(e, x) : x;
     }
     e->base = top;
-    if (!e->error->set) x = ac_record(e, f->body);
+    if (!e->error->set) {
+        x = ac_record(e, f->body);
+        if (e->error->set && *e->error->hint == '\0') {
+            ac_place call = ac_place_of(&e->file->source, node->span.start);
+            ac_hint(e->error, "in %s as called in line %lld, column %lld", f->name, (long long)call.line,
+                    (long long)call.column);
+        }
+    }
     e->base = base;
     e->top = top;
     return x;
@@ -371,10 +414,44 @@ static ag_var record_derivative(ac_evaluator *e, const ac_node *node) {
     ag_var y = e->error->set ? x : ac_record(e, node->operands[0]);
     if (e->error->set) return x;
     ag_var d = ac_derivative(e, node, y, x);
+    if (variant != NULL && variant->other != NULL && !e->error->set)
+        e->derivative_is_zero = ag_value(ag_sum(ag_abs(d))) == 0;
     if (variant == NULL || variant->term == NULL || e->error->set) return d;
     ag_var term = ac_record(e, variant->term);
     if (e->error->set) return d;
     return ag_sub(d, ag_mul(variant->share, ac_derivative(e, node, term, x)));
+}
+
+static ag_var record_node(ac_evaluator *e, const ac_node *node) {
+    switch (node->kind) {
+    case AC_NUMBER: return ag_constant(e->tape, *node->values);
+    case AC_ARRAY: return ag_constant_tensor(e->tape, node->values, node->shape);
+    case AC_LIST: return record_list(e, node);
+    case AC_NAME: return record_name(e, node);
+    case AC_INDEX: return record_index(e, node);
+    case AC_APPLY: return record_apply(e, node);
+    case AC_GRAD:
+    case AC_JAC:
+    case AC_HESS: return record_derivative(e, node);
+    case AC_SOLVE: return ac_solve(e, node);
+    default: return record_call(e, node);
+    }
+}
+
+/* The same place in the text: there may be copies. */
+static bool is_step(const ac_evaluator *e, const ac_node *node) {
+    const ac_node *step = e->variant.step;
+    return step != NULL && node->kind == step->kind && node->span.start == step->span.start &&
+           node->span.end == step->span.end;
+}
+
+/* The value of a step, with the derivative 1 or 0. */
+static ag_var record_passing(ac_evaluator *e, const ac_node *node) {
+    ag_var y = record_node(e, node);
+    if (e->variant.operand < 0) return e->error->set ? y : ag_detach(y);
+    ag_var x = e->error->set ? y : ac_record(e, node->operands[e->variant.operand]);
+    if (e->error->set || !nn_same_shape(ag_shape_of(x), ag_shape_of(y))) return y;
+    return ag_add(ag_detach(y), ag_sub(x, ag_detach(x)));
 }
 
 ag_var ac_record(ac_evaluator *e, const ac_node *node) {
@@ -382,19 +459,7 @@ ag_var ac_record(ac_evaluator *e, const ac_node *node) {
     if (!ac_is_fine(e, node->span) || !grow_locals(e)) return x;
     if (++e->depth > AC_MAX_CALL_DEPTH)
         ac_fail(e->error, node->span, "functions within functions more than %d deep", AC_MAX_CALL_DEPTH);
-    else switch (node->kind) {
-        case AC_NUMBER: x = ag_constant(e->tape, *node->values); break;
-        case AC_ARRAY: x = ag_constant_tensor(e->tape, node->values, node->shape); break;
-        case AC_LIST: x = record_list(e, node); break;
-        case AC_NAME: x = record_name(e, node); break;
-        case AC_INDEX: x = record_index(e, node); break;
-        case AC_APPLY: x = record_apply(e, node); break;
-        case AC_GRAD:
-        case AC_JAC:
-        case AC_HESS: x = record_derivative(e, node); break;
-        case AC_SOLVE: x = ac_solve(e, node); break;
-        default: x = record_call(e, node);
-        }
+    else x = is_step(e, node) ? record_passing(e, node) : record_node(e, node);
     e->depth--;
     (void)ac_is_fine(e, node->span);
     return x;

@@ -12,6 +12,9 @@ typedef struct ac_variant {
     ac_symbol *other;          /* by another name, */
     const ac_node *term;       /* or of its function less `share` times this term of it */
     double share;
+    const ac_node *step; /* NULL: none. This step, wherever it is written, has its value and the derivative 1 by ... */
+    int operand;         /* this operand; or 0 by everything, if this is -1; */
+    const ac_symbol *constant; /* or this name, wherever it is used, has the derivative 0 by everything */
 } ac_variant;
 
 /* What stays known of a name when it is forgotten: enough to see that it is not what is looked for. */
@@ -51,7 +54,8 @@ typedef struct ac_evaluator {
     ag_var *locals;
     int local_capacity, base, top, depth;
     ac_variant variant;
-    bool named; /* give vars their names, for drawings */
+    bool derivative_is_zero; /* that by the other name of a variant */
+    bool named;              /* give vars their names, for drawings */
     /* What is recorded is to become a program: where a number is read, that becomes a guard. */
     bool tracing;
     bool has_program;     /* memory is asked for beside the tape, by several threads: */
@@ -66,6 +70,8 @@ void ac_evaluator_close(ac_evaluator *e);
 /* Records what names need, in order of definition, and what these need, unless it is recorded: only names that stay, or
  * all. */
 bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all);
+/* Marks in e->needed, by e->stamp, these names and all that they rest on. */
+void ac_mark_needed(ac_evaluator *e, ac_symbol *const *uses, int count);
 /* Starts a draw: forgets the values of quantified names and of what depends on them. */
 void ac_start_draw(ac_evaluator *e, int draw);
 /* Records the numbers of a quantified name whose definition is read. */
@@ -77,6 +83,14 @@ bool ac_keep_draws(ac_evaluator *e, const ac_symbol *s, int draws);
 const double *ac_draw_numbers(const ac_evaluator *e, const ac_symbol *s, int draw, double *own);
 /* Tells that all draws before this one were asked for, and are kept if there is room. */
 void ac_draws_are_made(ac_evaluator *e, const ac_symbol *s, int draws);
+/* Forgets everything recorded, but not the tape; and brings it back. False if there is no memory. */
+typedef struct ac_memory {
+    ag_var *values;
+    uint64_t *recorded;
+    uint64_t lasting, passing;
+} ac_memory;
+bool ac_set_aside(ac_evaluator *e, ac_memory *memory);
+void ac_bring_back(ac_evaluator *e, ac_memory *memory);
 /* Forgets everything recorded. */
 void ac_forget(ac_evaluator *e);
 

@@ -54,6 +54,17 @@ static bool enter(ac_parser *p) {
     return false;
 }
 
+/* Where a bracket is that is still open, if that is not in the line of the error. */
+static void *hint_open(ac_parser *p, uint32_t bracket) {
+    const ac_source *s = &p->file->source;
+    ac_place open = ac_place_of(s, bracket), error = ac_place_of(s, p->error->span.start);
+    bool behind = p->token.kind == AC_END_OF_FILE || p->token.kind == AC_END_OF_LINE;
+    if (p->error->set && *p->error->hint == '\0' && (behind || open.line != error.line))
+        ac_hint(p->error, "the '%c' of line %lld, column %lld is still open", s->text[bracket], (long long)open.line,
+                (long long)open.column);
+    return NULL;
+}
+
 static ac_node *parse_nested(ac_parser *p) {
     ac_node *n = enter(p) ? ac_parse_sum(p) : NULL;
     p->depth--;
@@ -128,8 +139,9 @@ static bool read_rows(ac_parser *p, ag_shape *shape) {
         int64_t length = (int64_t)(p->number_count - before);
         if (shape->dim[0]++ == 0) shape->dim[1] = length;
         if (length != shape->dim[1])
-            return ac_fail(p->error, (ac_span){start, p->end}, "row %lld has %lld numbers, row 1 has %lld",
-                           (long long)shape->dim[0], (long long)length, (long long)shape->dim[1]);
+            return ac_fail(p->error, (ac_span){start, p->end}, "row %lld has %lld number%s, row 1 has %lld",
+                           (long long)shape->dim[0], (long long)length, length == 1 ? "" : "s",
+                           (long long)shape->dim[1]);
         bool end = is_mark(p, ']');
         if (!end && !is_mark(p, ',')) return false;
         ac_advance(p);
@@ -194,7 +206,8 @@ static ac_node *parse_list(ac_parser *p) {
         return NULL;
     }
     if (read_array(p, &shape)) return new_array(p, start, p->numbers, p->units, shape);
-    if (p->error->set || !ac_parse_items(p, ']', "',' or ']'")) return NULL;
+    if (p->error->set) return NULL;
+    if (!ac_parse_items(p, ']', "',' or ']'")) return hint_open(p, start);
     int count = p->items.count - first;
     ac_node **operands = ac_keep(p, &p->items, first);
     if (operands == NULL) return NULL;
@@ -208,9 +221,9 @@ static bool is_variable(const ac_node *n) {
     return n->kind == AC_NAME;
 }
 
-static ac_node *parse_derivative(ac_parser *p, ac_kind kind, ac_span name) {
+static ac_node *parse_derivative(ac_parser *p, ac_kind kind, ac_span name, uint32_t open) {
     int first = p->items.count;
-    if (!ac_parse_items(p, ')', "',' or ')'")) return NULL;
+    if (!ac_parse_items(p, ')', "',' or ')'")) return hint_open(p, open);
     int count = p->items.count - first;
     if (count != 2) {
         ac_fail(p->error, name, "%.*s takes 2 arguments, a function and a name, not %d", (int)length_of(name),
@@ -280,12 +293,12 @@ bool ac_check_count(ac_parser *p, ac_span name, int count, int least, int most, 
 }
 
 /* Behind the opening bracket. */
-static ac_node *parse_call(ac_parser *p, ac_span name) {
+static ac_node *parse_call(ac_parser *p, ac_span name, uint32_t open) {
     static const char *const derivatives[] = {"grad", "jac", "hess"};
     size_t length = length_of(name);
     for (int i = 0; i < 3; i++)
         if (strlen(derivatives[i]) == length && memcmp(derivatives[i], text_of(p, name), length) == 0)
-            return parse_derivative(p, (ac_kind)(AC_GRAD + i), name);
+            return parse_derivative(p, (ac_kind)(AC_GRAD + i), name, open);
     if (length == 5 && memcmp("solve", text_of(p, name), 5) == 0) return parse_solve(p, name);
     ac_symbol *symbol = ac_find_symbol(p, name);
     const ac_function *function = symbol == NULL ? ac_function_find(text_of(p, name), length) : NULL;
@@ -299,7 +312,7 @@ static ac_node *parse_call(ac_parser *p, ac_span name) {
         return NULL;
     }
     int first = p->items.count;
-    if (!ac_parse_items(p, ')', "',' or ')'")) return NULL;
+    if (!ac_parse_items(p, ')', "',' or ')'")) return hint_open(p, open);
     int count = p->items.count - first;
     bool fits = symbol != NULL ? ac_check_count(p, name, count, symbol->argument_count, symbol->argument_count, NULL)
                                : ac_check_count(p, name, count, function->least, function->most, function->usage);
@@ -320,8 +333,9 @@ static ac_node *parse_name(ac_parser *p) {
     ac_span name = p->token.span;
     ac_advance(p);
     if (is_mark(p, '(')) {
+        uint32_t open = p->token.span.start;
         ac_advance(p);
-        return parse_call(p, name);
+        return parse_call(p, name, open);
     }
     ac_symbol *symbol = ac_find_symbol(p, name);
     if (symbol == NULL && length_of(name) == 2 && memcmp(text_of(p, name), "pi", 2) == 0) {
@@ -352,11 +366,12 @@ static ac_node *parse_primary(ac_parser *p) {
         uint32_t start = p->token.span.start;
         ac_advance(p);
         ac_node *n = parse_nested(p);
-        if (n == NULL || !ac_expect_mark(p, ')', "')'")) return NULL;
+        if (n == NULL || !ac_expect_mark(p, ')', "')'")) return hint_open(p, start);
         n->span = (ac_span){start, p->end};
         return n;
     }
     ac_fail_expected(p, "a value");
+    if (is_mark(p, '*')) ac_hint(p->error, "a power is written with ^");
     if (p->token.kind == AC_END_OF_LINE) ac_hint(p->error, "a line goes on while a bracket is open");
     return NULL;
 }

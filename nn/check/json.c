@@ -77,6 +77,12 @@ static void write_diagnosis(FILE *out, const ac_finding *f) {
     if (d->kind == NN_ENTRIES || d->kind == NN_POWER_OF_TEN) {
         fprintf(out, ", \"entries\": %" PRId64 ", \"first\": ", d->entries);
         write_where(out, f->right_shape, d->entry);
+        fputs(", \"places\": [", out);
+        for (int64_t i = 0; i < d->entries && i < NN_PLACES; i++) {
+            if (i > 0) fputs(", ", out);
+            write_where(out, f->right_shape, d->places[i]);
+        }
+        fputc(']', out);
     }
     fputc('}', out);
 }

@@ -60,6 +60,7 @@ static const char *meant(uint32_t code) {
                  {'{', "( or ["},
                  {'}', ") or ]"},
                  {0x00A0, "a plain blank"},
+                 {'.', "x' for a transpose; a product is * or @"},
                  {'!', "=="}};
     for (size_t i = 0; i < sizeof signs / sizeof signs[0]; i++)
         if (signs[i].code == code) return signs[i].hint;

@@ -112,6 +112,9 @@ bool ac_fail_unknown(ac_parser *p, ac_span span, bool call) {
         ac_similar(text_of(p, span), length_of(span), (ac_symbol *const *)p->symbols.items, p->symbols.count);
     p->symbols.count = count;
     if (similar != NULL) ac_hint(p->error, "did you mean '%s'?", similar);
+    else if (!call && length_of(span) == 2 && memcmp(text_of(p, span), "π", 2) == 0)
+        ac_hint(p->error, "write pi, or define it: π = pi");
+    else if (!call && length_of(span) == 1 && *text_of(p, span) == 'e') ac_hint(p->error, "write exp(1), or define it");
     return false;
 }
 

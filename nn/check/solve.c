@@ -34,8 +34,8 @@ static ag_var residual(const newton *s, ag_var x) {
                 ac_shape_words(a, left, sizeof left), ac_shape_words(b, right, sizeof right));
     else difference = ag_sub(sides[0], sides[1]);
     if (!e->error->set && ag_count(difference) != s->n)
-        ac_fail(e->error, s->node->span, "%lld equations for %lld unknowns", (long long)ag_count(difference),
-                (long long)s->n);
+        ac_fail(e->error, s->node->span, "%lld equation%s for %lld unknown%s", (long long)ag_count(difference),
+                ag_count(difference) == 1 ? "" : "s", (long long)s->n, s->n == 1 ? "" : "s");
     return e->error->set ? x : ag_reshape(difference, AG_SHAPE(-1));
 }
 

@@ -180,6 +180,8 @@ static bool fail_no_statement(ac_parser *p, ac_span name) {
     ac_fail_expected(p, "'=', '~' or '(' behind a name");
     if (similar != NULL && (strcmp(similar, "check") == 0 || strcmp(similar, "show") == 0))
         ac_hint(p->error, "did you mean '%s'?", similar);
+    else if (is_mark(p, ':')) ac_hint(p->error, "a name is defined with =: NAME = EXPR");
+    else if (is_mark(p, '\'')) ac_hint(p->error, "a name has letters, digits and _; ' is the transpose");
     else ac_hint(p->error, "a claim starts with check: check EXPR == EXPR");
     return false;
 }
@@ -201,6 +203,17 @@ static bool define_and_forget(ac_parser *p, ac_statement *statement) {
     return true;
 }
 
+/* What people write out of habit. */
+static bool fail_no_end(ac_parser *p) {
+    uint32_t before = p->token.span.start;
+    bool number = before > 0 && p->file->source.text[before - 1] >= '0' && p->file->source.text[before - 1] <= '9';
+    ac_fail_expected(p, "the end of the line");
+    if (is_mark(p, ',') && number)
+        ac_hint(p->error, "numbers have a decimal point, vectors have brackets: 0.34, [0, 34]");
+    if (is_mark(p, '(')) ac_hint(p->error, "write * for a product");
+    return false;
+}
+
 static bool parse_statement(ac_parser *p, ac_statement *s) {
     uint32_t start = p->start = p->token.span.start;
     p->uses.count = p->locals.count = p->items.count = p->frame_size = p->depth = 0;
@@ -208,7 +221,7 @@ static bool parse_statement(ac_parser *p, ac_statement *s) {
     s->line = p->lexer.line;
     bool sides = is_word(p, "check") || is_word(p, "show");
     if (!(sides ? parse_and_forget(p, s) : define_and_forget(p, s))) return false;
-    if (!is_line_end(p)) return ac_fail_expected(p, "the end of the line");
+    if (!is_line_end(p)) return fail_no_end(p);
     s->span = (ac_span){start, p->end};
     s->random = p->random;
     s->frame_size = p->frame_size;

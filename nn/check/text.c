@@ -21,19 +21,28 @@ const char *ac_number_text(double x, int digits, char *text, size_t size) {
 /* ---- values ----------------------------------------------------------------------------------------------------- */
 
 const char *ac_printed_text(double x, const double *unit, char *text, size_t size) {
-    int decimals = unit != NULL && *unit > 0 ? (int)fmin(fmax(0, -round(log10(*unit))), 12) : -1;
-    if (decimals < 0 || !isfinite(x) || fabs(x) >= 1e15)
-        return ac_number_text(x, unit != NULL ? 15 : DIGITS, text, size);
-    snprintf(text, size, "%.*f", decimals, x);
+    double last = unit != NULL && *unit > 0 ? round(log10(*unit)) : 1; /* the power of ten of the last digit */
+    if (last > 0 || !isfinite(x) || fabs(x) >= 1e15) return ac_number_text(x, unit != NULL ? 15 : DIGITS, text, size);
+    if (last >= -12) snprintf(text, size, "%.*f", (int)-last, x);
+    else snprintf(text, size, "%.*e", x == 0 ? 0 : (int)fmin(fmax(0, floor(log10(fabs(x))) - last), 17), x);
     return text;
 }
 
-static void write_number(FILE *out, double x, const double *unit) {
+/* How numbers are shown: as they were printed, if there are units, or else with so many digits. */
+typedef struct form {
+    const double *unit;
+    int digits;
+} form;
+
+static void write_number(FILE *out, double x, form how) {
     char text[40];
-    fputs(ac_printed_text(x, unit, text, sizeof text), out);
+    if (how.unit != NULL) fputs(ac_printed_text(x, how.unit, text, sizeof text), out);
+    else fputs(ac_number_text(x, how.digits, text, sizeof text), out);
 }
 
-static void write_row(FILE *out, const double *x, const double *unit, int64_t n) {
+static form after(form how, int64_t i) { return (form){how.unit == NULL ? NULL : how.unit + i, how.digits}; }
+
+static void write_row(FILE *out, const double *x, form how, int64_t n) {
     fputc('[', out);
     for (int64_t i = 0; i < n; i++) {
         if (i > 0) fputs(", ", out);
@@ -41,15 +50,15 @@ static void write_row(FILE *out, const double *x, const double *unit, int64_t n)
             fprintf(out, "... %" PRId64 " more", n - i);
             break;
         }
-        write_number(out, x[i], unit == NULL ? NULL : unit + i);
+        write_number(out, x[i], after(how, i));
     }
     fputc(']', out);
 }
 
 /* A matrix of several columns gets a line a row, each indented. */
-static void write_value(FILE *out, ag_shape shape, const double *x, const double *unit, int indent) {
-    if (shape.rank == 0) write_number(out, *x, unit);
-    else if (shape.rank == 1) write_row(out, x, unit, shape.dim[0]);
+static void write_value(FILE *out, ag_shape shape, const double *x, form how, int indent) {
+    if (shape.rank == 0) write_number(out, *x, how);
+    else if (shape.rank == 1) write_row(out, x, how, shape.dim[0]);
     else {
         fputc('[', out);
         for (int64_t i = 0; i < shape.dim[0]; i++) {
@@ -58,7 +67,7 @@ static void write_value(FILE *out, ag_shape shape, const double *x, const double
                 fprintf(out, "... %" PRId64 " more rows", shape.dim[0] - i);
                 break;
             }
-            write_row(out, x + i * shape.dim[1], unit == NULL ? NULL : unit + i * shape.dim[1], shape.dim[1]);
+            write_row(out, x + i * shape.dim[1], after(how, i * shape.dim[1]), shape.dim[1]);
         }
         fputc(']', out);
     }
@@ -192,8 +201,8 @@ static void on_found(void *context, const ac_file *file, const ac_finding *f) {
     const nn_comparison *c = &f->comparison;
     if (c->holds) {
         write_head(r, file, f->statement, "holds", GREEN, true);
-        if (f->law) fprintf(r->out, "law, %d draws, largest error %.1e\n", f->draws, c->error);
-        else if (c->error == 0) fprintf(r->out, "exactly\n");
+        if (f->law) fprintf(r->out, "law, %d draws, ", f->draws);
+        if (c->error == 0) fprintf(r->out, "exactly\n");
         else fprintf(r->out, "largest error %.1e\n", c->error);
         write_witness(r, &f->witness);
         return;
@@ -207,10 +216,12 @@ static void on_found(void *context, const ac_file *file, const ac_finding *f) {
         write_where(r->out, f->right_shape, c->entry);
         fputc('\n', r->out);
     }
+    double apart = c->same_shape ? c->claimed - c->right : INFINITY;
     fprintf(r->out, "%*sclaimed ", INDENT, "");
-    write_value(r->out, f->claimed_shape, f->claimed, f->unit, INDENT + 8);
+    write_value(r->out, f->claimed_shape, f->claimed, (form){f->unit, nn_digits_for(c->claimed, apart, DIGITS)},
+                INDENT + 8);
     fprintf(r->out, "%*sright   ", INDENT, "");
-    write_value(r->out, f->right_shape, f->right, NULL, INDENT + 8);
+    write_value(r->out, f->right_shape, f->right, (form){NULL, nn_digits_for(c->right, apart, DIGITS)}, INDENT + 8);
     write_witness(r, &f->witness);
 }
 
@@ -222,7 +233,7 @@ static void on_shown(void *context, const ac_file *file, const ac_shown *shown) 
     fprintf(r->out, "%*s%s:%lld%*s", INDENT, "", file->source.name, (long long)shown->statement->line,
             r->line_width - places + 2, "");
     fprintf(r->out, "%s%s", text, shown->shape.rank == 2 ? " =\n           " : " = ");
-    write_value(r->out, shown->shape, shown->value, NULL, INDENT + 4);
+    write_value(r->out, shown->shape, shown->value, (form){NULL, DIGITS}, INDENT + 4);
 }
 
 static void write_tally(const ac_text_report *r, const char *name, const ac_tally *t) {

@@ -32,7 +32,7 @@ typedef struct question {
     double *positions;  /* nx: of x in the name's value */
     double *point;      /* n: the name's value */
     double *moved;      /* n */
-    double *answers[6]; /* ny each: by the tape, forward mode, differences; work space */
+    double *answers[7]; /* ny each: by the tape, forward mode, differences, their doubt; work space */
     double *memory;
 } question;
 
@@ -46,13 +46,13 @@ static ag_var inner(const question *q, ag_var f, ag_var x) {
 
 static bool allocate(question *q) {
     size_t n = (size_t)q->n, nx = (size_t)q->nx, ny = (size_t)q->ny;
-    q->memory = nn_allocate(2 * nx + 2 * n + 6 * ny, sizeof *q->memory);
+    q->memory = nn_allocate(2 * nx + 2 * n + 7 * ny, sizeof *q->memory);
     if (q->memory == NULL) return ac_fail(q->trial->e->error, q->node->span, "out of memory");
     q->v = q->memory;
     q->positions = q->v + nx;
     q->point = q->positions + nx;
     q->moved = q->point + n;
-    for (int i = 0; i < 6; i++) q->answers[i] = q->moved + n + (size_t)i * ny;
+    for (int i = 0; i < 7; i++) q->answers[i] = q->moved + n + (size_t)i * ny;
     return true;
 }
 
@@ -156,22 +156,43 @@ static bool is_finite(const double *x, int64_t n) {
     return true;
 }
 
-/* Of two steps, extrapolated (Richardson); how far these are apart tells how good the result is. */
-static bool answer_differences(const question *q, double *answer, double *doubt, double *work) {
-    double size = 1;
+/* By a step and its half, extrapolated (Richardson), and how far these are apart: how good the result is. False if they
+ * are not finite. */
+static bool extrapolate(const question *q, double h, double *answer, double *doubt, double *work) {
+    if (!difference(q, h, doubt, work) || !difference(q, h / 2, answer, work)) return false;
+    for (int64_t i = 0; i < q->ny; i++) {
+        double half = answer[i];
+        answer[i] = half + (half - doubt[i]) / 3;
+        doubt[i] = fabs(half - doubt[i]);
+    }
+    return is_finite(doubt, q->ny) && is_finite(answer, q->ny);
+}
+
+/* The greatest doubt, in terms of the greatest answer. */
+static double relative_doubt(const question *q, const double *answer, const double *doubt) {
+    double size = 1e-6, most = 0;
+    for (int64_t i = 0; i < q->ny; i++) {
+        size = fmax(size, fabs(answer[i]));
+        most = fmax(most, doubt[i]);
+    }
+    return most / size;
+}
+
+/* Smaller steps near the end of a domain, and for what changes fast: those with the least doubt are taken. */
+static bool answer_differences(const question *q, double *answer, double *doubt, double *const work[3]) {
+    double size = 1, least = INFINITY;
     for (int64_t i = 0; i < q->n; i++) size = fmax(size, fabs(q->point[i]));
     double h = 1e-3 * size;
-    bool finite = false;
-    for (int i = 0; i < 4 && !finite; i++, h /= 100) { /* perhaps the point is near the end of the domain */
-        if (!difference(q, h, doubt, work) || !difference(q, h / 2, answer, work)) return false;
-        finite = is_finite(doubt, q->ny) && is_finite(answer, q->ny);
+    for (int i = 0; i < 4 && least > 1e-3; i++, h /= 100) {
+        bool finite = extrapolate(q, h, work[0], work[1], work[2]);
+        if (!ac_is_fine(q->trial->e, q->node->span)) return false;
+        double now = finite ? relative_doubt(q, work[0], work[1]) : INFINITY;
+        if (!(now < least)) continue;
+        least = now;
+        memcpy(answer, work[0], (size_t)q->ny * sizeof *answer);
+        memcpy(doubt, work[1], (size_t)q->ny * sizeof *doubt);
     }
-    for (int64_t i = 0; i < q->ny && finite; i++) {
-        double fine = answer[i];
-        answer[i] = fine + (fine - doubt[i]) / 3;
-        doubt[i] = fabs(fine - doubt[i]);
-    }
-    return finite;
+    return isfinite(least);
 }
 
 static void disagree(const question *q, const char *way, double tape, double other) {
@@ -186,11 +207,13 @@ static void disagree(const question *q, const char *way, double tape, double oth
 
 static void compare(const question *q) {
     double size = 1, *const *a = q->answers;
-    for (int64_t i = 0; i < q->ny; i++) size = fmax(size, fabs(a[0][i]));
     for (int64_t i = 0; i < q->ny; i++)
-        if (!(fabs(a[1][i] - a[0][i]) <= 1e-8 * size)) disagree(q, "forward mode", a[0][i], a[1][i]);
+        if (isfinite(a[0][i])) size = fmax(size, fabs(a[0][i]));
     for (int64_t i = 0; i < q->ny; i++)
-        if (!(fabs(a[2][i] - a[0][i]) <= 1e-5 * size + 2 * a[3][i]))
+        if (a[1][i] != a[0][i] && !(fabs(a[1][i] - a[0][i]) <= 1e-8 * size))
+            disagree(q, "forward mode", a[0][i], a[1][i]);
+    for (int64_t i = 0; i < q->ny; i++)
+        if (!isinf(a[0][i]) && !(fabs(a[2][i] - a[0][i]) <= 1e-5 * size + 2 * a[3][i]))
             disagree(q, "central differences", a[0][i], a[2][i]);
 }
 
@@ -207,7 +230,7 @@ static void ask_about(ac_trial *trial, const ac_node *node) {
         for (int i = 0; i < directions && d != NULL && !e->error->set; i++) {
             choose_direction(&q, i, &random);
             answer_tape(&q, d, q.answers[0]);
-            if (answer_forward(&q, q.answers[1]) && answer_differences(&q, q.answers[2], q.answers[3], q.answers[4]))
+            if (answer_forward(&q, q.answers[1]) && answer_differences(&q, q.answers[2], q.answers[3], q.answers + 4))
                 compare(&q);
         }
     }

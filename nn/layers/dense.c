@@ -16,14 +16,30 @@ nn_dense nn_dense_init(nn_model *model, const char *name, int64_t inputs, int64_
 
 ag_var nn_dense_apply(nn_dense layer, ag_var x) { return nn_dense_added(layer, x, ag_num(0)); }
 
-ag_var nn_dense_added(nn_dense layer, ag_var x, ag_var residual) {
+static bool fits(nn_dense layer, ag_var x) {
     ag_shape shape = ag_shape_of(x), weight = ag_shape_of(layer.weight);
     if (x.tape != NULL && !ag_is_inert(x) && !ag_is_inert(layer.weight) &&
         (shape.rank == 0 || shape.dim[shape.rank - 1] != weight.dim[weight.rank - 1])) {
         ag_fail(x.tape, AG_ERR_SHAPE,
                 "dense: x has shape %s, its last dimension is not %" PRId64 " as in the weight, %s",
                 nn_show_shape(shape).text, weight.dim[weight.rank - 1], nn_show_shape(weight).text);
-        return nn_inert(x);
+        return false;
     }
-    return ag_linear(x, layer.weight, layer.bias, residual);
+    return true;
+}
+
+ag_var nn_dense_added(nn_dense layer, ag_var x, ag_var residual) {
+    return fits(layer, x) ? ag_linear(x, layer.weight, layer.bias, residual) : nn_inert(x);
+}
+
+ag_var nn_dense_activated(nn_dense layer, ag_var x, nn_activation activation) {
+    static const struct {
+        nn_activation activation;
+        ag_opcode f;
+    } fused[] = {{NN_RELU, AG_RELU}, {NN_TANH, AG_TANH}, {NN_SIGMOID, AG_SIGMOID},    {NN_SILU, AG_SILU},
+                 {NN_GELU, AG_GELU}, {NN_MISH, AG_MISH}, {NN_GELU_TANH, AG_GELU_TANH}};
+    for (size_t i = 0; i < sizeof fused / sizeof *fused; i++)
+        if (fused[i].activation == activation)
+            return fits(layer, x) ? ag_linear_activated(x, layer.weight, layer.bias, fused[i].f) : nn_inert(x);
+    return nn_activate(activation, nn_dense_apply(layer, x));
 }

@@ -111,9 +111,18 @@ static bool is_pooled_relu(const item *i) {
     return *(const nn_activation *)i->layer == NN_RELU && pool->padding[0] == 0 && pool->padding[1] == 0;
 }
 
+static bool is_activated_dense(const item *i) {
+    return i->next != NULL && i->apply == apply_dense && i->next->apply == apply_activation;
+}
+
 ag_var nn_sequential_apply(const nn_sequential *net, ag_var x) {
     if (net == NULL) return nn_inert(x);
     for (const item *i = net->first; i != NULL; i = i->next) {
+        if (is_activated_dense(i)) {
+            x = nn_dense_activated(*(const nn_dense *)i->layer, x, *(const nn_activation *)i->next->layer);
+            i = i->next;
+            continue;
+        }
         bool swapped = is_pooled_relu(i);
         if (swapped) x = i->next->apply(i->next->layer, x);
         x = i->apply(i->layer, x);

@@ -59,8 +59,8 @@ ag_var nn_block_apply(const nn_block *layer, ag_var x, ag_var keep) {
     ag_var none = ag_num(0), seen = normalise(layer, layer->norm1, x);
     seen = nn_attention_added(layer->attention, seen, keep, drops ? none : x);
     x = drops ? ag_add(x, nn_dropout_apply(layer->dropout1, seen)) : seen;
-    ag_var hidden = nn_dense_apply(layer->expand, normalise(layer, layer->norm2, x));
-    hidden = nn_activate((nn_activation)layer->activation, hidden);
+    ag_var hidden =
+        nn_dense_activated(layer->expand, normalise(layer, layer->norm2, x), (nn_activation)layer->activation);
     drops = nn_drops(layer->dropout2);
     hidden = nn_dense_added(layer->contract, hidden, drops ? none : x);
     return drops ? ag_add(x, nn_dropout_apply(layer->dropout2, hidden)) : hidden;

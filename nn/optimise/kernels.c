@@ -12,6 +12,9 @@
  * that fits the nearest cache. */
 enum { APART = 32 };
 
+/* Numbers of a row that are updated before others are asked for, and how far ahead those are. */
+enum { PART = 256, AHEAD = 512 };
+
 /* Loops run in any order: rows do not overlap. */
 #if defined(__clang__)
 #define ANY_ORDER _Pragma("clang loop vectorize(assume_safety)")

@@ -187,7 +187,7 @@ static void run_eagerly(nn_step *s, const nn_array *fields, int count, nn_wanted
     ag_mark mark = ag_tape_mark(t);
     if (record(s, fields, count, false, batch, out)) {
         if (wanted != NN_VALUES) {
-            ag_sweep(out, NULL, 1, wanted == NN_MORE_GRADIENTS ? AG_ACCUMULATE : AG_RESET);
+            ag_sweep(out, NULL, 1, wanted == NN_MORE_GRADIENTS ? AG_ACCUMULATE_FORGET : AG_RESET_FORGET);
             update_buffers(s);
         }
         for (int k = 0; k < s->options.outputs && is_fine(s); k++)

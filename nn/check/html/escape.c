@@ -36,10 +36,20 @@ void ac_html_text(FILE *out, const char *text, size_t size) {
 
 void ac_html_string(FILE *out, const char *text) { ac_html_text(out, text, strlen(text)); }
 
-void ac_html_number(FILE *out, double x, const double *unit) {
-    char text[40];
-    const char *c = ac_printed_text(x, unit, text, sizeof text);
+static void put_digits(FILE *out, const char *c) {
     for (; *c != '\0' && *c != 'e'; c++) fputs(*c == '-' ? "\xE2\x88\x92" : (const char[]){*c, '\0'}, out);
     if (*c == 'e')
         fprintf(out, "&nbsp;×&nbsp;10<sup>%s%d</sup>", atoi(c + 1) < 0 ? "\xE2\x88\x92" : "", abs(atoi(c + 1)));
+}
+
+void ac_html_number(FILE *out, double x, const double *unit) {
+    char text[40];
+    put_digits(out, ac_printed_text(x, unit, text, sizeof text));
+}
+
+void ac_html_number_apart(FILE *out, double x, const double *unit, double apart) {
+    char text[40];
+    int digits = nn_digits_for(x, apart, 6);
+    put_digits(out, unit != NULL || digits == 6 ? ac_printed_text(x, unit, text, sizeof text)
+                                                : ac_number_text(x, digits, text, sizeof text));
 }

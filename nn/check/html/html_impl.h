@@ -12,6 +12,8 @@ void ac_html_string(FILE *out, const char *text);
 
 /* A number as in the text report, with a proper minus sign and power of ten. */
 void ac_html_number(FILE *out, double x, const double *unit);
+/* The same of one of two numbers that differ by so much: with the digits that show it. */
+void ac_html_number_apart(FILE *out, double x, const double *unit, double apart);
 
 /* A name as a mathematician writes it: x_1 for x1, a Greek letter for alpha, a hat for yhat. */
 void ac_html_name(FILE *out, const char *name);

@@ -2,6 +2,7 @@
 #include "nn/check/html/html_impl.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 enum {
     ALL = 8,           /* rows and columns of a matrix that is shown as it is, */
@@ -60,11 +61,12 @@ static bool ends_in_gap(const selection *s) { return s->lines[s->count - 1] + 1 
 
 /* ---- cells ------------------------------------------------------------------------------------------------------ */
 
-static void put_cell(FILE *out, double x, const double *unit, bool wrong, bool claimed) {
+/* `apart`: by how much it differs from the other one, if it is wrong. */
+static void put_cell(FILE *out, double x, const double *unit, double apart, bool wrong, bool claimed) {
     if (!wrong) fputs("<td>", out);
     else if (claimed) fputs("<td class=\"bad\"><span class=\"vh\">wrong: </span>", out);
     else fputs("<td class=\"fix\"><span class=\"vh\">should be: </span>", out);
-    ac_html_number(out, x, unit);
+    ac_html_number_apart(out, x, unit, wrong ? apart : INFINITY);
     fputs("</td>", out);
 }
 
@@ -75,7 +77,7 @@ static const double *unit_at(const double *unit, int64_t i) { return unit == NUL
 /* One of two matrices, or the only one. */
 typedef struct matrix {
     const char *caption;
-    const double *x, *unit;
+    const double *x, *unit, *other; /* other: what its entries are compared with, or NULL */
     int64_t rows, columns;
     bool claimed, vector; /* a vector's only row has no number */
 } matrix;
@@ -105,7 +107,8 @@ static void put_matrix(FILE *out, const matrix *a, const marks *m, const selecti
         for (int j = 0; j < columns->count; j++) {
             int64_t e = rows->lines[i] * a->columns + columns->lines[j];
             if (follows_gap(columns, j)) fputs("<td>⋯</td>", out);
-            put_cell(out, a->x[e], unit_at(a->unit, e), is_wrong(m, e), a->claimed);
+            put_cell(out, a->x[e], unit_at(a->unit, e), a->other == NULL ? INFINITY : a->x[e] - a->other[e],
+                     is_wrong(m, e), a->claimed);
         }
         fprintf(out, "%s</tr>", ends_in_gap(columns) ? "<td>⋯</td>" : "");
     }
@@ -129,8 +132,9 @@ static void put_entry(FILE *out, const ac_finding *f, const marks *m, int64_t i)
     bool wrong = is_wrong(m, i);
     fputs("<tr>", out);
     if (f->right_shape.rank > 0) fprintf(out, "<th scope=\"row\">%" PRId64 "</th>", i + 1);
-    put_cell(out, f->claimed[i], unit_at(f->unit, i), wrong, true);
-    put_cell(out, f->right[i], NULL, wrong, false);
+    double apart = f->claimed[i] - f->right[i];
+    put_cell(out, f->claimed[i], unit_at(f->unit, i), apart, wrong, true);
+    put_cell(out, f->right[i], NULL, apart, wrong, false);
     fputs("</tr>", out);
 }
 
@@ -160,7 +164,7 @@ static int64_t columns_of(ag_shape s) { return s.rank > 0 ? s.dim[s.rank - 1] : 
 static void put_alone(FILE *out, const char *caption, ag_shape shape, const double *x, const double *unit,
                       bool claimed) {
     marks none = {.columns = columns_of(shape)};
-    matrix a = {caption, x, unit, rows_of(shape), columns_of(shape), claimed, shape.rank == 1};
+    matrix a = {caption, x, unit, NULL, rows_of(shape), columns_of(shape), claimed, shape.rank == 1};
     selection rows = choose(&none, false, a.rows, a.columns, SHOWN);
     selection columns = choose(&none, true, a.columns, a.rows, SHOWN);
     put_matrix(out, &a, &none, &rows, &columns);
@@ -192,8 +196,8 @@ void ac_html_comparison(FILE *out, const ac_finding *f) {
         selection entries = choose(&m, true, m.columns, 1, SHOWN_ENTRIES - 1);
         put_pairs(out, f, &m, &entries);
     } else {
-        matrix claimed = {"claimed", f->claimed, f->unit, rows_of(f->right_shape), m.columns, true, false};
-        matrix right = {"right", f->right, NULL, claimed.rows, m.columns, false, false};
+        matrix claimed = {"claimed", f->claimed, f->unit, f->right, rows_of(f->right_shape), m.columns, true, false};
+        matrix right = {"right", f->right, NULL, f->claimed, claimed.rows, m.columns, false, false};
         int most = f->comparison.holds ? SHOWN_RIGHT : SHOWN;
         selection rows = choose(&m, false, claimed.rows, m.columns, most);
         selection columns = choose(&m, true, m.columns, claimed.rows, most);
