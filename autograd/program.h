@@ -12,7 +12,8 @@
  * A program is a list of operations with named inputs and outputs. It never changes, so threads may share it. Every
  * transformation takes a program and gives a new one, which can be transformed again; each of them simplifies: constants
  * are folded, an operation that was computed before is not computed again, what no output needs is left out, and
- * identities that hold exactly in floating point are used.
+ * identities that hold exactly in floating point are used. When it runs, a product that nothing but one sum needs is
+ * rounded with that sum (a fused multiply-add), but for differences of two products: these are rounded as on a tape.
  *
  * Errors stick, as on tapes: a function that cannot do its work returns a program whose ag_program_status is not AG_OK and
  * whose ag_program_message says why; what is made of such a program has the same error. Programs are never NULL, and are
@@ -244,8 +245,9 @@ typedef struct ag_c_options {
 
 typedef struct ag_printed {
     ag_status status;
-    int64_t work; /* numbers that the function's work array has, its last argument; 0: it has no such argument */
-    int checks;   /* guards, roots, linear systems ... in it; if there are any, the function returns an int */
+    int64_t work;  /* numbers that the function's work array has, its last argument; 0: it has no such argument */
+    char name[64]; /* what it is called: `name`, or like it where that is no identifier that is free in C */
+    int checks;    /* guards, roots, linear systems ... in it; if there are any, the function returns an int */
     char message[640];
 } ag_printed;
 

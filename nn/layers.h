@@ -175,7 +175,7 @@ typedef struct nn_attention {
 NN_API nn_attention nn_attention_init(nn_model *model, const char *name, int64_t width, int64_t heads,
                                       nn_attention_options options);
 /* x of shape (batch, positions, width) gives the same shape. `keep`, of shape (batch, positions), is 0 where a position is
- * padding that none may look at; the number 0: there is no padding. A position that can look at nothing is NaN. */
+ * padding that none may look at; the number 0: there is no padding. A position that can look at nothing gets zeros. */
 NN_API ag_var nn_attention_apply(nn_attention layer, ag_var x, ag_var keep);
 /* Queries from x, keys and values from `memory` of shape (batch, others, width); `keep` of shape (batch, others). */
 NN_API ag_var nn_attention_apply_to(nn_attention layer, ag_var x, ag_var memory, ag_var keep);

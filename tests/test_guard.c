@@ -249,6 +249,37 @@ static void untaken_branches_do_not_poison(void **state) {
     ag_program_free(p);
 }
 
+/* ---- what is compared, and differences of two products, are rounded as on a tape ---- */
+
+static void singular(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var d = ag_sub(ag_mul(x[0], x[1]), ag_mul(x[2], x[3])), c = ag_sub(ag_mul(x[0], x[1]), x[4]);
+    y[0] = ag_sqrt(d);
+    if (ag_guard(ag_eq(c, 0), "c == 0")) y[0] = ag_add(y[0], c);
+}
+
+static void exact_differences(void **unused) {
+    (void)unused;
+    uint64_t state = 5;
+    for (int i = 0; i < 200; i++) {
+        double a = random_number(&state, -3, 3), b = random_number(&state, -3, 3), c = a * b, y = 1;
+        const double *const xs[] = {&a, &b, &b, &a, &c};
+        ag_port in[5];
+        for (int k = 0; k < 5; k++) in[k] = (ag_port){NULL, {0}, xs[k]};
+        ag_program *p = ag_program_trace(AG_F64, singular, NULL, in, 5, NULL, 1);
+        ag_runner *r = ag_runner_new(p);
+        assert_int_equal(ag_run(r, xs, (double *[]){&y}), AG_OK);
+        assert_true(y == 0);
+        ag_column columns[5], out = ag_each(&y);
+        for (int k = 0; k < 5; k++) columns[k] = ag_each(xs[k]);
+        y = 1;
+        assert_int_equal(ag_run_rows(r, 1, columns, &out), AG_OK);
+        assert_true(y == 0);
+        ag_runner_free(r);
+        ag_program_free(p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_branch_that_goes_the_other_way_is_an_error),
@@ -257,6 +288,7 @@ int main(void) {
         cmocka_unit_test(tensors_and_rows),
         cmocka_unit_test(in_operations_and_on_tapes),
         cmocka_unit_test(untaken_branches_do_not_poison),
+        cmocka_unit_test(exact_differences),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

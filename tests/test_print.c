@@ -300,9 +300,11 @@ static void same_names(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 }
 
 static void names(void **unused) {
-    static const char *const hard[] = {"double", "exp",  "int", "v0",   "v1",   "i",     "work",     "",
-                                       "9",      "a b",  "a_b", "a b",  "sum",  "*/",    "\xCF\x83", "__x",
-                                       "_X",     "unix", "y0",  "main", "M_PI", "a\"b\n"};
+    static const char *const hard[] = {"double",   "exp", "int", "v0",     "v1",     "i",      "work",
+                                       "",         "9",   "a b", "a_b",    "a b",    "sum",    "*/",
+                                       "\xCF\x83", "__x", "_X",  "unix",   "y0",     "main",   "M_PI",
+                                       "a\"b\n",   "l",   "x",   "x_step", "printf", "f_rows", "program_lanes",
+                                       "free"};
     enum { N = sizeof hard / sizeof *hard };
     ag_port in[N], out[] = {{"exp", {0}, NULL}, {"return", {0}, NULL}};
     int n = N;

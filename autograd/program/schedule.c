@@ -5,6 +5,7 @@
  * executed before it. An open group never depends on another open one. The sum of all elements of a member is a member,
  * too, and so is a member, or what is stored, that is shifted, if all shifts of the group go the same way; groups with sums
  * go from the first elements to the last. */
+#include "guard_impl.h"
 #include "plan_impl.h"
 
 enum { OPEN_GROUPS = 8, LONGEST_GROUP = 192, LEAST_SHARED = 2 };
@@ -217,6 +218,15 @@ static void attach_sums(ag_planning *g) {
     }
 }
 
+/* Does it ask which of two numbers is the greater? */
+static bool compares(const ag_program *p, const ag_code *c) {
+    if (c->op == CODE_CALL) return ag_is_guard(p, c);
+    return c->op < AG_OPCODES && ag_op_table[c->op].arity == 2 && ag_op_table[c->op].traits & AG_FLAT;
+}
+
+/* Of `uses`: two or more, one of them by a comparison. Such a value is rounded as it is on a tape. */
+enum { COMPARED = 6 };
+
 static void count_uses(ag_planning *g) {
     const ag_program *p = g->p;
     for (uint64_t i = 0; i < p->outputs.count; i++) g->uses[ag_poutput_at(p, i)->ref.value] = 2;
@@ -224,14 +234,21 @@ static void count_uses(ag_planning *g) {
         const ag_code *c = ag_code_at(p, i);
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
             uint8_t *uses = &g->uses[ag_ref_at(p, c->in + k)->value];
-            *uses = (uint8_t)(*uses + (*uses < 2));
+            *uses = compares(p, c) ? COMPARED : (uint8_t)(*uses + (*uses < 2));
         }
     }
 }
 
+static bool is_product(const ag_planning *g, const ag_code *c, uint32_t k) {
+    uint32_t op = ag_code_at(g->p, ag_ref_at(g->p, c->in + k)->value)->op;
+    return op == AG_MUL || op == AG_SQUARE;
+}
+
 int ag_fused_operand(const ag_planning *g, uint32_t i) {
     const ag_code *c = ag_code_at(g->p, i);
-    if (c->op != AG_ADD && c->op != AG_SUB) return -1;
+    if ((c->op != AG_ADD && c->op != AG_SUB) || g->uses[i] == COMPARED) return -1;
+    /* a d - b c is 0 where both are the same, and has the sign that it should have: both are rounded */
+    if (c->op == AG_SUB && is_product(g, c, 0) && is_product(g, c, 1)) return -1;
     for (int k = c->op == AG_ADD ? 0 : 1; k < 2; k++) {
         ag_ref r = *ag_ref_at(g->p, c->in + (uint32_t)k);
         const ag_code *m = ag_code_at(g->p, r.value);

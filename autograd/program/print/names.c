@@ -110,6 +110,27 @@ static const char *const reserved[] = {
     "exception",
     "signgam",
     "i",
+    "l",
+    "printf",
+    "fprintf",
+    "sprintf",
+    "snprintf",
+    "scanf",
+    "puts",
+    "putchar",
+    "malloc",
+    "calloc",
+    "realloc",
+    "free",
+    "memcpy",
+    "memmove",
+    "memset",
+    "memcmp",
+    "strlen",
+    "strcpy",
+    "strcmp",
+    "exit",
+    "abort",
     "work",
     "rows",
     "row",
@@ -148,6 +169,16 @@ static bool is_reserved(const char *name) {
            (name[0] == 'M' && name[1] == '_') || strncmp(name, "FP_", 3) == 0 || strncmp(name, "MATH_", 5) == 0;
 }
 
+/* x_step, f_rows, f_lanes: parameters and functions beside x and f. */
+static bool is_derived(const char *name) {
+    static const char *const endings[] = {"_step", "_rows", "_lanes"};
+    for (size_t k = 0; k < sizeof endings / sizeof *endings; k++) {
+        size_t length = strlen(name), end = strlen(endings[k]);
+        if (length > end && strcmp(name + length - end, endings[k]) == 0) return true;
+    }
+    return false;
+}
+
 static bool is_taken(const char *name, char (*taken)[NAME_ROOM], size_t n) {
     for (size_t k = 0; k < n; k++)
         if (strcmp(name, taken[k]) == 0) return true;
@@ -161,7 +192,7 @@ void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n)
     for (size_t k = 0; wanted[k] && count < LONGEST; k++)
         to[count++] = is_letter(wanted[k]) || is_digit(wanted[k]) ? wanted[k] : '_';
     to[count] = '\0';
-    if (is_reserved(to)) {
+    if (is_reserved(to) || (taken && is_derived(to))) {
         to[count++] = '_';
         to[count] = '\0';
     }

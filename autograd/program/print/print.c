@@ -252,6 +252,7 @@ ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_
         if (fwrite(text.base, 1, text.count, out) != text.count)
             ag_c_fail(&file, AG_ERR_VALUE, "print: the file could not be written");
     }
+    snprintf(printed.name, sizeof printed.name, "%s", own);
     printed.status = file.status;
     snprintf(printed.message, sizeof printed.message, "%s", file.message);
     ag_c_close_file(&file);
