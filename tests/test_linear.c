@@ -116,6 +116,43 @@ static void derivatives(void **unused) {
     ag_tape_free(t);
 }
 
+/* What is recorded while nothing is traced may be frozen, too, with the function in the operation: loaded, run, and as C. */
+static void frozen(void **unused) {
+    (void)unused;
+    for (int f = 0; f < FUNCTIONS; f++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        ag_var x[] = {random_tensor(t, AG_SHAPE(4, 3), -1, 1), random_tensor(t, AG_SHAPE(2, 3), -1, 1),
+                      random_tensor(t, AG_SHAPE(2), -1, 1)};
+        ag_var y = fused(BIAS | FUNCTION * (1 + f), x);
+        double in[20], want[8], got[8];
+        ag_read(x[0], in), ag_read(x[1], in + 12), ag_read(x[2], in + 18), ag_read(y, want);
+        ag_program *p = ag_program_freeze(x, NULL, 3, &y, NULL, 1);
+        program_fine("frozen", "frozen", p);
+        char *bytes = NULL;
+        size_t size = 0;
+        FILE *out = open_memstream(&bytes, &size);
+        assert_int_equal(ag_program_save(p, out), AG_OK);
+        fclose(out);
+        ag_program *q = ag_program_load_bytes(bytes, size, NULL, 0), *g = ag_program_vjp(q, NULL, 0);
+        program_fine("frozen", "loaded", q);
+        program_fine("frozen", "derivative", g);
+        run_numbers("frozen", "machine", q, 0, false, in, got);
+        check_numbers("frozen", "value", got, want, 8, 1e-14);
+        if (have_compiler) {
+            ag_compiled *c = ag_program_compile(q, &(ag_compile_options){.cache = folder});
+            assert_string_equal(ag_compiled_message(c), "");
+            const double *const xs[] = {in, in + 12, in + 18};
+            double *const ys[] = {got};
+            assert_int_equal(ag_compiled_run(c, xs, ys), AG_OK);
+            check_numbers("frozen", "printed", got, want, 8, 1e-13);
+            ag_compiled_free(c);
+        }
+        ag_program_free(g), ag_program_free(q), ag_program_free(p);
+        free(bytes);
+        ag_tape_free(t);
+    }
+}
+
 static void edges(void **unused) {
     (void)unused;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -152,8 +189,9 @@ static void errors(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values), cmocka_unit_test(large),  cmocka_unit_test(values_without_derivatives),
-        cmocka_unit_test(edges),  cmocka_unit_test(errors), cmocka_unit_test(derivatives),
+        cmocka_unit_test(values),      cmocka_unit_test(large),  cmocka_unit_test(values_without_derivatives),
+        cmocka_unit_test(edges),       cmocka_unit_test(frozen), cmocka_unit_test(errors),
+        cmocka_unit_test(derivatives),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
 }
