@@ -207,7 +207,12 @@ ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
         double number = ag_num_value_(x), r = info->value(number, AG_AT_(y), 0);
         return ag_push_num_(y.tape, op | AG_NUMBER_FIRST_, AG_SLOT_(y), number, r);
     }
-    return apply(op, (ag_var[]){x, y}, 2);
+    ag_tape *t = x.tape;
+    if (!t || t != y.tape || t->status != AG_OK) return apply(op, (ag_var[]){x, y}, 2);
+    ag_operand in[2];
+    if (!ag_resolve(t, info->name, x, &in[0]) || !ag_resolve(t, info->name, y, &in[1])) return ag_inert(t);
+    bool scalar = in[0].view <= VIEW_CONSTANT && in[1].view <= VIEW_CONSTANT;
+    return ag_result(t, scalar ? record_scalar(t, op, in) : ag_elementwise(t, op, in, 2));
 }
 
 /* Room for constants beside an operation, without growing anything. */
