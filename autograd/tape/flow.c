@@ -99,17 +99,14 @@ static void need_operands(const ag_flow *f, uint8_t *needed, const ag_instructio
 
 bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny) {
     const ag_tape *t = f->t;
-    uint32_t n = f->hi - f->lo, slot, last_slot;
+    uint32_t n = f->hi - f->lo;
+    if (n == 0) return true;
     uint8_t *needed = ag_memory_sparse(&f->t->memory, n + (size_t)1);
     if (!needed) return ag_out_of_memory(f->t, "jvp", n);
     for (int i = 0; i < ny; i++) need(f, needed, ys[i].slot);
-    uint32_t first = n ? ag_find_instruction(f->t, f->lo, &slot) : 1;
-    uint32_t last = n ? ag_find_instruction(f->t, f->hi - 1, &last_slot) : 0;
-    for (uint32_t i = last + 1; i-- > first && i > 0;) {
-        const ag_instruction_ *now = ag_instructions(t) + i;
-        uint32_t op = ag_op_of(now), at = op < OP_NODE ? last_slot : now->b;
-        if (op != OP_LEAF && inside(f, at) && needed[at - f->lo]) need_operands(f, needed, now);
-        last_slot = (op < OP_NODE ? at : now->c) - 1 - ag_constants_after(now - 1);
+    for (ag_descent d = ag_descent_of(f); ag_descend(&d);) {
+        const ag_instruction_ *now = ag_instructions(t) + d.instruction;
+        if (ag_op_of(now) != OP_LEAF && inside(f, d.slot) && needed[d.slot - f->lo]) need_operands(f, needed, now);
     }
     for (uint32_t s = 0; s < n; s++) {
         const ag_base *base = f->depends[s] && !needed[s] ? ag_base_of(t, f->lo + s) : NULL;

@@ -21,6 +21,33 @@ typedef struct ag_flow {
     uint32_t count, capacity;
 } ag_flow;
 
+/* A walk down the instructions of a flow. First slots of instructions are found going up; this keeps them going down. What
+ * is recorded meanwhile does not matter. */
+typedef struct ag_descent {
+    const ag_tape *t;
+    uint32_t first, left;       /* the lowest instruction, and how many there are from it on */
+    uint32_t last_slot;         /* of the next one, if that is scalar */
+    uint32_t instruction, slot; /* where the walk is: what is computed there */
+} ag_descent;
+
+static inline ag_descent ag_descent_of(const ag_flow *f) {
+    uint32_t slot;
+    ag_descent d = {.t = f->t, .first = ag_find_instruction(f->t, f->lo, &slot)};
+    d.left = ag_find_instruction(f->t, f->hi - 1, &d.last_slot) + 1 - d.first;
+    return d;
+}
+
+/* One down; false below the lowest. */
+static inline bool ag_descend(ag_descent *d) {
+    if (d->left == 0) return false;
+    d->instruction = d->first + --d->left;
+    const ag_instruction_ *i = ag_instructions(d->t) + d->instruction;
+    bool scalar = ag_op_of(i) < OP_NODE;
+    d->slot = scalar ? d->last_slot : i->b;
+    if (d->left) d->last_slot = (scalar ? d->slot : i->c) - 1 - ag_constants_after(i - 1);
+    return true;
+}
+
 /* One instruction with its operands, copied, so that recording may move the tape's memory. */
 typedef struct ag_step_info {
     const ag_operation *operation; /* NULL: elementwise, `code` */

@@ -64,25 +64,17 @@ static void step_back(ag_flow *f, const ag_step_info *s, ag_var w) {
     close_rule(f, &r);
 }
 
-/* First slots of instructions are found going up; they are kept, since reverse goes down. */
 static void flow_back(ag_flow *f) {
     ag_tape *t = f->t;
-    uint32_t slot, first = ag_find_instruction(t, f->lo, &slot), last_slot;
-    uint32_t last = ag_find_instruction(t, f->hi - 1, &last_slot);
-    for (uint32_t i = last + 1; i-- > first && t->status == AG_OK;) {
-        const ag_instruction_ *now = ag_instructions(t) + i;
-        uint32_t op = ag_op_of(now), at = op < OP_NODE ? last_slot : now->b;
+    ag_descent d = ag_descent_of(f);
+    while (t->status == AG_OK && ag_descend(&d)) {
         ag_step_info s;
-        bool known = at >= f->lo && at < f->hi && op != OP_LEAF && f->depends[at - f->lo];
-        if (known && ag_step_open(t, i, at, &s)) {
-            ag_var w = ag_flow_at(f, s.result);
-            if (!ag_is_zero(w) && t->status == AG_OK) step_back(f, &s, w);
-            ag_step_close(t, &s);
-        }
-        now = ag_instructions(t) + i;
-        if (i == 0) break;
-        uint32_t end = op < OP_NODE ? at : now->c; /* the slot after the instruction before */
-        last_slot = end - 1 - ag_constants_after(now - 1);
+        bool known = d.slot >= f->lo && d.slot < f->hi && ag_op_of(ag_instructions(t) + d.instruction) != OP_LEAF &&
+                     f->depends[d.slot - f->lo];
+        if (!known || !ag_step_open(t, d.instruction, d.slot, &s)) continue;
+        ag_var w = ag_flow_at(f, s.result);
+        if (!ag_is_zero(w) && t->status == AG_OK) step_back(f, &s, w);
+        ag_step_close(t, &s);
     }
 }
 
