@@ -297,11 +297,8 @@ static void logsumexp_adjoint_rows(const ag_call *call, ag_extent e) {
         b.x = b.y * e.count;
         begin_adjoint(&b, e.count, head, w);
         size_t rows = (size_t)b.width, n = rows * (size_t)e.count;
-        ag_buffer sums;
         bool coarse = false;
-        for (size_t j = 0; j < rows; j++) coarse |= is_coarse(ag_load(b.type, head, (int64_t)j));
-        for (size_t j = 0; j < rows && coarse; j++) /* for now: which rows are divided */
-            ag_store(b.type, sums, (int64_t)j, is_coarse(ag_load(b.type, head, (int64_t)j)));
+        for (int64_t j = 0; j < b.width; j++) coarse |= is_coarse(ag_load(b.type, call->out.data, b.y + j));
         kernels->spread(rows, (size_t)e.count, r, head);
         memcpy(head, w, rows * ag_type_size(b.type));
         kernels->spread(rows, (size_t)e.count, w, head);
@@ -309,10 +306,11 @@ static void logsumexp_adjoint_rows(const ag_call *call, ag_extent e) {
         kernels->value[AG_EXP](n, shares, shares, NULL, NULL);
         if (coarse) {
             kernels->sum_rows(rows, (size_t)e.count, r, shares);
-            for (size_t j = 0; j < rows; j++)
-                if (ag_load(b.type, sums, (int64_t)j) == 0) ag_store(b.type, r, (int64_t)j, 1);
-            kernels->spread(rows, (size_t)e.count, sums, r);
-            kernels->value[AG_DIV](n, shares, shares, sums, NULL);
+            for (int64_t j = 0; j < b.width; j++)
+                if (!is_coarse(ag_load(b.type, call->out.data, b.y + j))) ag_store(b.type, r, j, 1);
+            memcpy(head, r, rows * ag_type_size(b.type));
+            kernels->spread(rows, (size_t)e.count, r, head);
+            kernels->value[AG_DIV](n, shares, shares, r, NULL);
         }
         add_shares(&b, n, ag_element(b.type, call->in_adjoint[0].data, b.x), w, shares);
     }
