@@ -763,9 +763,8 @@ typedef struct ag_report {
     char message[256];
     double tolerance;
     int64_t checked; /* number of derivatives compared */
-    int64_t wrong;   /* how many are over the tolerance, */
-    int64_t
-        unsure; /* but for those that are within the noise of differences: too little is left of f's digits to tell */
+    int64_t wrong;   /* how many are over the tolerance */
+    int64_t unsure;  /* and how many are not counted as wrong, as rounding of f's values explains the difference */
     bool no_forward; /* an operation has neither `tangent` nor `record`: forward mode was left out, and is NaN below */
     ag_check_entry worst;
     double reverse_forward;    /* greatest error between reverse and forward mode alone */

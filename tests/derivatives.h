@@ -119,6 +119,19 @@ static UNUSED_OK void check_failure(ag_tape *t, ag_var result, ag_status status,
     ag_tape_recover(t);
 }
 
+/* Whether a report, written, has these parts; NULL ends them. */
+static UNUSED_OK void check_written(const ag_report *r, const char *const *parts) {
+    char text[2048];
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    ag_report_write(r, out);
+    rewind(out);
+    text[fread(text, 1, sizeof text - 1, out)] = '\0';
+    fclose(out);
+    for (; *parts; parts++)
+        if (!strstr(text, *parts)) fail_msg("\"%s\" is not in \"%s\"", *parts, text);
+}
+
 /* ---- routes ---- */
 
 /* A function, its inputs' values, and a direction v; all inputs one after the other in one array. */
