@@ -416,9 +416,9 @@ static bool find_term(search *s) {
 static bool try_path(search *s, ac_variant variant) {
     ac_evaluator *e = s->t->e;
     const ac_statement *statement = s->t->statement;
-    ac_memory memory;
+    ac_aside aside;
     bool fits = false;
-    if (s->recorded > MOST_RECORDED || !ac_set_aside(e, &memory)) return false;
+    if (s->recorded > MOST_RECORDED || !ac_set_aside(e, &aside)) return false;
     uint64_t before = ag_tape_stats(e->tape).slots;
     e->variant = variant;
     e->derivative_is_zero = false;
@@ -430,7 +430,7 @@ static bool try_path(search *s, ac_variant variant) {
     }
     s->recorded += ag_tape_stats(e->tape).slots - before;
     memset(&e->variant, 0, sizeof e->variant);
-    ac_bring_back(e, &memory);
+    ac_bring_back(e, &aside);
     return fits;
 }
 

@@ -175,10 +175,10 @@ void ac_start_draw(ac_evaluator *e, int draw) {
     e->passing = ++e->generation;
 }
 
-bool ac_set_aside(ac_evaluator *e, ac_memory *m) {
+bool ac_set_aside(ac_evaluator *e, ac_aside *m) {
     size_t count = (size_t)e->file->symbol_count;
-    *m = (ac_memory){nn_allocate(count, sizeof *m->values), nn_allocate(count, sizeof *m->recorded), e->lasting,
-                     e->passing};
+    *m = (ac_aside){nn_allocate(count, sizeof *m->values), nn_allocate(count, sizeof *m->recorded), e->lasting,
+                    e->passing};
     if (m->values == NULL || m->recorded == NULL) {
         nn_release(m->values);
         nn_release(m->recorded);
@@ -191,7 +191,7 @@ bool ac_set_aside(ac_evaluator *e, ac_memory *m) {
     return true;
 }
 
-void ac_bring_back(ac_evaluator *e, ac_memory *m) {
+void ac_bring_back(ac_evaluator *e, ac_aside *m) {
     size_t count = (size_t)e->file->symbol_count;
     memcpy(e->values, m->values, count * sizeof *m->values);
     memcpy(e->recorded, m->recorded, count * sizeof *m->recorded);

@@ -84,13 +84,13 @@ const double *ac_draw_numbers(const ac_evaluator *e, const ac_symbol *s, int dra
 /* Tells that all draws before this one were asked for, and are kept if there is room. */
 void ac_draws_are_made(ac_evaluator *e, const ac_symbol *s, int draws);
 /* Forgets everything recorded, but not the tape; and brings it back. False if there is no memory. */
-typedef struct ac_memory {
+typedef struct ac_aside {
     ag_var *values;
     uint64_t *recorded;
     uint64_t lasting, passing;
-} ac_memory;
-bool ac_set_aside(ac_evaluator *e, ac_memory *memory);
-void ac_bring_back(ac_evaluator *e, ac_memory *memory);
+} ac_aside;
+bool ac_set_aside(ac_evaluator *e, ac_aside *aside);
+void ac_bring_back(ac_evaluator *e, ac_aside *aside);
 /* Forgets everything recorded. */
 void ac_forget(ac_evaluator *e);
 
