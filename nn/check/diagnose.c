@@ -13,15 +13,27 @@ static double base_at(const nn_claim *claim, int64_t i) { return claim->base == 
 static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
 static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
 
+/* Can entries from this one on be looked at a block at a time? */
+static bool starts_block(const nn_claim *claim, int64_t i) {
+    return i % NN_BLOCK == 0 && i + NN_BLOCK <= total(claim) && claim->unit == NULL && claim->base == NULL;
+}
+
+/* The first of the greatest right numbers that are finite; -1 if there is none. */
+static int64_t find_greatest(const nn_claim *claim) {
+    int64_t greatest = -1, n = total(claim);
+    for (int64_t i = 0; i < n; i++) {
+        double x = fabs(right_at(claim, i)), most = greatest < 0 ? -1 : fabs(right_at(claim, greatest));
+        if (greatest >= 0 && starts_block(claim, i) && nn_block_is_near(claim->right + i, claim->right + i, 0, most, 0))
+            i += NN_BLOCK - 1;
+        else if (x > most && isfinite(x)) greatest = i;
+    }
+    return greatest;
+}
+
 /* The greatest of the right numbers, but for infinities. */
 static double greatest_right(const nn_claim *claim) {
-    double size = 0;
-    int64_t n = total(claim);
-    for (int64_t i = 0; i < n; i++) {
-        double x = fabs(right_at(claim, i));
-        if (x > size && isfinite(x)) size = x;
-    }
-    return size;
+    int64_t greatest = find_greatest(claim);
+    return greatest < 0 ? 0 : fabs(right_at(claim, greatest));
 }
 
 double nn_claim_floor(const nn_claim *claim) {
@@ -41,11 +53,6 @@ static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
     return nn_is_within(claimed_at(claim, i), target, nn_claim_slack(claim, i, target, size));
 }
 
-/* Can entries from this one on be looked at a block at a time? */
-static bool starts_block(const nn_claim *claim, int64_t i) {
-    return i % NN_BLOCK == 0 && i + NN_BLOCK <= total(claim) && claim->unit == NULL && claim->base == NULL;
-}
-
 /* Is claimed c times `right`? */
 static bool fits_factor(const void *context, double c) {
     const nn_claim *claim = context;
@@ -57,18 +64,6 @@ static bool fits_factor(const void *context, double c) {
             i += NN_BLOCK - 1;
         else if (!fits(claim, i, c * right_at(claim, i), size)) return false;
     return true;
-}
-
-/* The first of the greatest right numbers that are finite; -1 if there is none. */
-static int64_t find_greatest(const nn_claim *claim) {
-    int64_t greatest = -1, n = total(claim);
-    for (int64_t i = 0; i < n; i++) {
-        double x = fabs(right_at(claim, i)), most = greatest < 0 ? -1 : fabs(right_at(claim, greatest));
-        if (greatest >= 0 && starts_block(claim, i) && nn_block_is_near(claim->right + i, claim->right + i, 0, most, 0))
-            i += NN_BLOCK - 1;
-        else if (x > most && isfinite(x)) greatest = i;
-    }
-    return greatest;
 }
 
 /* ---- words ----------------------------------------------------------------------------------------------------- */
