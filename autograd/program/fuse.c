@@ -117,7 +117,12 @@ static uint32_t find_results(ag_grouping *u, uint32_t first, bool chained, bool 
         uint32_t i = member(u, j);
         if (is_sum(u, j) != sums || !g->stored[i] || g->skipped[i] || (!sums && u->chained[j] != chained)) continue;
         u->row[j] = row;
-        u->operands[row++] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+        u->operands[row] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
+        if (g->extents) {
+            u->operands[row].read = g->extents[i].read;
+            u->operands[row].nonzero = g->extents[i].nonzero;
+        }
+        row++;
     }
     return row - first;
 }
@@ -289,6 +294,14 @@ static const ag_view *view_of(const ag_planning *g, uint32_t first) {
     return &ag_pview_at(g->p, is_sum ? ag_ref_at(g->p, c->in)->where : c->view)->view;
 }
 
+static void set_rows(const ag_planning *g, uint32_t first, ag_pstep *step) {
+    ag_extent e = {0, step->view->count};
+    if (g->extents) e = g->extents[g->order[first]].computed;
+    step->lanes = (uint32_t)ag_stretch_lanes(g->p->type, e.hi - e.lo, step->shifts > 0);
+    step->from = e.lo;
+    step->blocks = (e.hi - e.lo + step->lanes - 1) / step->lanes;
+}
+
 void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     ag_memory *memory = &g->r->memory;
     size_t n = end - first, operands = 4 * n;
@@ -308,7 +321,7 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     find_rows(&u);
     ag_pstep step = {.kind = STEP_FUSED, .view = view_of(g, first)};
     make_code(&u, &step);
-    step.lanes = (uint32_t)ag_row_lanes(g->p->type, step.view->count);
+    set_rows(g, first, &step);
     ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins + step.edges);
     ag_memory_free(memory, u.operands, size);
 }

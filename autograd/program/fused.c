@@ -83,6 +83,7 @@ static void begin_shifts(const ag_runner *r, const ag_pstep *s) {
         row->by = shift->by;
         memset(row->carry, 0, (size_t)(shift->by < 0 ? -shift->by : shift->by) * ag_type_size(type));
         r->fused->row[s->count - s->edges + i] = row;
+        if (shift->by > 0 ? s->from > 0 : s->from + s->blocks * s->lanes < s->view->count) continue; /* all 0 */
         const ag_array *edge = r->arrays + shift->edge;
         int64_t start = shift->by > 0 ? 0 : s->view->count + shift->by;
         for (uint32_t k = 0; k < shift->parts; k++) {
@@ -197,6 +198,7 @@ static void begin(ag_runner *r, const ag_pstep *s) {
             f->moving[f->moving_count++] = k;
         } else if (o[k].access == STRIDED) {
             ag_cursor_open(&f->cursor[k], a[k].view, o[k].to);
+            if (s->from && !s->backward) ag_cursor_seek(&f->cursor[k], s->from);
             f->strided[f->strided_count++] = k;
         } else if (o[k].fills) {
             r->kernels->fill(s->lanes, f->row[k], ag_load(r->p->type, a[k].data, 0));
@@ -252,13 +254,38 @@ static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
                    (size_t)n * ag_type_size(r->p->type));
 }
 
+static void fill(const ag_runner *r, void *data, int64_t from, int64_t to, double number) {
+    if (to > from) r->kernels->fill((size_t)(to - from), ag_element(r->p->type, data, from), number);
+}
+
+/* Elements from..to-1 of a result, which are not computed: 0 where they are known to be 0. Nobody needs the others; they
+ * are 1, so that not even quotients and logarithms of them are NaN. */
+static void fill_gap(const ag_runner *r, const ag_poperand *o, void *data, int64_t from, int64_t to) {
+    int64_t lo = o->nonzero.lo < from ? from : o->nonzero.lo, hi = o->nonzero.hi > to ? to : o->nonzero.hi;
+    if (lo >= hi) lo = hi = to;
+    fill(r, data, from, lo, 0);
+    fill(r, data, lo, hi, 1);
+    fill(r, data, hi, to, 0);
+}
+
+/* Results that are read where they are not computed. */
+static void fill_gaps(const ag_runner *r, const ag_pstep *s) {
+    const ag_poperand *o = operands_of(r, s);
+    int64_t from = s->from, end = s->from + s->blocks * s->lanes, count = s->view->count;
+    for (uint32_t k = 0; k < s->outs; k++) {
+        int64_t lo = o[k].read.lo, hi = o[k].read.hi < count ? o[k].read.hi : count;
+        if (lo < from) fill_gap(r, &o[k], r->arrays[k].data, lo, hi < from ? hi : from);
+        if (hi > end) fill_gap(r, &o[k], r->arrays[k].data, lo > end ? lo : end, hi);
+    }
+}
+
 /* False if that was quick and a result is NaN. */
 static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
-    int64_t count = s->view->count, lanes = s->lanes, blocks = (count + lanes - 1) / lanes;
+    int64_t count = s->view->count, lanes = s->lanes, blocks = s->blocks;
     ptrdiff_t bytes = (ptrdiff_t)((size_t)lanes * ag_type_size(r->p->type));
     begin(r, s);
     for (int64_t b = 0; b < blocks; b++) {
-        int64_t at = (s->backward ? blocks - 1 - b : b) * lanes, n = count - at < lanes ? count - at : lanes;
+        int64_t at = s->from + (s->backward ? blocks - 1 - b : b) * lanes, n = count - at < lanes ? count - at : lanes;
         if (b == 0 || n < lanes || (s->backward && b == 1)) point(r, s, at, n);
         else move(r, s->backward ? -bytes : bytes);
         gather(r, s, at, n);
@@ -272,6 +299,7 @@ static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
+    fill_gaps(r, s);
     if (!run_blocks(r, s, s->exacts > 0)) run_blocks(r, s, false);
     for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->arrays[s->outs + k].data, 0, r->fused->sum[k]);
 }

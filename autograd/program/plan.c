@@ -402,6 +402,7 @@ static bool open_planning(ag_planning *g, ag_runner *r, const ag_program *p) {
 
 static void close_planning(ag_planning *g) {
     ag_memory *m = &g->r->memory;
+    ag_memory_free(m, g->extents, g->n * sizeof *g->extents);
     ag_memory_free(m, g->spot, (g->n + (size_t)1) * PER_VALUE);
     ag_range_free(m, &g->gaps.range);
 }
@@ -494,7 +495,7 @@ bool ag_plan(ag_runner *r) {
     bool open = open_planning(&g, r, r->p);
     if (open) {
         order(&g);
-        open = order_again(&g, &again);
+        open = order_again(&g, &again) && ag_find_extents(&g);
     }
     if (open && r->status == AG_OK) {
         plan_codes(&g);

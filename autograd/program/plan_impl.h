@@ -7,6 +7,13 @@
 #define NOWHERE UINT32_MAX
 enum { ALONE = 0 };
 
+typedef struct ag_extents {
+    ag_extent nonzero;  /* others are 0 */
+    ag_extent needed;   /* of those that are not 0 */
+    ag_extent read;     /* by whole rows */
+    ag_extent computed; /* by its group, whole rows, the last of which may not be full */
+} ag_extents;
+
 typedef struct ag_planning {
     ag_runner *r;
     const ag_program *p;
@@ -21,7 +28,8 @@ typedef struct ag_planning {
     uint8_t *stored;          /* needed outside its group */
     uint8_t *quick;           /* a chain that is computed as a product: a NaN in that shows in what its group stores */
     uint32_t *after;          /* what is executed right behind it */
-    int8_t *way; /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
+    int8_t *way;         /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
+    ag_extents *extents; /* extent.c: of each value; NULL: groups compute all elements */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
     uint8_t *by_few;    /* read by operations on few elements */
@@ -55,6 +63,12 @@ static inline int64_t ag_row_lanes(ag_type type, int64_t count) {
                                                                                                  : AG_LANES;
 }
 
+/* The same for a stretch of that length. Shifts reach as far as rows of AG_LANES. */
+static inline int64_t ag_stretch_lanes(ag_type type, int64_t length, bool shifts) {
+    int64_t lanes = ag_row_lanes(type, length);
+    return shifts && lanes < AG_LANES ? AG_LANES : lanes;
+}
+
 /* ---- shift.c ---- */
 typedef struct ag_shift {
     uint32_t parts, part; /* of an assembly, and the one that moves */
@@ -74,6 +88,13 @@ static inline bool ag_is_grouped_shift(const ag_planning *g, uint32_t i) {
     const ag_code *c = ag_code_at(g->p, i);
     return c->op == CODE_CALL && ag_where_count(g->p, c->view) > 1 && g->group[i] != ALONE;
 }
+
+/* Whether a ref sees all of its value's elements in their order, in whatever shape. */
+bool ag_is_whole(const ag_program *p, ag_ref r);
+
+/* ---- extent.c ---- */
+/* Finds which elements groups compute, after the schedule. False if there is no memory. */
+bool ag_find_extents(ag_planning *g);
 
 /* ---- plan.c ---- */
 void ag_place(ag_planning *g, uint32_t value);

@@ -28,11 +28,17 @@ typedef struct ag_pstep {
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
-    const ag_view *view;              /* STEP_FUSED: the shape of the elements, */
-    uint32_t lanes, checked;          /* how many of them at a time, and of how many results, the first, NaN tells */
+    const ag_view *view;              /* STEP_FUSED: the shape of the elements; */
+    int64_t from, blocks;             /* which of them are computed: so many rows from this one on; */
+    uint32_t lanes, checked;          /* how many make a row, and of how many results, the first, NaN tells */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
+
+/* Elements lo..hi-1. */
+typedef struct ag_extent {
+    int64_t lo, hi;
+} ag_extent;
 
 typedef struct ag_poperand {
     ag_spot spot;
@@ -41,6 +47,8 @@ typedef struct ag_poperand {
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
     ag_access access;     /* STEP_FUSED, of what is read */
     bool fills;           /* a SINGLE one that code needs a whole row of */
+    ag_extent read;       /* STEP_FUSED, of a result: what may be read of it, */
+    ag_extent nonzero;    /* and what is not known to be 0 */
 } ag_poperand;
 
 /* A shift of a fused step: to the back, or to the front if `by` is below 0. What comes from beyond the end is put together

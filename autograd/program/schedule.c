@@ -45,8 +45,7 @@ static uint32_t waiting_in(const ag_scheduling *s, uint32_t value) {
     return k;
 }
 
-/* Whether a ref sees all of its value's elements in their order, in whatever shape. */
-static bool is_whole(const ag_program *p, ag_ref r) {
+bool ag_is_whole(const ag_program *p, ag_ref r) {
     if (r.where & WHERE_ELEMENT) return false;
     const ag_pview *w = ag_pview_at(p, r.where);
     return w->view.contiguous && w->offset == 0 && w->view.count == ag_value_count(p, r.value);
@@ -60,7 +59,7 @@ static void close_operands(ag_scheduling *s, const ag_code *c, uint32_t but_id) 
         ag_ref r = *ag_ref_at(p, c->in + k);
         uint32_t at = waiting_in(s, r.value);
         if (at == s->open_count) continue;
-        bool whole = is_whole(p, r) && ag_value_count(p, r.value) == s->open[at].elements;
+        bool whole = ag_is_whole(p, r) && ag_value_count(p, r.value) == s->open[at].elements;
         if (s->open[at].id != but_id || !whole) close_group(s, at);
     }
 }
@@ -74,7 +73,8 @@ static void find_ways(ag_planning *g) {
         if (c->op < AG_OPCODES && g->way[i] && !(c->view & WHERE_ELEMENT)) {
             for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
                 ag_ref r = *ag_ref_at(p, c->in + k);
-                if (is_whole(p, r) && ag_value_count(p, r.value) == ag_value_count(p, i)) g->way[r.value] = g->way[i];
+                if (ag_is_whole(p, r) && ag_value_count(p, r.value) == ag_value_count(p, i))
+                    g->way[r.value] = g->way[i];
             }
         } else if (ag_find_shift(g, i, &shift)) {
             g->way[ag_ref_at(p, c->in + shift.part)->value] = shift.by > 0 ? 1 : -1;
@@ -147,7 +147,7 @@ static ag_open_group *group_of_sum(ag_scheduling *s, uint32_t i, const ag_code *
     if (c->op != CODE_CALL || (g->recomputes && g->uses[i] != 1)) return NULL;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     ag_ref r = *ag_ref_at(p, c->in);
-    if (call->n != 1 || !is_whole(p, r) ||
+    if (call->n != 1 || !ag_is_whole(p, r) ||
         !ag_is_total_sum(call->operation, ag_pparams_at(p, call->params), ag_pview_at(p, r.where)->view.rank))
         return NULL;
     int64_t elements = ag_value_count(p, r.value);
