@@ -31,12 +31,15 @@ static const ag_poperand *operands_of(const ag_runner *r, const ag_pstep *s) {
     return all ? all + s->first : NULL; /* no step has any */
 }
 
+static bool is_sum(const ag_pstep *s, uint32_t k) { return k >= s->outs && k < s->outs + s->sums; }
+
 static bool is_fixed(const ag_runner *r, const ag_pstep *s) {
     const ag_poperand *o = operands_of(r, s);
-    if (s->kind != STEP_FUSED || s->sums || s->view->count > AG_LANES) return false;
+    if (s->kind != STEP_FUSED || s->view->count > AG_LANES) return false;
     for (uint32_t k = 0; k < s->count; k++) {
         bool direct = o[k].view->contiguous && o[k].view->count == s->view->count;
-        if (o[k].spot.space != SPACE_WORK || !(direct || o[k].number)) return false;
+        bool single = k >= s->outs && o[k].access == SINGLE;
+        if (o[k].spot.space != SPACE_WORK || !(direct || single || is_sum(s, k))) return false;
     }
     return true;
 }
@@ -56,13 +59,23 @@ static void *constant_row(ag_runner *r, double number) {
     return row;
 }
 
+/* Operand k is one number of the work array, of which every run makes a row. */
+static void note_filling(const ag_runner *r, ag_pstep *s, uint32_t k) {
+    s->fixed[k] = ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
+    if (s->fill == s->fills) s->fill = k;
+    s->fills = k + 1;
+}
+
 static void fix(ag_runner *r, ag_pstep *s) {
     const ag_poperand *o = operands_of(r, s);
     s->fixed = r->fused->fixed + r->fused->fixed_count;
     r->fused->fixed_count += s->rows;
     for (uint32_t k = 0; k < s->rows; k++) {
-        if (k >= s->count) s->fixed[k] = ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
+        if (s->sums && k == s->count) s->fixed[k] = &r->fused->block_elements;
+        else if (k >= s->count) s->fixed[k] = ag_element(r->p->type, r->fused->buffer, (int64_t)k * AG_LANES);
+        else if (is_sum(s, k)) s->fixed[k] = r->fused->sums + (k - s->outs) * (size_t)SUM_BYTES;
         else if (o[k].number) s->fixed[k] = constant_row(r, *o[k].number);
+        else if (o[k].fills) note_filling(r, s, k);
         else s->fixed[k] = ag_element(r->p->type, r->work, o[k].spot.offset);
     }
 }
@@ -111,10 +124,6 @@ static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, 
     else if (s->lanes == AG_LANES) r->kernels->straight_rows(code, count, rows);
     else r->kernels->straight_long_rows(code, count, rows);
     return !quick || !r->kernels->any_nan(s->checked, rows, (size_t)n);
-}
-
-void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
-    if (!run_block(r, s, s->fixed, s->view->count, s->exacts > 0)) run_block(r, s, s->fixed, s->view->count, false);
 }
 
 /* ---- room ---- */
@@ -180,6 +189,12 @@ static void begin_sums(const ag_runner *r, const ag_pstep *s) {
         f->row[s->outs + k] = f->sums + k * (size_t)SUM_BYTES;
     }
     memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
+}
+
+static bool is_any_sum_nan(const ag_runner *r, const ag_pstep *s) {
+    for (uint32_t k = 0; k < s->sums; k++)
+        if (r->fused->sum[k] != r->fused->sum[k]) return true;
+    return false;
 }
 
 /* Rows that stay where they are for the whole step, and cursors of those that jump. */
@@ -293,13 +308,29 @@ static bool run_blocks(ag_runner *r, const ag_pstep *s, bool quick) {
         if (n < lanes) store(r, s, at, n);
         if (s->sums && ((b + 1) % (FOLDED / lanes) == 0 || b + 1 == blocks)) fold_sums(r, s);
     }
-    for (uint32_t k = 0; quick && k < s->sums; k++)
-        if (r->fused->sum[k] != r->fused->sum[k]) return false;
-    return true;
+    return !(quick && is_any_sum_nan(r, s));
 }
 
 void ag_run_fused(ag_runner *r, const ag_pstep *s) {
     fill_gaps(r, s);
     if (!run_blocks(r, s, s->exacts > 0)) run_blocks(r, s, false);
     for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->arrays[s->outs + k].data, 0, r->fused->sum[k]);
+}
+
+static bool run_fixed(const ag_runner *r, const ag_pstep *s, bool quick) {
+    struct ag_fused *f = r->fused;
+    for (uint32_t k = 0; k < s->sums; k++) f->sum[k] = 0;
+    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
+    if (!run_block(r, s, s->fixed, s->view->count, quick)) return false;
+    if (s->sums) fold_sums(r, s);
+    return !(quick && is_any_sum_nan(r, s));
+}
+
+void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
+    const ag_poperand *o = operands_of(r, s);
+    for (uint32_t k = s->fill; k < s->fills; k++)
+        if (o[k].fills && !o[k].number)
+            r->kernels->fill(s->lanes, s->fixed[k], ag_load(r->p->type, r->work, o[k].spot.offset));
+    if (!run_fixed(r, s, s->exacts > 0)) run_fixed(r, s, false);
+    for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->work, o[s->outs + k].spot.offset, r->fused->sum[k]);
 }
