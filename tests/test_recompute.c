@@ -67,9 +67,12 @@ static int operations_of(const ag_runner *r, uint32_t op) {
     const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base;
     const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
     int found = 0;
-    for (uint64_t i = 0; i < r->straight.count; i++) found += op == AG_OPCODES || code[i].op == op;
-    for (uint64_t i = 0; i < r->steps.count; i++)
+    for (uint64_t i = 0; i < r->steps.count; i++) {
+        bool fused = steps[i].kind == STEP_FUSED, straight = steps[i].kind == STEP_STRAIGHT;
+        uint32_t first = fused ? steps[i].code : steps[i].first, n = fused ? steps[i].codes : steps[i].count;
+        for (uint32_t k = 0; (fused || straight) && k < n; k++) found += op == AG_OPCODES || code[first + k].op == op;
         found += steps[i].kind == STEP_ELEMENTWISE && (op == AG_OPCODES || steps[i].code == op);
+    }
     return found;
 }
 

@@ -117,12 +117,7 @@ static uint32_t find_results(ag_grouping *u, uint32_t first, bool chained, bool 
         uint32_t i = member(u, j);
         if (is_sum(u, j) != sums || !g->stored[i] || g->skipped[i] || (!sums && u->chained[j] != chained)) continue;
         u->row[j] = row;
-        u->operands[row] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
-        if (g->extents) {
-            u->operands[row].read = g->extents[i].read;
-            u->operands[row].nonzero = g->extents[i].nonzero;
-        }
-        row++;
+        u->operands[row++] = ag_operand_at(g, (ag_ref){i, ag_code_at(g->p, i)->view});
     }
     return row - first;
 }
@@ -287,11 +282,67 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
     if (step->shifts > r->most_shifts) r->most_shifts = step->shifts;
 }
 
+static bool is_same_code(const ag_list *list, uint32_t a, uint32_t b, uint32_t count) {
+    const ag_straight *code = (const ag_straight *)(const void *)list->range.base;
+    return count == 0 || memcmp(code + a, code + b, count * sizeof *code) == 0;
+}
+
+/* Groups of a loop that was unrolled often have the same code, which is then kept once: it stays in cache. */
+static void share_code(ag_planning *g, ag_pstep *step) {
+    ag_runner *r = g->r;
+    uint32_t hash = 0;
+    if (r->status != AG_OK) return;
+    for (uint32_t k = 0; k < step->codes; k++) {
+        ag_straight c = code_at(r, step->code + k);
+        hash = (hash ^ c.op ^ c.to << 6 ^ c.x << 12 ^ c.y << 18 ^ c.z << 24) * 0x9E3779B1u;
+    }
+    uint32_t *made = &g->made[(hash >> 16) % MADE];
+    const ag_pstep *other = (const ag_pstep *)(const void *)r->steps.range.base + *made;
+    if (*made < r->steps.count && other->kind == STEP_FUSED && other->codes == step->codes &&
+        other->exacts == step->exacts && is_same_code(&r->straight, step->code, other->code, step->codes) &&
+        is_same_code(&r->exact, step->exact, other->exact, step->exacts)) {
+        r->straight.count = step->code;
+        if (step->exacts) r->exact.count = step->exact;
+        step->code = other->code;
+        step->exact = other->exact;
+    } else {
+        *made = (uint32_t)r->steps.count;
+    }
+}
+
 /* The shape of the elements of a group, which may begin with a sum of what is no member. */
 static const ag_view *view_of(const ag_planning *g, uint32_t first) {
     const ag_code *c = ag_code_at(g->p, g->order[first]);
     bool is_sum = c->op == CODE_CALL && !ag_is_grouped_shift(g, g->order[first]);
     return &ag_pview_at(g->p, is_sum ? ag_ref_at(g->p, c->in)->where : c->view)->view;
+}
+
+static void add_gap(const ag_grouping *u, ag_pstep *step, uint32_t result, int64_t from, int64_t to, double number) {
+    ag_pgap *gap = from < to ? ag_runner_add(u->g->r, &u->g->r->gaps, sizeof *gap, 1) : NULL;
+    if (!gap) return;
+    *gap = (ag_pgap){result, number, from, to};
+    step->gaps++;
+}
+
+/* What is read before or behind the rows of a result is 0 where that is known to be 0. Nobody needs the rest; it is 1, so
+ * that not even quotients and logarithms of it are NaN. */
+static void add_gaps(const ag_grouping *u, ag_pstep *step) {
+    int64_t count = step->view->count, end = step->from + step->blocks * step->lanes;
+    step->gap = (uint32_t)u->g->r->gaps.count;
+    for (uint32_t j = 0; u->g->extents && j < member_count(u); j++) {
+        const ag_extents *e = &u->g->extents[member(u, j)];
+        if (u->row[j] >= u->outs || !u->g->stored[member(u, j)]) continue;
+        for (int side = 0; side < 2; side++) {
+            int64_t from = side && e->read.lo < end ? end : e->read.lo, to = e->read.hi;
+            if (!side && to > step->from) to = step->from;
+            if (to > count) to = count;
+            int64_t lo = e->nonzero.lo > from ? e->nonzero.lo : from, hi = e->nonzero.hi < to ? e->nonzero.hi : to;
+            if (lo >= hi) lo = hi = to;
+            add_gap(u, step, u->row[j], from, lo, 0);
+            add_gap(u, step, u->row[j], lo, hi, 1);
+            add_gap(u, step, u->row[j], hi, to, 0);
+        }
+    }
 }
 
 static void set_rows(const ag_planning *g, uint32_t first, ag_pstep *step) {
@@ -321,7 +372,9 @@ void ag_plan_group(ag_planning *g, uint32_t first, uint32_t end) {
     find_rows(&u);
     ag_pstep step = {.kind = STEP_FUSED, .view = view_of(g, first)};
     make_code(&u, &step);
+    share_code(g, &step);
     set_rows(g, first, &step);
+    add_gaps(&u, &step);
     ag_add_step(g, step, u.operands, u.outs + u.sums + u.ins + step.edges);
     ag_memory_free(memory, u.operands, size);
 }

@@ -269,28 +269,11 @@ static void store(ag_runner *r, const ag_pstep *s, int64_t at, int64_t n) {
                    (size_t)n * ag_type_size(r->p->type));
 }
 
-static void fill(const ag_runner *r, void *data, int64_t from, int64_t to, double number) {
-    if (to > from) r->kernels->fill((size_t)(to - from), ag_element(r->p->type, data, from), number);
-}
-
-/* Elements from..to-1 of a result, which are not computed: 0 where they are known to be 0. Nobody needs the others; they
- * are 1, so that not even quotients and logarithms of them are NaN. */
-static void fill_gap(const ag_runner *r, const ag_poperand *o, void *data, int64_t from, int64_t to) {
-    int64_t lo = o->nonzero.lo < from ? from : o->nonzero.lo, hi = o->nonzero.hi > to ? to : o->nonzero.hi;
-    if (lo >= hi) lo = hi = to;
-    fill(r, data, from, lo, 0);
-    fill(r, data, lo, hi, 1);
-    fill(r, data, hi, to, 0);
-}
-
-/* Results that are read where they are not computed. */
 static void fill_gaps(const ag_runner *r, const ag_pstep *s) {
-    const ag_poperand *o = operands_of(r, s);
-    int64_t from = s->from, end = s->from + s->blocks * s->lanes, count = s->view->count;
-    for (uint32_t k = 0; k < s->outs; k++) {
-        int64_t lo = o[k].read.lo, hi = o[k].read.hi < count ? o[k].read.hi : count;
-        if (lo < from) fill_gap(r, &o[k], r->arrays[k].data, lo, hi < from ? hi : from);
-        if (hi > end) fill_gap(r, &o[k], r->arrays[k].data, lo > end ? lo : end, hi);
+    const ag_pgap *gap = (const ag_pgap *)(const void *)r->gaps.range.base;
+    for (uint32_t k = s->gap; k < s->gap + s->gaps; k++) {
+        void *at = ag_element(r->p->type, r->arrays[gap[k].result].data, gap[k].from);
+        r->kernels->fill((size_t)(gap[k].to - gap[k].from), at, gap[k].number);
     }
 }
 

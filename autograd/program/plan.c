@@ -10,7 +10,7 @@
 enum { ALIGN = 64, PAGE = 512 }; /* elements; a multiple of 64 bytes, and 4096 bytes of f64 */
 #define BEHIND 0x80000000u       /* an index into the tensors' part, before it is known where that begins */
 
-enum { PER_VALUE = sizeof(ag_spot) + 6 * sizeof(uint32_t) + 7 }; /* bytes */
+enum { PER_VALUE = sizeof(ag_spot) + 7 * sizeof(uint32_t) + 6 }; /* bytes */
 
 typedef struct ag_gap {
     int64_t offset, size;
@@ -31,7 +31,7 @@ static const ag_placement *assembled_scalars(const ag_planning *g, const ag_code
 static void read_at(ag_planning *g, uint32_t value, uint32_t at, const ag_code *by) {
     if (g->last[value] == NOWHERE || g->last[value] < at) g->last[value] = at;
     g->by_scalar[value] |= ag_is_straight(by) || assembled_scalars(g, by);
-    g->by_few[value] |= ag_is_short(g->p, by);
+    g->by_few[value] += ag_is_short(g->p, by);
 }
 
 static void read_operands(ag_planning *g, const ag_code *c, uint32_t time) {
@@ -297,8 +297,13 @@ static void plan_tensor(ag_planning *g, uint32_t i, const ag_code *c) {
     if (in != few) ag_memory_free(&g->r->memory, in, (n + 1) * sizeof *in);
 }
 
-/* Numbers of an input that are worth copying, so that operations on few elements find them where they were. */
-enum { MOST_LOADED = 1 << 16 };
+/* Whether an input is worth copying, so that operations on few elements find it where it was: if it is not large, or they
+ * read about all of it. */
+static bool is_worth_loading(const ag_planning *g, uint32_t i) {
+    enum { MOST_LOADED = 1 << 16 }; /* numbers */
+    int64_t most = g->by_few[i] * (int64_t)AG_LANES;
+    return g->by_few[i] && ag_value_count(g->p, i) <= (most > MOST_LOADED ? most : MOST_LOADED);
+}
 
 /* Inputs are where the caller has them, or are loaded; constants stay in the work array. */
 static void plan_given(ag_planning *g, uint32_t i, const ag_code *c) {
@@ -307,7 +312,7 @@ static void plan_given(ag_planning *g, uint32_t i, const ag_code *c) {
         ag_place(g, i);
         return;
     }
-    bool loaded = g->by_scalar[i] || (g->by_few[i] && ag_value_count(g->p, i) <= MOST_LOADED);
+    bool loaded = g->by_scalar[i] || is_worth_loading(g, i);
     if (ag_is_scalar(g->p, i) || loaded || r->is_lanes) {
         r->loaded[c->extra] = 1;
         ag_place(g, i);
@@ -386,8 +391,8 @@ static bool open_planning(ag_planning *g, ag_runner *r, const ag_program *p) {
     char *space = ag_memory_zeroed(&r->memory, n * PER_VALUE);
     if (!space) return false;
     g->spot = (ag_spot *)(void *)space;
-    uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free, &g->after};
-    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->quick, &g->by_scalar, &g->by_few};
+    uint32_t **words[] = {&g->order, &g->group, &g->time, &g->last, &g->free, &g->after, &g->by_few};
+    uint8_t **bytes[] = {&g->uses, &g->skipped, &g->stored, &g->quick, &g->by_scalar};
     space += n * sizeof *g->spot;
     for (size_t k = 0; k < sizeof words / sizeof *words; k++, space += n * sizeof(uint32_t))
         *words[k] = (uint32_t *)(void *)space;

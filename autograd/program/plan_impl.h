@@ -5,7 +5,12 @@
 #include "runner_impl.h"
 
 #define NOWHERE UINT32_MAX
-enum { ALONE = 0 };
+enum { ALONE = 0, MADE = 1024 };
+
+/* Elements lo..hi-1. */
+typedef struct ag_extent {
+    int64_t lo, hi;
+} ag_extent;
 
 typedef struct ag_extents {
     ag_extent nonzero;  /* others are 0 */
@@ -30,9 +35,10 @@ typedef struct ag_planning {
     uint32_t *after;          /* what is executed right behind it */
     int8_t *way;         /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
     ag_extents *extents; /* extent.c: of each value; NULL: groups compute all elements */
+    uint32_t made[MADE]; /* fuse.c: by a hash of their code, the step of a group */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
-    uint8_t *by_few;    /* read by operations on few elements */
+    uint32_t *by_few;   /* by how many operations on few elements it is read */
     uint32_t *last;     /* when it is read last */
     ag_spot *spot;      /* offsets of tensors in the work array count from their part */
     uint32_t *free;     /* scalar places, a stack */

@@ -121,7 +121,7 @@ void ag_runner_free(ag_runner *r) {
     if (r->p) free_arrays(r);
     for (uint64_t i = 0; i < r->views.count; i++)
         ag_memory_free(&r->memory, ((ag_view **)(void *)r->views.range.base)[i], sizeof(ag_view));
-    ag_list *lists[] = {&r->straight, &r->exact, &r->steps, &r->operands, &r->views, &r->shifts, &r->guards};
+    ag_list *lists[] = {&r->straight, &r->exact, &r->steps, &r->operands, &r->views, &r->shifts, &r->gaps, &r->guards};
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) ag_range_free(&r->memory, &lists[i]->range);
     ag_tape_free(r->tape);
     if (r->is_counted) ag_program_free((ag_program *)(uintptr_t)r->p);

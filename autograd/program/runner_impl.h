@@ -29,17 +29,13 @@ typedef struct ag_pstep {
     uint32_t edges;                   /* and how many operands, the last ones, are what these put at the end */
     bool backward;                    /* it goes from the last elements to the first */
     const ag_view *view;              /* STEP_FUSED: the shape of the elements; */
+    uint32_t gap, gaps;               /* STEP_FUSED: what is filled in; */
     int64_t from, blocks;             /* which of them are computed: so many rows from this one on; */
     uint32_t lanes, checked;          /* how many make a row, and of how many results, the first, NaN tells */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run; */
     uint32_t fill, fills;             /* and between which operands those are that a run fills */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;
-
-/* Elements lo..hi-1. */
-typedef struct ag_extent {
-    int64_t lo, hi;
-} ag_extent;
 
 typedef struct ag_poperand {
     ag_spot spot;
@@ -48,9 +44,14 @@ typedef struct ag_poperand {
     const double *number; /* what it is if it is one constant number everywhere, else NULL */
     ag_access access;     /* STEP_FUSED, of what is read */
     bool fills;           /* a SINGLE one that code needs a whole row of */
-    ag_extent read;       /* STEP_FUSED, of a result: what may be read of it, */
-    ag_extent nonzero;    /* and what is not known to be 0 */
 } ag_poperand;
+
+/* Elements from..to-1 of a result of a fused step, which are not computed, but read with others. */
+typedef struct ag_pgap {
+    uint32_t result;
+    double number; /* what they all are */
+    int64_t from, to;
+} ag_pgap;
 
 /* A shift of a fused step: to the back, or to the front if `by` is below 0. What comes from beyond the end is put together
  * from other operands. */
@@ -87,7 +88,7 @@ struct ag_runner {
     ag_list exact;                     /* ag_straight, apart from what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
-    ag_list shifts;                    /* ag_pshift */
+    ag_list shifts, gaps;              /* ag_pshift, ag_pgap */
     uint32_t most_shifts;              /* of one step */
     ag_array *arrays;                  /* room for the longest step */
     struct ag_fused *fused;            /* room for the largest fused step */

@@ -1,0 +1,106 @@
+/* Programs on short vectors: steps whose rows are the same in every run, and whose code is kept once. */
+#include "programs.h"
+
+#include <autograd/program/runner_impl.h>
+
+enum { MOST = AG_LANES, PARTS = 3 };
+
+/* A recurrence over the rows of a sequence: y = tanh(y w + row) c, where c is one number; a sum of all y w. */
+typedef struct sequences {
+    int64_t n, steps;
+} sequences;
+
+static void model(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    const sequences *s = context;
+    ag_var y = ag_constant(t, 0.5), sum = ag_num(0);
+    for (int64_t i = 0; i < s->steps; i++) {
+        y = ag_mul(ag_tanh(ag_fma(y, in[0], ag_index(in[1], 0, i))), ag_at(in[2], i % 3));
+        sum = ag_add(sum, ag_sum(ag_mul(y, in[0])));
+    }
+    out[0] = sum;
+}
+
+static ag_program *gradient_of(ag_type type, const sequences *s) {
+    const ag_port ports[] = {
+        {"w", AG_SHAPE(s->n), NULL}, {"rows", AG_SHAPE(s->steps, s->n), NULL}, {"c", AG_SHAPE(3), NULL}};
+    ag_program *p = ag_program_trace(type, model, (void *)(uintptr_t)s, ports, PARTS, NULL, 1);
+    program_fine_("trace", p);
+    ag_program *g = ag_program_gradient(p, NULL, 0);
+    program_fine_("gradient", g);
+    ag_program_free(p);
+    return g;
+}
+
+static void by_tape(ag_type type, const sequences *s, const double *in, double *out) {
+    int64_t n = s->n, steps = s->steps;
+    ag_tape *t = ag_tape_new(type);
+    ag_var x[] = {ag_tensor(t, in, AG_SHAPE(n)), ag_tensor(t, in + n, AG_SHAPE(steps, n)),
+                  ag_tensor(t, in + n + steps * n, AG_SHAPE(3))},
+           y;
+    model(t, x, &y, (void *)(uintptr_t)s);
+    out[0] = ag_value(y);
+    ag_backward(y);
+    ag_read_grad(x[0], out + 1);
+    ag_read_grad(x[1], out + 1 + n);
+    ag_read_grad(x[2], out + 1 + n + steps * n);
+    assert_string_equal(ag_tape_message(t), "");
+    ag_tape_free(t);
+}
+
+static void short_vectors_are_as_on_the_tape(void **state) {
+    (void)state;
+    static const int64_t sizes[] = {2, 5, 15, 16, 17, 33, 64};
+    enum { STEPS = 9, ROOM = 1 + MOST + STEPS * MOST + 3 };
+    double in[ROOM], want[ROOM], got[ROOM];
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        for (int special = 0; special <= SPECIALS; special++) {
+            sequences s = {sizes[k], STEPS};
+            ag_type type = special % 2 ? AG_F32 : AG_F64;
+            uint64_t seed = k + 1;
+            int64_t count = s.n + STEPS * s.n + 3;
+            for (int64_t i = 0; i < count; i++) in[i] = (double)(float)random_number(&seed, -1, 1);
+            if (special < SPECIALS) in[special * 7 % count] = SPECIAL[special];
+            by_tape(type, &s, in, want);
+            ag_program *g = gradient_of(type, &s);
+            run_once(g, in, got);
+            for (int64_t i = 0; i < 1 + count; i++)
+                if (!same_bits(got[i], want[i]) &&
+                    !(fabs(got[i] - want[i]) <= (type == AG_F64 ? 1e-13 : 1e-5) * (1 + fabs(want[i]))))
+                    fail_msg("n %lld, special %d: number %lld is %g, not %g", (long long)s.n, special, (long long)i,
+                             got[i], want[i]);
+            ag_program_free(g);
+        }
+    }
+}
+
+/* However long the loop was: its code is kept once, and nothing is looked up in a run, though the sequence is long. */
+static void long_loops_have_the_code_of_short_ones(void **state) {
+    (void)state;
+    uint64_t code[2];
+    for (int k = 0; k < 2; k++) {
+        sequences s = {48, k ? 3000 : 1000};
+        ag_program *g = gradient_of(AG_F64, &s);
+        ag_runner *r = ag_runner_new(g);
+        assert_string_equal(ag_runner_message(r), "");
+        const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
+        uint64_t straight = 0, looked_up = 0;
+        for (uint64_t i = 0; i < r->steps.count; i++) {
+            if (steps[i].kind == STEP_STRAIGHT) straight += steps[i].count;
+            looked_up += steps[i].kind == STEP_FUSED && !steps[i].fixed;
+        }
+        assert_true(looked_up <= 1); /* what is an output at once */
+        code[k] = r->straight.count - straight;
+        ag_runner_free(r);
+        ag_program_free(g);
+    }
+    assert_true(code[0] > 0);
+    assert_true(code[1] <= code[0] + code[0] / 4);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(short_vectors_are_as_on_the_tape),
+        cmocka_unit_test(long_loops_have_the_code_of_short_ones),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
