@@ -387,7 +387,7 @@ static void errors_stick(void **unused) {
     check_sticky(NULL, AG_ERR_VALUE, "no program: it is NULL");
     ag_program_free(NULL);
     ag_runner_free(NULL);
-    assert_int_equal(ag_run(NULL, NULL, NULL), AG_ERR_MEMORY);
+    assert_int_equal(ag_run(NULL, NULL, NULL), AG_ERR_VALUE);
     assert_string_equal(ag_runner_message(NULL), "no runner: it is NULL");
     assert_int_equal(ag_program_size(NULL), 0);
     ag_program_call(NULL, NULL, NULL, NULL);

@@ -255,6 +255,8 @@ int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape);
 bool ag_usable(ag_var x, const char *what);
 /* The same for one of several operands on tape t. */
 bool ag_usable_on(ag_tape *t, ag_var x, const char *what);
+/* Whether a pointer that is required was given; else an error: "WHAT: WHICH is NULL". */
+bool ag_given(ag_tape *t, const char *what, const char *which, const void *pointer);
 /* Its rank for an operation that is about to check it: of a var that is not usable, anything in 0..AG_MAX_RANK. */
 int ag_rank_unchecked(ag_var x);
 /* "(2, 3)": a shape for messages. */

@@ -35,7 +35,7 @@ static inline ag_shape ag_dims_of(const ag_view *view) {
 
 /* The tape of the first operand that has one; NULL if all are plain numbers. */
 static inline ag_tape *ag_find_tape(const ag_var *xs, int n) {
-    for (int k = 0; k < n; k++) {
+    for (int k = 0; xs != NULL && k < n; k++) {
         if (xs[k].tape != NULL) return xs[k].tape;
     }
     return NULL;

@@ -69,6 +69,7 @@ static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_v
 void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
     int ny = ag_program_outputs(p);
     if (t && ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "call: %s", ag_program_message(p));
+    else if (t && !ag_program_given(t, p, "call", xs, ys)) ny = 0;
     size_t n = p ? p->codes.count : 0, nx = (size_t)ag_program_inputs(p);
     ag_var *space = ag_tape_status(t) == AG_OK ? ag_scratch(t, (n + nx) * sizeof *space + 1) : NULL;
     ag_replay r = {t, p, space ? space + nx : NULL};
@@ -79,6 +80,6 @@ void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *
             if (!ys[k].tape) ys[k] = ag_constant(t, ag_num_value_(ys[k]));
         }
     }
-    for (int k = 0; k < ny && ag_tape_status(t) != AG_OK; k++) ys[k] = ag_inert(t);
+    for (int k = 0; ys && k < ny && ag_tape_status(t) != AG_OK; k++) ys[k] = ag_inert(t);
     ag_scratch_free(t, space);
 }

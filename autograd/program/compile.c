@@ -424,7 +424,7 @@ ag_status ag_compiled_run_machine(ag_compiled *c, ag_type type, const void *cons
 
 static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
     c->run_failed = false;
-    if (c->status != AG_OK || type != c->type) return ag_compiled_run_machine(c, type, xs, ys);
+    if (c->status != AG_OK || type != c->type || !xs || !ys) return ag_compiled_run_machine(c, type, xs, ys);
     int failed = c->entry(xs, ys, c->work);
     if (failed == AG_LACKS_OUTPUT) {
         for (uint64_t k = 0; k < c->p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);

@@ -108,8 +108,8 @@ static void run_blocks(const ag_compiled *c, int64_t rows, const ag_column *xs, 
 ag_status ag_compiled_run_rows(ag_compiled *c, int64_t rows, const ag_column *xs, const ag_column *ys) {
     if (!c || !c->p) return ag_compiled_status(c);
     const ag_program *p = c->p;
-    bool fits = c->status == AG_OK && rows >= 0;
-    for (uint64_t k = 0; k < p->inputs.count && rows > 0; k++) fits &= xs[k].data != NULL;
+    bool fits = c->status == AG_OK && rows >= 0 && xs && ys;
+    for (uint64_t k = 0; fits && k < p->inputs.count && rows > 0; k++) fits &= xs[k].data != NULL;
     c->run_failed = false;
     if (!fits) {
         if (!c->runner) c->runner = ag_runner_new(p);

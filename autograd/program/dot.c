@@ -78,6 +78,7 @@ static void put_node(const ag_program *p, uint32_t v, FILE *out) {
 }
 
 void ag_program_dot(const ag_program *p, FILE *out) {
+    if (!out) return;
     fputs("digraph program {\n  rankdir=TB;\n  node [fontname=\"sans-serif\", fontsize=11];\n", out);
     if (ag_program_status(p) != AG_OK) {
         fputs("  error [shape=box, label=\"", out);

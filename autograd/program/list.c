@@ -43,6 +43,7 @@ static void put_code(const ag_program *p, uint32_t i, FILE *out) {
 }
 
 void ag_program_list(const ag_program *p, FILE *out) {
+    if (!out) return;
     if (ag_program_status(p) != AG_OK) {
         fprintf(out, "program in error: %s\n", ag_program_message(p));
         return;

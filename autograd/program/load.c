@@ -576,7 +576,19 @@ ag_program *ag_file_load(const void *bytes, size_t size, const ag_operation *con
     return p;
 }
 
+/* What is wrong with what a caller gives; NULL: nothing. */
+static const char *find_fault(const ag_operation *const *own, int n) {
+    if (n > 0 && !own) return "the array of operations is NULL";
+    for (int k = 0; k < n; k++) {
+        if (!own[k]) return "an operation is NULL";
+        if (!own[k]->name || !own[k]->shape || !own[k]->forward) return "an operation has no name, shape or forward";
+    }
+    return NULL;
+}
+
 ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+    const char *fault = !bytes && size ? "the bytes are at NULL" : find_fault(own, n);
+    if (fault) return refused(&(ag_memory){.no_reserve = true}, fault);
     return ag_file_load(bytes, size, own, n, &(ag_memory){.no_reserve = true});
 }
 
@@ -584,6 +596,7 @@ ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
     ag_memory memory = {.no_reserve = true};
     ag_range bytes = {0};
     size_t count = 0;
+    if (!in) return refused(&memory, "the file is NULL");
     for (;;) {
         if (count + 4096 > bytes.size && !ag_range_grow(&memory, &bytes, count + 65536, SIZE_MAX)) {
             ag_range_free(&memory, &bytes);

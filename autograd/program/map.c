@@ -290,17 +290,18 @@ const ag_operation *const ag_builtin_map = &map_operation;
 
 void ag_map(ag_tape *t, const ag_program *p, int64_t rows, const ag_var *xs, const ag_along *in, const ag_along *out,
             ag_var *ys) {
-    for (int k = 0; k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
+    for (int k = 0; ys && k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
     if (!t || ag_tape_status(t) != AG_OK) return;
-    if (!ag_program_fits(t, p, "map")) return;
+    if (!ag_program_fits(t, p, "map") || !ag_program_given(t, p, "map", xs, ys)) return;
     if (rows < 0) ag_fail(t, AG_ERR_VALUE, "map: the number of rows is %lld", (long long)rows);
     else apply_map(t, &(ag_mapping){.rows = rows}, p, xs, in, out, ys);
 }
 
 void ag_program_apply(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *ys) {
     size_t n = (size_t)ag_program_inputs(p) + (size_t)ag_program_outputs(p);
-    for (int k = 0; k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
+    for (int k = 0; ys && k < ag_program_outputs(p); k++) ys[k] = ag_inert(t);
     if (!t || ag_tape_status(t) != AG_OK || !ag_program_fits(t, p, "apply")) return;
+    if (!ag_program_given(t, p, "apply", xs, ys)) return;
     ag_along *all = ag_scratch(t, n * sizeof *all + 1);
     for (size_t k = 0; all && k < n; k++) all[k] = AG_SHARED;
     if (all) apply_map(t, &(ag_mapping){.rows = 1}, p, xs, all, all, ys);

@@ -44,6 +44,11 @@ ag_var ag_next_part(ag_var flat, int64_t *at, ag_shape shape) {
     return ag_view_of(flat, from, shape, stride);
 }
 
+bool ag_program_given(ag_tape *t, const ag_program *p, const char *what, const ag_var *xs, const ag_var *ys) {
+    return (ag_program_inputs(p) == 0 || ag_given(t, what, "the array of inputs", xs)) &&
+           (ag_program_outputs(p) == 0 || ag_given(t, what, "the array of outputs", ys));
+}
+
 bool ag_program_fits(ag_tape *t, const ag_program *p, const char *what) {
     if (ag_program_status(p) != AG_OK) ag_fail(t, ag_program_status(p), "%s: %s", what, ag_program_message(p));
     else if (p->type != t->type)

@@ -184,6 +184,8 @@ bool ag_takes_shape(const ag_call *call, const char *what, int k, const char *na
 ag_var ag_next_part(ag_var flat, int64_t *at, ag_shape shape);
 /* Whether p can be recorded on t; if not, t is in error. */
 bool ag_program_fits(ag_tape *t, const ag_program *p, const char *what);
+/* Whether there are arrays of its inputs and outputs; else an error. */
+bool ag_program_given(ag_tape *t, const ag_program *p, const char *what, const ag_var *xs, const ag_var *ys);
 
 /* ---- scan.c ---- */
 extern const ag_operation ag_scan_operation;

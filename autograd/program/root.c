@@ -381,6 +381,7 @@ static ag_var solve_for(ag_tape *t, const ag_program *p, bool fixed, const ag_va
     ag_root_options o = options ? *options : (ag_root_options){0};
     if (!t || ag_tape_status(t) != AG_OK || !check_program(t, p, fixed ? "fixed_point" : "root", &o))
         return ag_inert(t);
+    if (!ag_given(t, fixed ? "fixed_point" : "root", "the array of inputs", xs)) return ag_inert(t);
     ag_rooting m;
     memset(&m, 0, sizeof m);
     m.fixed = fixed;

@@ -322,8 +322,11 @@ static bool open_lanes(ag_runner *r, const ag_column *ys) {
     return r->lanes && r->lanes->status == AG_OK && r->lanes->straight.count <= MOST_STRAIGHT;
 }
 
-static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs) {
+static bool check_columns(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys) {
     if (rows < 0) ag_fail(r->tape, AG_ERR_VALUE, "rows: their number is %lld", (long long)rows);
+    if ((r->p->inputs.count && !ag_given(r->tape, "rows", "the array of inputs", xs)) ||
+        (r->p->outputs.count && !ag_given(r->tape, "rows", "the array of outputs", ys)))
+        return false;
     for (uint64_t k = 0; k < r->p->inputs.count && rows > 0; k++)
         if (!xs[k].data && ag_row_input_count(r->p, k))
             ag_fail(r->tape, AG_ERR_VALUE, "rows: input %s has no data", ag_program_input(r->p, (int)k).name);
@@ -334,7 +337,7 @@ ag_status ag_run_rows(ag_runner *r, int64_t rows, const ag_column *xs, const ag_
     if (!r) return AG_ERR_VALUE;
     if (r->status != AG_OK) return r->status;
     ag_tape_recover(r->tape);
-    if (!check_columns(r, rows, xs)) return r->tape->status;
+    if (!check_columns(r, rows, xs, ys)) return r->tape->status;
     bool lanes = rows != 1 && open_lanes(r, ys);
     if (r->tape->status != AG_OK) return r->tape->status;
     ag_mishap mishap;

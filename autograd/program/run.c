@@ -181,6 +181,8 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
 /* The spaces of this run. False, and an error, if an input is missing, or memory for an output that nobody wants. */
 static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
     const ag_program *p = r->p;
+    if ((!xs && p->inputs.count) || (!ys && p->outputs.count))
+        return ag_given(r->tape, "run", !xs && p->inputs.count ? "the array of inputs" : "the array of outputs", NULL);
     size_t size = ag_type_size(p->type);
     r->base[SPACE_WORK] = r->work;
     for (uint64_t k = 0; k < p->inputs.count; k++) {
@@ -208,7 +210,7 @@ static bool set_bases(ag_runner *r, const void *const *xs, void *const *ys) {
 }
 
 ag_status ag_runner_run(ag_runner *r, ag_type type, const void *const *xs, void *const *ys) {
-    if (is_nil(r)) return AG_ERR_MEMORY;
+    if (is_nil(r)) return r ? AG_ERR_MEMORY : AG_ERR_VALUE;
     if (r->status != AG_OK) return r->status;
     if (r->tape->status != AG_OK) ag_tape_recover(r->tape);
     if (type != r->p->type)

@@ -272,6 +272,7 @@ static void put_program(ag_writing *w, const ag_program *p) {
 
 ag_status ag_program_save(const ag_program *p, FILE *out) {
     if (ag_program_status(p) != AG_OK) return ag_program_status(p);
+    if (!out) return AG_ERR_VALUE;
     ag_writing w = {.out = out, .hash = FILE_CHECKSUM_START};
     w.memory = (ag_memory){p->memory.permit, p->memory.context, true, 0};
     put(&w, FILE_MAGIC, FILE_MAGIC_SIZE);

@@ -190,10 +190,10 @@ static bool check_rows(ag_tape *t, const ag_scan_job *j, const ag_var *xs) {
 void ag_scan(ag_tape *t, const ag_program *p, int64_t steps, int carries, const ag_var *xs, const ag_along *in,
              const ag_scan_options *options, ag_var *ys) {
     int nx = ag_program_inputs(p), ny = ag_program_outputs(p);
-    for (int k = 0; k < ny; k++) ys[k] = ag_inert(t);
+    for (int k = 0; ys && k < ny; k++) ys[k] = ag_inert(t);
     if (!t || ag_tape_status(t) != AG_OK) return;
     ag_scan_options o = options ? *options : (ag_scan_options){0};
-    if (!check_step(t, p, steps, carries, o.states)) return;
+    if (!check_step(t, p, steps, carries, o.states) || !ag_program_given(t, p, "scan", xs, ys)) return;
     uint8_t *along = ag_scratch(t, (size_t)nx + 1);
     ag_var *own = ag_scratch(t, (size_t)nx * sizeof *own + 1);
     for (int k = 0; along && own && k < nx; k++) {

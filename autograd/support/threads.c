@@ -31,6 +31,7 @@ static void *run(void *data) {
 }
 
 void ag_parallel_long(int n, void (*work)(void *context, int k), void *context) {
+    if (!work) return;
     pthread_t thread[MOST_THREADS];
     ag_crew_member member[MOST_THREADS];
     int started[MOST_THREADS] = {0}, members = n < MOST_THREADS ? n : MOST_THREADS;
@@ -64,8 +65,8 @@ void ag_parallel(int n, void (*work)(void *context, int k), void *context) { ag_
 int ag_threads(void) { return in_parallel || omp_in_parallel() ? 1 : omp_get_max_threads(); }
 
 void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
-    if (n <= 1) {
-        if (n == 1) work(context, 0);
+    if (n <= 1 || !work) {
+        if (n == 1 && work) work(context, 0);
         return;
     }
 #pragma omp parallel num_threads(n)
@@ -77,7 +78,7 @@ void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
 int ag_threads(void) { return 1; }
 
 void ag_parallel(int n, void (*work)(void *context, int k), void *context) {
-    for (int k = 0; k < n; k++) work(context, k);
+    for (int k = 0; work && k < n; k++) work(context, k);
 }
 
 #endif

@@ -160,9 +160,15 @@ static void fill_nan(ag_type type, void *out, int64_t count) {
     for (int64_t i = 0; i < count; i++) ag_store(type, out, i, (double)NAN);
 }
 
+/* Whether there is an array, where anything goes into one. */
+static bool can_write(ag_var x, const ag_view *v, const char *what, const void *out) {
+    return out || (v && v->count > 0 && ag_given(x.tape, what, "the array", out));
+}
+
 static void read_values(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
+    if (!can_write(x, v, "read", out)) return;
     if (!x.tape) ag_store(type, out, 0, ag_num_value_(x));
     else if (v && has_no_value(x.tape, v)) fill_nan(type, out, v->count);
     else if (v) read_view(x.tape, v, ag_value_at(x.tape, o.slot), type, out);
@@ -171,6 +177,7 @@ static void read_values(ag_var x, ag_type type, void *out) {
 static void read_adjoints(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
+    if (!can_write(x, v, "read_grad", out)) return;
     const void *adjoint = x.tape && v ? find_adjoint(x.tape, o, v) : NULL;
     if (!x.tape) ag_store(type, out, 0, 0);
     else if (v && adjoint == ag_forgotten) fill_nan(type, out, v->count);

@@ -126,9 +126,28 @@ AG_INLINE_ ag_var record(ag_tape *t, const ag_operation *op, const ag_operand *i
     return ag_commit_tensor(t, p, constant ? NOTHING : offset, view);
 }
 
+/* What a caller's own operation may lack. */
+static bool is_whole(const ag_operation *op, const void *params, size_t params_size) {
+    return op && op->name && op->shape && op->forward && (params || !params_size);
+}
+
+static void say_what_lacks(ag_tape *t, const ag_operation *op, size_t params_size) {
+    if (!ag_given(t, "apply", "the operation", op)) return;
+    if (!op->name || !op->shape || !op->forward)
+        ag_fail(t, AG_ERR_VALUE, "apply: the operation %s has no %s", op->name ? op->name : "",
+                !op->name    ? "name"
+                : !op->shape ? "`shape`"
+                             : "`forward`");
+    else ag_fail(t, AG_ERR_VALUE, "%s: %zu bytes of parameters at NULL", op->name, params_size);
+}
+
 AG_INLINE_ ag_var apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
     ag_tape *t = ag_tape_of(v, n);
     if (!t || t->status != AG_OK || n < 0) return ag_inert(t);
+    if (!is_whole(op, params, params_size)) {
+        say_what_lacks(t, op, params_size);
+        return ag_inert(t);
+    }
     ag_operand few[FEW], *in = n <= FEW ? few : ag_scratch(t, (size_t)n * sizeof *in);
     if (!in) return ag_inert(t);
     ag_var result = ag_inert(t);

@@ -199,7 +199,9 @@ ag_report ag_check_gradient(ag_function f, void *context, const ag_var *inputs, 
     if (from) options = (ag_options){type, from->memory.permit, from->memory.context, from->memory.no_reserve};
     ag_checker c = {.f = f, .context = context, .n = n, .m = -1, .report = &report, .t = ag_tape_new_with(&options)};
     if (n < 0) ag_fail(c.t, AG_ERR_VALUE, "check_gradient: %d inputs", n);
-    for (int i = 0; i < n; i++)
+    if (ag_given(c.t, "check_gradient", "the function", (const void *)(uintptr_t)f) && n > 0)
+        (void)ag_given(c.t, "check_gradient", "the array of inputs", inputs);
+    for (int i = 0; inputs && i < n; i++)
         if (ag_is_inert(inputs[i])) ag_fail(c.t, AG_ERR_STALE, "check_gradient: input %d is inert or stale", i);
     void *block = failed(&c) ? NULL : copy_inputs(&c, inputs);
     if (block) check(&c);
@@ -211,6 +213,7 @@ ag_report ag_check_gradient(ag_function f, void *context, const ag_var *inputs, 
 }
 
 void ag_report_write(const ag_report *r, FILE *out) {
+    if (!r || !out) return;
     if (r->status != AG_OK) {
         fprintf(out, "gradient not checked: %s: %s\n", ag_status_text(r->status), r->message);
         return;

@@ -113,8 +113,13 @@ static void derive(const char *what, const ag_var *from, const ag_var *seeds, in
     int ny = reverse ? nf : nt, nx = reverse ? nt : nf;
     ag_tape *t = ag_tape_of(ys, ny);
     if (!t) t = ag_tape_of(xs, nx);
-    for (int i = 0; i < nt; i++) out[i] = ag_inert(t);
+    for (int i = 0; out && i < nt; i++) out[i] = ag_inert(t);
     if (!t || t->status != AG_OK) return;
+    if ((nf > 0 && !ag_given(t, what, reverse ? "the array of outputs" : "the array of inputs", from)) ||
+        (nf > 0 && !ag_given(t, what, reverse ? "the array of seeds" : "the array of directions", seeds)) ||
+        (nt > 0 && !ag_given(t, what, reverse ? "the array of inputs" : "the array of outputs", to)) ||
+        (nt > 0 && !ag_given(t, what, "the array of results", out)))
+        return;
     if (ny < 0 || nx < 0) {
         ag_fail(t, AG_ERR_VALUE, "%s: %d outputs by %d inputs", what, ny, nx);
         for (int i = 0; i < nt; i++) out[i] = ag_inert(t);

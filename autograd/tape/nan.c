@@ -157,8 +157,8 @@ static bool look(ag_words *w, const ag_tape *t, const ag_instruction_ *i, uint32
 }
 
 bool ag_find_nan(ag_tape *t, ag_mark from, char *text, size_t size) {
-    ag_words w = {text, size, 0};
-    if (size) *text = '\0';
+    ag_words w = {text, text ? size : 0, 0};
+    if (w.size) *text = '\0';
     if (!t || !t->section_count || t->abstract || from.section >= t->section_count) return false;
     const ag_section *s = &ag_sections(t)[from.section];
     if (s->id != from.id) return false;

@@ -8,7 +8,7 @@
 /* ---- operands ---- */
 
 ag_tape *ag_tape_of(const ag_var *v, int n) {
-    for (int i = 0; i < n; i++)
+    for (int i = 0; v && i < n; i++)
         if (v[i].tape) return v[i].tape;
     return NULL;
 }

@@ -47,9 +47,14 @@ void ag_fail(ag_tape *t, ag_status status, const char *format, ...) {
     t->status = status;
     va_list args;
     va_start(args, format);
-    vsnprintf(t->message, sizeof t->message, format, args);
+    vsnprintf(t->message, sizeof t->message, format ? format : ag_status_text(status), args);
     va_end(args);
     t->head.limit = 0;
+}
+
+bool ag_given(ag_tape *t, const char *what, const char *which, const void *pointer) {
+    if (!pointer) ag_fail(t, AG_ERR_VALUE, "%s: %s is NULL", what, which);
+    return pointer != NULL;
 }
 
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes) {
@@ -265,6 +270,8 @@ static bool start(ag_tape *t) {
 }
 
 ag_tape *ag_tape_new_with(const ag_options *options) {
+    const ag_options none = {.type = AG_F64};
+    if (!options) options = &none;
     ag_memory memory = {options->permit, options->context, options->no_reserve, 0};
     ag_tape *t = ag_memory_zeroed(&memory, sizeof *t);
     if (!t) return &nil_tape;

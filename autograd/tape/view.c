@@ -117,14 +117,14 @@ void ag_close_views(ag_tape *t) {
 /* ---- operations ---- */
 
 ag_shape ag_make_shape_(int rank, const int64_t *dim) {
-    ag_shape s = {.rank = rank};
-    for (int i = 0; i < rank && i < AG_MAX_RANK; i++) s.dim[i] = dim[i];
+    ag_shape s = {.rank = dim || rank < 0 ? rank : -rank};
+    for (int i = 0; i < s.rank && i < AG_MAX_RANK; i++) s.dim[i] = dim[i];
     return s;
 }
 
 ag_axes ag_make_axes_(int count, const int *axis) {
-    ag_axes a = {.count = count};
-    for (int i = 0; i < count && i < AG_MAX_RANK; i++) a.axis[i] = axis[i];
+    ag_axes a = {.count = axis || count < 0 ? count : -count};
+    for (int i = 0; i < a.count && i < AG_MAX_RANK; i++) a.axis[i] = axis[i];
     return a;
 }
 

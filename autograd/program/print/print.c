@@ -240,6 +240,10 @@ void ag_c_close_file(ag_c_file *file) {
 ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_options *options, FILE *out) {
     ag_printed printed = {.status = ag_program_status(p)};
     snprintf(printed.message, sizeof printed.message, "%s", ag_program_message(p));
+    if (printed.status == AG_OK && !out) {
+        printed.status = AG_ERR_VALUE;
+        snprintf(printed.message, sizeof printed.message, "print: the file is NULL");
+    }
     if (printed.status != AG_OK) return printed;
     ag_memory memory = {p->memory.permit, p->memory.context, true, 0};
     ag_c_file file = {.memory = &memory, .options = options ? *options : (ag_c_options){0}};
