@@ -194,6 +194,7 @@ static bool check_draw(const nn_closed_form *form, ag_tape *tape, int number, nn
 }
 
 bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, nn_closed_form_report *report) {
+    if (report == NULL) return false;
     memset(report, 0, sizeof *report);
     report->tolerance = NN_TOLERANCE;
     if (!is_complete(form, report)) return false;
@@ -209,6 +210,7 @@ bool nn_closed_form_check(const nn_closed_form *form, int draws, uint64_t seed, 
 }
 
 bool nn_closed_form_write(const nn_closed_form *form, const nn_closed_form_report *report, FILE *out) {
+    if (form == NULL || report == NULL || out == NULL) return false;
     if (report->status != AG_OK) return fprintf(out, "failed %s: %s\n", form->name, report->message) >= 0;
     int written = fprintf(out, "%-6s %-24s %s  (%d draws, worst error %.1e)\n", report->holds ? "holds" : "WRONG",
                           form->name, form->formula, report->draws, report->worst.error);

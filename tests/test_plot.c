@@ -282,7 +282,7 @@ static void wrong_use(void **unused) {
     nn_curves_svg(temporary("c"), &bad, 1, NULL, &e);
     assert_error(&e, AG_ERR_VALUE, "number 0 has 2 points, or no numbers");
     nn_curves_svg(temporary("c"), NULL, 1, NULL, &e);
-    assert_error(&e, AG_ERR_VALUE, "there are 1 of them");
+    assert_error(&e, AG_ERR_VALUE, "the array of curves is NULL");
     nn_curves_svg(temporary("c"), &good, 1, &(nn_curves_options){.width = 50}, &e);
     assert_error(&e, AG_ERR_VALUE, "50 x 400 pixels");
     nn_curves_svg(temporary("none/c"), &good, 1, NULL, &e);

@@ -97,7 +97,7 @@ void nn_array_free(nn_array *array) {
 }
 
 int64_t nn_array_count(const nn_array *array) {
-    return array->data == NULL ? 0 : nn_elements(array->shape, nn_type_size(array->type));
+    return array == NULL || array->data == NULL ? 0 : nn_elements(array->shape, nn_type_size(array->type));
 }
 
 void nn_arrays_free(nn_arrays *arrays) {
@@ -112,7 +112,7 @@ void nn_arrays_free(nn_arrays *arrays) {
 }
 
 const nn_array *nn_arrays_find(const nn_arrays *arrays, const char *name) {
-    for (int64_t i = 0; i < arrays->count; i++)
+    for (int64_t i = 0; arrays != NULL && name != NULL && i < arrays->count; i++)
         if (strcmp(arrays->names[i], name) == 0) return &arrays->arrays[i];
     return NULL;
 }

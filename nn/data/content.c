@@ -45,7 +45,7 @@ static void read_all(int file, size_t expected, const char *path, nn_content *co
 nn_content nn_content_read(const char *path, nn_error *e) {
     nn_content content = {0};
     struct stat status;
-    if (!nn_ok(e)) return content;
+    if (!nn_given(path, "the path of a file to be read", e)) return content;
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fstat(file, &status) != 0) {
         nn_fail(e, AG_ERR_FILE, "%.200s: cannot be opened: %s", path, strerror(errno));

@@ -167,12 +167,14 @@ void nn_number_text(nn_type type, const void *at, char text[32]) {
 }
 
 double nn_array_at(const nn_array *array, int64_t i) {
+    if (array == NULL || array->data == NULL) return NAN;
     return nn_load_number(array->type, (const char *)array->data + (size_t)i * nn_type_size(array->type));
 }
 
 nn_array nn_array_convert(const nn_array *array, nn_type type, nn_error *e) {
     char text[32];
-    if (nn_ok(e) && array->data == NULL) nn_fail(e, AG_ERR_VALUE, "convert: there is no array");
+    if (!nn_given(array, "convert: the array", e)) return (nn_array){.type = NN_F32};
+    if (array->data == NULL) nn_fail(e, AG_ERR_VALUE, "convert: there is no array");
     if (nn_ok(e)) (void)nn_check_array(array, "convert", e);
     nn_array to = nn_array_new(type, array->shape, e);
     if (!nn_ok(e)) return to;

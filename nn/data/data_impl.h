@@ -7,7 +7,10 @@
 
 /* ---- errors (error.c) */
 
-static inline bool nn_ok(const nn_error *e) { return e->status == AG_OK; }
+/* Without an nn_error nothing is done, as after an error. */
+static inline bool nn_ok(const nn_error *e) { return e != NULL && e->status == AG_OK; }
+/* Whether there is no error yet and a pointer that is required was given; else there is one: "WHAT is NULL". */
+bool nn_given(const void *pointer, const char *what, nn_error *e);
 /* nn_allocate; what there is no memory for is "subject". */
 void *nn_take(size_t count, size_t size, const char *subject, nn_error *e);
 /* One more item of `size` bytes, zeroed, at the end of a growing array: its place, or NULL. */

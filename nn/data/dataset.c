@@ -11,6 +11,7 @@ nn_dataset nn_dataset_of(const nn_array *arrays, int count, nn_error *e) {
     if (!nn_ok(e)) return (nn_dataset){0};
     if (count < 1 || count > NN_MAX_FIELDS)
         nn_fail(e, AG_ERR_VALUE, "data set: %d arrays, not 1 to %d", count, (int)NN_MAX_FIELDS);
+    (void)nn_given(arrays, "data set: the array of arrays", e);
     for (int i = 0; nn_ok(e) && i < count; i++) {
         const nn_array *a = &arrays[i];
         struct nn_field *f = &set.fields[i];
@@ -35,7 +36,8 @@ nn_dataset nn_dataset_of(const nn_array *arrays, int count, nn_error *e) {
 
 nn_dataset nn_dataset_windows(const nn_array *tokens, int64_t length, int64_t step, nn_error *e) {
     nn_dataset set = {.field_count = 2};
-    if (!nn_ok(e) || !nn_check_array(tokens, "windows", e)) return (nn_dataset){0};
+    if (!nn_given(tokens, "windows: the array of tokens", e) || !nn_check_array(tokens, "windows", e))
+        return (nn_dataset){0};
     int64_t n = tokens->shape.rank == 1 && tokens->data != NULL ? tokens->shape.dim[0] : 0;
     if (tokens->data == NULL || tokens->shape.rank != 1)
         nn_fail(e, AG_ERR_SHAPE, "windows: the tokens are not a vector");
@@ -69,8 +71,11 @@ static nn_dataset part_of(const nn_dataset *set, int64_t count, nn_error *e) {
 
 void nn_dataset_split(const nn_dataset *set, double fraction, uint64_t seed, nn_dataset *part, nn_dataset *others,
                       nn_error *e) {
-    *part = *others = (nn_dataset){0};
-    if (!nn_ok(e)) return;
+    if (part != NULL) *part = (nn_dataset){0};
+    if (others != NULL) *others = (nn_dataset){0};
+    if (!nn_given(set, "split: the data set", e) || !nn_given(part, "split: a part", e) ||
+        !nn_given(others, "split: a part", e))
+        return;
     int64_t n = set->count, in = fraction >= 0 && fraction <= 1 ? (int64_t)nearbyint(fraction * (double)n) : 0;
     if (in < 1 || in >= n) {
         nn_fail(e, AG_ERR_VALUE, "split: a fraction of %g of %" PRId64 " samples leaves a part empty", fraction, n);
@@ -90,7 +95,7 @@ void nn_dataset_split(const nn_dataset *set, double fraction, uint64_t seed, nn_
 }
 
 nn_dataset nn_dataset_slice(const nn_dataset *set, int64_t first, int64_t count, nn_error *e) {
-    if (!nn_ok(e)) return (nn_dataset){0};
+    if (!nn_given(set, "slice: the data set", e)) return (nn_dataset){0};
     if (first < 0 || count < 1 || first > set->count || count > set->count - first) {
         nn_fail(e, AG_ERR_VALUE, "slice: %" PRId64 " samples from %" PRId64 " on, of %" PRId64, count, first,
                 set->count);

@@ -9,8 +9,13 @@ void nn_fail(nn_error *e, ag_status status, const char *format, ...) {
     if (!nn_ok(e)) return;
     e->status = status;
     va_start(arguments, format);
-    (void)vsnprintf(e->message, sizeof e->message, format, arguments);
+    (void)vsnprintf(e->message, sizeof e->message, format != NULL ? format : ag_status_text(status), arguments);
     va_end(arguments);
+}
+
+bool nn_given(const void *pointer, const char *what, nn_error *e) {
+    if (pointer == NULL) nn_fail(e, AG_ERR_VALUE, "%s is NULL", what);
+    return nn_ok(e);
 }
 
 void *nn_take(size_t count, size_t size, const char *subject, nn_error *e) {

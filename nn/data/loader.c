@@ -162,8 +162,8 @@ static void stop(nn_loader *l) {
 /* ---- the caller's side ---- */
 
 bool nn_loader_next(nn_loader *l, nn_batch *batch, nn_error *e) {
-    *batch = (nn_batch){0};
-    if (l == NULL || !nn_ok(e)) return false;
+    if (batch != NULL) *batch = (nn_batch){0};
+    if (!nn_given(l, "next batch: the loader", e) || !nn_given(batch, "next batch: the batch", e)) return false;
     (void)pthread_mutex_lock(&l->lock);
     if (l->holding) {
         l->slot[(l->handed - 1) % (uint64_t)l->slots].state = FREE;
@@ -202,7 +202,7 @@ int64_t nn_loader_batches(const nn_loader *l) {
 nn_loader_state nn_loader_where(const nn_loader *l) { return l != NULL ? l->state : (nn_loader_state){0}; }
 
 void nn_loader_seek(nn_loader *l, nn_loader_state state, nn_error *e) {
-    if (l == NULL || !nn_ok(e)) return;
+    if (!nn_given(l, "seek: the loader", e)) return;
     if (state.epoch < 0 || state.epoch > INT64_MAX / 2 || state.position < 0 || state.position > l->set.count ||
         (state.position % l->options.batch != 0 && state.position != l->set.count)) {
         nn_fail(e, AG_ERR_VALUE,
@@ -284,7 +284,7 @@ static void free_memory(nn_loader *l) {
 }
 
 nn_loader *nn_loader_new(const nn_dataset *set, const nn_loader_options *options, nn_error *e) {
-    if (nn_ok(e)) check(set, options, e);
+    if (nn_given(set, "loader: the data set", e) && nn_given(options, "loader: the options", e)) check(set, options, e);
     nn_loader *l = nn_take(1, sizeof *l, "loader", e);
     if (l == NULL) return NULL;
     l->set = *set;

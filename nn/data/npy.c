@@ -206,7 +206,9 @@ static void write_header(FILE *out, const nn_array *array) {
 }
 
 void nn_npy_write(const char *path, const nn_array *array, nn_error *e) {
-    if (!nn_ok(e) || !nn_check_array(array, path, e)) return;
+    if (!nn_given(path, "the path of a file to be written", e) || !nn_given(array, "the array to be written", e) ||
+        !nn_check_array(array, path, e))
+        return;
     if (array->data == NULL || nn_type_npy(array->type) == NULL) {
         nn_fail(e, AG_ERR_VALUE, "%.200s: %s", path,
                 array->data == NULL ? "there is no array to write" : "NumPy has no numbers of type BF16");

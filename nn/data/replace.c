@@ -39,7 +39,7 @@ static int open_beside(nn_replacement *r, size_t length) {
 
 nn_replacement nn_replace_begin(const char *path, nn_error *e) {
     nn_replacement r = {0};
-    if (!nn_ok(e)) return r;
+    if (!nn_given(path, "the path of a file to be written", e)) return r;
     size_t length = strlen(path);
     r.path = nn_copy_text(path, length, e);
     r.temporary = nn_take(length + SUFFIX, 1, path, e);

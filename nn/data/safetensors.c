@@ -207,7 +207,7 @@ void nn_safetensors_parse(const char *name, const uint8_t *bytes, size_t size, n
 nn_safetensors nn_safetensors_open(const char *path, nn_error *e) {
     nn_safetensors file = {0};
     struct stat status;
-    if (!nn_ok(e)) return file;
+    if (!nn_given(path, "the path of a file to be read", e)) return file;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &status) != 0) {
         nn_fail(e, AG_ERR_FILE, "%.200s: cannot be opened: %s", path, strerror(errno));
@@ -247,19 +247,21 @@ void nn_safetensors_close(nn_safetensors *file) {
 const nn_tensor *nn_safetensors_find(const nn_safetensors *file, const char *name) {
     nn_tensor wanted = {.name = name};
     const nn_tensor *key = &wanted, **found;
-    if (file->count == 0) return NULL;
+    if (file == NULL || name == NULL || file->count == 0) return NULL;
     found = bsearch(&key, file->by_name_, (size_t)file->count, sizeof *file->by_name_, by_name);
     return found != NULL ? *found : NULL;
 }
 
 const char *nn_safetensors_metadata(const nn_safetensors *file, const char *key) {
     nn_text_pair wanted = {.key = key}, *found;
-    if (file->metadata_count == 0) return NULL;
+    if (file == NULL || key == NULL || file->metadata_count == 0) return NULL;
     found = bsearch(&wanted, file->metadata, (size_t)file->metadata_count, sizeof *file->metadata, by_key);
     return found != NULL ? found->value : NULL;
 }
 
 nn_array nn_safetensors_read(const nn_safetensors *file, const char *name, nn_error *e) {
+    if (!nn_given(file, "safetensors: the file", e) || !nn_given(name, "safetensors: the name of a tensor", e))
+        return (nn_array){.type = NN_F32};
     const nn_tensor *t = nn_ok(e) ? nn_safetensors_find(file, name) : NULL;
     if (t == NULL) {
         nn_fail(e, AG_ERR_VALUE, "safetensors: there is no tensor \"%.80s\"", name);

@@ -109,6 +109,9 @@ static void write_data(FILE *out, const nn_tensor *t) {
 
 void nn_safetensors_write(const char *path, const nn_tensor *tensors, int64_t count, const nn_text_pair *metadata,
                           int64_t metadata_count, nn_error *e) {
+    (void)nn_given(path, "the path of a file to be written", e);
+    if (count > 0) (void)nn_given(tensors, "safetensors: the array of tensors", e);
+    if (metadata_count > 0) (void)nn_given(metadata, "safetensors: the array of metadata", e);
     const nn_tensor **order = nn_take((size_t)(count > 0 ? count : 0), sizeof *order, "safetensors", e);
     if (order == NULL) return;
     for (int64_t i = 0; i < count; i++) order[i] = &tensors[i];

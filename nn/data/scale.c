@@ -88,7 +88,7 @@ static void fit(const nn_dataset *set, int field, int64_t groups, nn_scale *scal
 
 nn_scale nn_scale_fit(const nn_dataset *set, int field, nn_grouping grouping, nn_error *e) {
     nn_scale scale = {0};
-    if (!nn_ok(e)) return scale;
+    if (!nn_given(set, "scale: the data set", e)) return scale;
     if (set->count < 1 || field < 0 || field >= set->field_count) {
         nn_fail(e, AG_ERR_VALUE, "scale: %" PRId64 " samples, field %d of %d", set->count, field, set->field_count);
         return scale;
@@ -118,9 +118,10 @@ static void scale_floats(float *x, int64_t n, double mean, double deviation, boo
 }
 
 void nn_scale_apply(const nn_scale *scale, nn_type type, void *data, int64_t samples, int64_t elements, nn_error *e) {
+    if (!nn_given(scale, "scale: the scale", e)) return;
     int64_t groups = nn_array_count(&scale->mean);
     const double *mean = scale->mean.data, *deviation = scale->deviation.data;
-    if (!nn_ok(e)) return;
+    if (samples > 0 && !nn_given(data, "scale: the data", e)) return;
     if (groups < 1 || groups != nn_array_count(&scale->deviation) || elements < 1 || elements % groups != 0 ||
         scale->mean.type != NN_F64 || scale->deviation.type != NN_F64) {
         nn_fail(e, AG_ERR_SHAPE, "scale: %" PRId64 " numbers do not form %" PRId64 " groups", elements, groups);

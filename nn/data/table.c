@@ -23,13 +23,16 @@ void nn_table_free(nn_table *table) {
 }
 
 int64_t nn_table_find(const nn_table *table, const char *name) {
-    if (table->names == NULL || table->values.shape.rank != 2) return -1;
+    if (table == NULL || name == NULL || table->names == NULL || table->values.shape.rank != 2) return -1;
     for (int64_t i = 0; i < table->values.shape.dim[1]; i++)
         if (strcmp(table->names[i], name) == 0) return i;
     return -1;
 }
 
 nn_array nn_table_columns(const nn_table *table, const char *const *names, int count, nn_type type, nn_error *e) {
+    if (!nn_given(table, "columns: the table", e)) return (nn_array){.type = NN_F32};
+    if (count > 0) (void)nn_given(names, "columns: the array of names", e);
+    for (int i = 0; nn_ok(e) && i < count; i++) (void)nn_given(names[i], "columns: a name", e);
     const nn_array *v = &table->values;
     int64_t rows = v->shape.dim[0], columns = v->shape.dim[1];
     if (nn_ok(e) && (v->data == NULL || v->shape.rank != 2)) nn_fail(e, AG_ERR_VALUE, "columns: there is no table");
@@ -117,7 +120,9 @@ static void write_rows(FILE *out, const nn_table *t) {
 }
 
 void nn_csv_write(const char *path, const nn_table *table, nn_error *e) {
-    if (!nn_ok(e) || !nn_check_array(&table->values, path, e)) return;
+    if (!nn_given(path, "the path of a file to be written", e) || !nn_given(table, "the table to be written", e) ||
+        !nn_check_array(&table->values, path, e))
+        return;
     if (table->values.data == NULL || table->values.shape.rank != 2 || table->values.shape.dim[1] < 1) {
         nn_fail(e, AG_ERR_SHAPE, "%.200s: only an array (rows, columns) can be written as CSV", path);
         return;

@@ -72,6 +72,7 @@ static int64_t next(const uint8_t *start, const uint8_t **at, const uint8_t *end
 
 nn_vocabulary nn_vocabulary_of(const void *text, size_t bytes, nn_error *e) {
     nn_vocabulary v = {0};
+    if (bytes > 0 && !nn_given(text, "vocabulary: the text", e)) return v;
     const uint8_t *start = text, *at = start, *end = bytes > 0 ? start + bytes : start;
     uint8_t *seen = nn_take(POINTS / 8, 1, "vocabulary", e); /* a bit for each point */
     while (nn_ok(e) && at < end) {
@@ -112,6 +113,8 @@ static int64_t characters(const uint8_t *start, const uint8_t *end, nn_error *e)
 }
 
 nn_array nn_encode(const nn_vocabulary *vocabulary, const void *text, size_t bytes, nn_error *e) {
+    if (bytes > 0) (void)nn_given(text, "encode: the text", e);
+    if (!nn_given(vocabulary, "encode: the vocabulary", e)) return (nn_array){.type = NN_F32};
     const uint8_t *start = text, *at = start, *end = bytes > 0 ? start + bytes : start;
     int64_t count = nn_ok(e) ? characters(start, end, e) : 0;
     nn_array codes = nn_array_new(NN_I32, (ag_shape){1, {count}}, e);
@@ -132,6 +135,7 @@ nn_array nn_encode(const nn_vocabulary *vocabulary, const void *text, size_t byt
 }
 
 int nn_decode(const nn_vocabulary *vocabulary, int64_t code, char to[5]) {
+    if (to == NULL) return 0;
     to[0] = 0;
-    return code >= 0 && code < vocabulary->count ? nn_utf8_put(vocabulary->points[code], to) : 0;
+    return vocabulary != NULL && code >= 0 && code < vocabulary->count ? nn_utf8_put(vocabulary->points[code], to) : 0;
 }

@@ -20,7 +20,7 @@ static const nn_closed_form forms[] = {
 };
 
 const nn_closed_form *nn_closed_forms(int *count) {
-    *count = COUNT(forms);
+    if (count != NULL) *count = COUNT(forms);
     return forms;
 }
 

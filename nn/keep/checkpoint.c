@@ -124,10 +124,17 @@ static void add_all(nn_places *places, const nn_model *model, const nn_kept *kep
 
 /* ---- files ---- */
 
+static void check_given(const char *path, const nn_kept *kept, int count, nn_error *e) {
+    (void)nn_given(path, "the path of a checkpoint", e);
+    if (count < 0) nn_fail(e, AG_ERR_VALUE, "%.200s: %d things to keep", path, count);
+    if (count > 0) (void)nn_given(kept, "checkpoint: the array of what is kept", e);
+}
+
 void nn_checkpoint_save(const nn_model *model, const char *path, const nn_kept *kept, int count, nn_error *e) {
     nn_places places = {.count = 0};
+    check_given(path, kept, count, e);
     staged *s = nn_take((size_t)count, sizeof *s, path, e);
-    add_all(&places, model, kept, count, s, NULL, e);
+    if (nn_ok(e)) add_all(&places, model, kept, count, s, NULL, e);
     if (nn_ok(e)) nn_places_write(&places, path, true, e);
     nn_places_free(&places);
     nn_release(s);
@@ -184,6 +191,7 @@ void nn_checkpoint_load_from(nn_model *model, const nn_safetensors *file, const 
 }
 
 void nn_checkpoint_load(nn_model *model, const char *path, const nn_kept *kept, int count, nn_error *e) {
+    check_given(path, kept, count, e);
     nn_safetensors file = nn_safetensors_open(path, e);
     nn_checkpoint_load_from(model, &file, path, kept, count, e);
     nn_safetensors_close(&file);

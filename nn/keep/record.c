@@ -61,7 +61,9 @@ static void close_recording(recording *r) {
 void nn_model_draw(nn_model *model, nn_forward *forward, void *context, const nn_array *fields, int count, FILE *out,
                    nn_error *e) {
     recording r;
-    if (!nn_ok(e) || !open_recording(&r, model, forward, count, 1, e)) return;
+    if (!nn_given(fields, "draw: the array of fields", e) || !nn_given(out, "draw: the file", e) ||
+        !open_recording(&r, model, forward, count, 1, e))
+        return;
     for (int k = 0; nn_ok(e) && k < count; k++) {
         char name[32];
         (void)snprintf(name, sizeof name, "field %d", k);

@@ -101,7 +101,7 @@ static void put_rows(const table *t, int count) {
 
 void nn_model_summary(const nn_model *model, FILE *out) {
     table t = {model, out, 5, 4, 5};
-    if (model == NULL || ag_tape_status(nn_model_tape(model)) != AG_OK) return;
+    if (model == NULL || out == NULL || ag_tape_status(nn_model_tape(model)) != AG_OK) return;
     int count = nn_parameter_count(model) + nn_buffer_count(model);
     int64_t buffers = 0;
     char shape[NN_SHAPE_TEXT];

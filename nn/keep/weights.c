@@ -5,6 +5,7 @@
 
 void nn_model_save(const nn_model *model, const char *path, nn_error *e) {
     nn_places places = {.count = 0};
+    if (!nn_given(path, "the path of a file to be written", e)) return;
     nn_places_of_model(&places, model, e);
     if (nn_ok(e)) nn_places_write(&places, path, false, e);
     nn_places_free(&places);

@@ -29,7 +29,7 @@ const char *nn_activation_name(nn_activation activation) {
 bool nn_activation_find(const char *name, nn_activation *activation) {
     for (int i = 0; name != NULL && i < COUNT; i++)
         if (strcmp(names[i], name) == 0) {
-            *activation = (nn_activation)i;
+            if (activation != NULL) *activation = (nn_activation)i;
             return true;
         }
     return false;

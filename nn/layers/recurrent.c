@@ -217,9 +217,11 @@ static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const 
 
 ag_var nn_recurrent_apply(const nn_recurrent *layer, ag_var x, nn_recurrent_state start, nn_recurrent_state *end) {
     ag_var h[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}}, c[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}};
-    bool batch_first = layer->options.batch_first;
+    if (layer == NULL) ag_fail(x.tape, AG_ERR_VALUE, "recurrent: the layer is NULL");
+    bool batch_first = layer != NULL && layer->options.batch_first;
     if (end != NULL) end->h = end->c = nn_inert(x);
-    if (layer->model == NULL || x.tape == NULL || ag_is_inert(x) || ag_tape_status(x.tape) != AG_OK) return nn_inert(x);
+    if (layer == NULL || layer->model == NULL || x.tape == NULL || ag_is_inert(x) || ag_tape_status(x.tape) != AG_OK)
+        return nn_inert(x);
     if (batch_first && ag_shape_of(x).rank == 3) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
     if (!fits(layer, x, &start)) return nn_inert(x);
     int count = layer->options.layers * directions_of(layer);

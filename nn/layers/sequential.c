@@ -65,6 +65,10 @@ void nn_sequential_add(nn_sequential *net, nn_apply apply, const void *layer, si
                 net->count);
         return;
     }
+    if (layer == NULL && size > 0) {
+        ag_fail(nn_model_tape(net->model), AG_ERR_VALUE, "sequential %.80s: layer %d is NULL", net->name, net->count);
+        return;
+    }
     item *i = nn_allocate(1, sizeof *i);
     void *copy = nn_allocate(1, size);
     if (i == NULL || copy == NULL) {

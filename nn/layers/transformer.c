@@ -55,6 +55,10 @@ static ag_var normalise(const nn_block *layer, nn_layer_norm norm, ag_var x) {
 }
 
 ag_var nn_block_apply(const nn_block *layer, ag_var x, ag_var keep) {
+    if (layer == NULL) {
+        ag_fail(x.tape, AG_ERR_VALUE, "block: the layer is NULL");
+        return nn_inert(x);
+    }
     bool drops = nn_drops(layer->dropout1);
     ag_var none = ag_num(0), seen = normalise(layer, layer->norm1, x);
     seen = nn_attention_added(layer->attention, seen, keep, drops ? none : x);

@@ -33,6 +33,7 @@ ag_var nn_smooth_l1(ag_var predictions, ag_var targets, double delta) {
 
 ag_var nn_l2(const ag_var *xs, int n) {
     ag_var sum = ag_num(0);
+    if (xs == NULL && n > 0) return nn_inert(sum);
     for (int i = 0; i < n; i++) {
         ag_var squares = ag_sum(ag_square(xs[i]));
         sum = i == 0 ? squares : ag_add(sum, squares);

@@ -82,7 +82,7 @@ void nn_average_swap(nn_average *a) {
 }
 
 bool nn_average_state(nn_average *a, int i, nn_state *state) {
-    if (a == NULL || i < 0 || i > nn_moments_count(&a->arrays)) return false;
+    if (a == NULL || state == NULL || i < 0 || i > nn_moments_count(&a->arrays)) return false;
     if (i < nn_moments_count(&a->arrays)) nn_moments_state(&a->arrays, i, state);
     else *state = nn_state_of_numbers("averages", a->numbers, 2);
     return true;

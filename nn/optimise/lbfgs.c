@@ -85,7 +85,7 @@ void nn_lbfgs_free(nn_lbfgs *l) {
 }
 
 bool nn_lbfgs_state(nn_lbfgs *l, int i, nn_state *state) {
-    if (l == NULL || i < 0 || i > 5) return false;
+    if (l == NULL || state == NULL || i < 0 || i > 5) return false;
     ag_shape row = AG_SHAPE(l->n), rows = AG_SHAPE(l->options.history, l->n);
     const nn_state states[] = {
         {"direction", l->type, row, l->n, l->direction},

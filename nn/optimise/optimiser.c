@@ -151,7 +151,7 @@ void nn_optimiser_decay(nn_optimiser *o, const char *pattern, double decay) {
 
 bool nn_optimiser_state(nn_optimiser *o, int i, nn_state *state) {
     int arrays = o == NULL ? 0 : nn_moments_count(&o->arrays);
-    if (o == NULL || i < 0 || i >= arrays + 2) return false;
+    if (o == NULL || state == NULL || i < 0 || i >= arrays + 2) return false;
     if (i < arrays) nn_moments_state(&o->arrays, i, state);
     else if (i == arrays) *state = nn_state_of_numbers("steps_of_parameters", o->steps, o->arrays.parameters);
     else *state = nn_state_of_numbers("steps_and_rate", o->now, 2);

@@ -109,6 +109,7 @@ static bool is_better(const nn_plateau *p, double measure, double best) {
 }
 
 double nn_plateau_rate(nn_plateau *p, double measure) {
+    if (p == NULL) return NAN;
     double *n = p->numbers, factor = p->factor == 0 ? 0.1 : p->factor;
     int patience = p->patience == 0 ? 10 : p->patience < 0 ? 0 : p->patience;
     if (n[MEASURES]++ == 0) {
@@ -135,7 +136,7 @@ double nn_plateau_rate(nn_plateau *p, double measure) {
 }
 
 bool nn_plateau_state(nn_plateau *p, int i, nn_state *state) {
-    if (i != 0) return false;
+    if (p == NULL || state == NULL || i != 0) return false;
     *state = nn_state_of_numbers("plateau", p->numbers, (int64_t)(sizeof p->numbers / sizeof *p->numbers));
     return true;
 }

@@ -242,7 +242,8 @@ void nn_curves_svg(const char *path, const nn_curve *curves, int count, const nn
     if (!nn_ok(e)) return;
     if (p.width < LEAST || p.height < LEAST || p.width > MOST || p.height > MOST)
         nn_fail(e, AG_ERR_VALUE, "curves: %d x %d pixels, not %d to %d", p.width, p.height, LEAST, MOST);
-    if (count < 0 || (count > 0 && curves == NULL)) nn_fail(e, AG_ERR_VALUE, "curves: there are %d of them", count);
+    if (count < 0) nn_fail(e, AG_ERR_VALUE, "curves: there are %d of them", count);
+    if (count > 0) (void)nn_given(curves, "curves: the array of curves", e);
     for (int k = 0; k < count && nn_ok(e); k++)
         if (curves[k].count < 0 || (curves[k].count > 0 && curves[k].y == NULL))
             nn_fail(e, AG_ERR_VALUE, "curves: number %d has %" PRId64 " points, or no numbers", k, curves[k].count);

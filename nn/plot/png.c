@@ -57,9 +57,10 @@ static void put_rows(FILE *out, const uint8_t *rows, int64_t height, size_t byte
 void nn_png_write(const char *path, const nn_array *image, nn_error *e) {
     static const uint8_t signature[] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
     char shape[NN_SHAPE_TEXT];
+    if (!nn_given(path, "the path of a file to be written", e) || !nn_given(image, "the image to be written", e))
+        return;
     const int64_t *dim = image->shape.dim, most = INT32_MAX / 4;
     bool colour = image->shape.rank == 3;
-    if (!nn_ok(e)) return;
     if (image->data == NULL || image->type != NN_U8 || !(image->shape.rank == 2 || (colour && dim[2] == 3)) ||
         dim[0] < 1 || dim[1] < 1 || dim[0] > most || dim[1] > most) {
         nn_fail(e, AG_ERR_SHAPE, "%.120s: %s numbers of shape %s, not U8 (height, width) or (height, width, 3)", path,
@@ -108,10 +109,10 @@ static void put_image(const grid *g, int64_t i, uint8_t *to, int64_t stride) {
 nn_array nn_image_grid(const nn_array *images, int columns, int scale, nn_error *e) {
     enum { GAP = 128, MOST = 1 << 14 };
     char shape[NN_SHAPE_TEXT];
+    nn_array to = {.type = NN_F32};
+    if (!nn_given(images, "grid: the array of images", e)) return to;
     const int64_t *dim = images->shape.dim;
     int rank = images->shape.rank;
-    nn_array to = {.type = NN_F32};
-    if (!nn_ok(e)) return to;
     grid g = {images,
               dim[0],
               rank == 4 ? dim[1] : 1,

@@ -312,7 +312,10 @@ static void check(const nn_fit_options *o, nn_error *e) {
     ag_tape *t = nn_model_tape(o->step != NULL ? nn_step_model(o->step) : nn_optimiser_model(o->optimiser));
     if (t != NULL && ag_tape_status(t) != AG_OK) nn_fail(e, ag_tape_status(t), "%s", ag_tape_message(t));
     if (o->step == NULL || o->optimiser == NULL || o->train == NULL)
-        nn_fail(e, AG_ERR_VALUE, "fit: no %s", o->step == NULL ? "step" : o->train == NULL ? "loader" : "optimiser");
+        nn_fail(e, AG_ERR_VALUE, "fit: no %s",
+                o->step == NULL    ? "step"
+                : o->train == NULL ? "loader to train"
+                                   : "optimiser");
     if (o->epochs < 1) nn_fail(e, AG_ERR_VALUE, "fit: %" PRId64 " epochs", o->epochs);
     if (o->metric_count < 0 || o->metric_count > NN_MAX_METRICS)
         nn_fail(e, AG_ERR_VALUE, "fit: %d metrics, not 0 to %d", o->metric_count, NN_MAX_METRICS);
@@ -326,7 +329,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
     nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
     for (int k = 0; k < NN_MAX_METRICS; k++) result.last.metrics[k] = result.best.metrics[k] = NAN;
-    if (nn_ok(e)) check(o, e);
+    if (nn_given(o, "fit: the options", e)) check(o, e);
     if (!nn_ok(e)) return result;
     fit f = {.o = o, .e = e, .model = nn_step_model(o->step), .now = {.epoch = 1}, .begun = nn_seconds()};
     f.progress = (nn_progress){.out = o->progress, .epochs = o->epochs};

@@ -268,7 +268,7 @@ double nn_meter_value(const nn_meter *m) {
 
 const int64_t *nn_meter_confusion(const nn_meter *m, int64_t *classes) {
     if (m == NULL || m->confusion == NULL) return NULL;
-    *classes = m->classes;
+    if (classes != NULL) *classes = m->classes;
     return m->confusion;
 }
 

@@ -403,6 +403,7 @@ const nn_array *nn_step_output(const nn_step *s, int k) {
 
 bool nn_step_find_nan(nn_step *s, const nn_array *fields, int count, char *text, size_t size) {
     ag_var batch[NN_MAX_FIELDS], out[MOST];
+    if (text == NULL) size = 0;
     if (size > 0) *text = '\0';
     if (s == NULL || !is_fine(s) || !check_fields(s, fields, count)) return false;
     ag_tape *t = tape_of(s);

@@ -148,6 +148,7 @@ static void judge(nn_backward_check *c) {
 
 bool nn_check_backward(const nn_backward *backward, int draws, uint64_t seed, nn_backward_report *report) {
     nn_backward_check c;
+    if (report == NULL) return false;
     memset(&c, 0, sizeof c);
     memset(report, 0, sizeof *report);
     c.b = backward;
@@ -190,6 +191,7 @@ static bool write_finding(const nn_backward_finding *f, const char *what, FILE *
 
 bool nn_backward_write(const nn_backward_report *report, FILE *out) {
     int checked = 0, hold = 0;
+    if (report == NULL || out == NULL) return false;
     if (report->status != AG_OK) return fprintf(out, "failed %s: %s\n", report->name, report->message) >= 0;
     for (int i = 0; i < report->input_count; i++) {
         checked += report->inputs[i].checked;
