@@ -51,14 +51,14 @@ typedef enum nn_wanted {
 } nn_wanted;
 
 /* Runs a batch. Fields of another type are converted to the tape's, which must hold their numbers (labels beyond 2^24 do
- * not fit f32). Returns the loss; NaN after an error. If the loss is NaN, or a gradient will be, that is no error here:
- * nn_step_find_nan says where it comes from. Everything that was recorded on the tape behind the parameters goes. */
+ * not fit f32). Returns the loss; NaN after an error. If the loss or a gradient is not finite, that is no error
+ * here: nn_step_find_nan says where it comes from. Everything that was recorded on the tape behind the parameters goes. */
 NN_API double nn_step_run(nn_step *step, const nn_array *fields, int count, nn_wanted wanted);
 /* An output of the last run, of the tape's type; valid until the next run. Inert if there is none. */
 NN_API const nn_array *nn_step_output(const nn_step *step, int k);
 
-/* Records a batch once more, with its derivatives, and says in words where a NaN is first: the operation, its place and
- * operands (ag_find_nan). False if there is none. */
+/* Records a batch once more and sweeps it, and says in words where a NaN or an infinity is first on the way to the loss, or
+ * in the sweep: the operation, its place and operands (ag_find_infinity). False if there is none. */
 NN_API bool nn_step_find_nan(nn_step *step, const nn_array *fields, int count, char *text, size_t size);
 
 /* ---- nn_fit ---------------------------------------------------------------------------------------------------- */
@@ -93,10 +93,10 @@ typedef struct nn_fit_options {
     nn_plateau *plateau; /* gets each epoch's validation loss (else loss), sets the rate; or NULL */
     /* An epoch is better if its measure is: metric number measure - 1; 0: the validation loss, else the loss. */
     int measure;
-    double least_gain; /* better by more than this */
-    int64_t patience;  /* ends after so many epochs in a row that are no better; 0: never */
-    FILE *progress;    /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
-    const char *log;   /* CSV, a row an epoch, those before a resumption included; or NULL */
+    double least_gain;  /* better by more than this */
+    int64_t patience;   /* ends after so many epochs in a row that are no better; 0: never */
+    FILE *progress;     /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
+    const char *log;    /* CSV, a row an epoch, those before a resumption included; or NULL */
     const char *curves; /* SVG of the losses, written after each epoch; or NULL */
     /* Written after each epoch, on an interrupt, and every `checkpoint_steps` steps if that is not 0. If the file is there
      * when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
@@ -122,7 +122,7 @@ typedef struct nn_fitted {
 } nn_fitted;
 
 /* Trains. A loss or a gradient that is not finite is an error (AG_ERR_VALUE) before the model changes, and names the operation
- * where a NaN is first. Errors of the tape become errors here, too. Signals are handled while it runs, and as before when it
+ * where that began. Errors of the tape become errors here, too. Signals are handled while it runs, and as before when it
  * returns; one call at a time handles them. */
 NN_API nn_fitted nn_fit(const nn_fit_options *options, nn_error *e);
 

@@ -15,6 +15,9 @@
 enum { SAMPLES = 50, INPUTS = 4, BATCH = 8, EPOCHS = 5 };
 
 /* A regression, its data and everything that trains it. */
+/* What becomes of a loss. */
+enum { FINE, NAN_LOSS, INFINITE_LOSS, INFINITE_GRADIENT };
+
 typedef struct task {
     nn_error e;
     nn_array x, y;
@@ -29,7 +32,7 @@ typedef struct task {
     nn_step *step;
     int batches, raise_at,
         fail_at; /* batches prepared for training; at which a signal comes, or nothing goes on; 0: never */
-    bool spoil;  /* the loss becomes NaN */
+    int spoil;
     int epochs_seen, most_epochs;
 } task;
 
@@ -39,7 +42,10 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
     if (nn_model_training(k->model)) h = ag_dropout(h, 0.1, nn_model_key(k->model, "drop"), nn_model_clock(k->model));
     out[1] = ag_reshape(nn_dense_apply(k->output, h), AG_SHAPE(-1));
     out[0] = nn_mse(out[1], batch[1]);
-    if (k->spoil) out[0] = ag_add(out[0], ag_sum(ag_log(ag_sub(nn_model_clock(k->model), 3))));
+    if (k->spoil == NAN_LOSS) out[0] = ag_add(out[0], ag_sum(ag_log(ag_sub(nn_model_clock(k->model), 3))));
+    if (k->spoil == INFINITE_LOSS) out[0] = ag_add(out[0], ag_div(1, nn_model_clock(k->model)));
+    if (k->spoil == INFINITE_GRADIENT)
+        out[0] = ag_add(out[0], ag_sqrt(ag_sub(ag_sum(k->output.weight), ag_sum(k->output.weight))));
 }
 
 static void hook(void *context, nn_batch *batch, nn_error *e) {
@@ -370,16 +376,20 @@ static void expect_failure(task *k, nn_fit_options o, ag_status status, const ch
     k->e = (nn_error){0};
 }
 
-static void nan_stops_before_the_model_changes(void **state) {
+static void nan_and_infinity_stop_before_the_model_changes(void **state) {
+    static const char *const why[] = {[NAN_LOSS] = "fit: in epoch 1, after 0 steps, the loss is nan: log is nan, of -3",
+                                      [INFINITE_LOSS] =
+                                          "fit: in epoch 1, after 0 steps, the loss is inf: div is inf, of 1 and 0",
+                                      [INFINITE_GRADIENT] = ": the derivative of sqrt is inf, of 0"};
     (void)state;
-    for (int traced = 0; traced < 2; traced++) {
+    for (int i = 0; i < 6; i++) {
+        bool traced = i % 2;
         float before[MOST_WEIGHTS] = {0}, after[MOST_WEIGHTS] = {0};
         task k;
         open_task(&k, traced);
-        k.spoil = true; /* log(clock - 3) */
+        k.spoil = NAN_LOSS + i / 2;
         read_weights(&k, before);
-        expect_failure(&k, options_of(&k), AG_ERR_VALUE,
-                       "fit: in epoch 1, after 0 steps, the loss is nan: log is nan, of -3");
+        expect_failure(&k, options_of(&k), AG_ERR_VALUE, why[k.spoil]);
         read_weights(&k, after);
         assert_memory_equal(before, after, sizeof before);
         close_task(&k);
@@ -431,7 +441,7 @@ int main(void) {
         cmocka_unit_test(it_trains),        cmocka_unit_test(logs_and_lines),
         cmocka_unit_test(it_ends),          cmocka_unit_test(goes_on_bit_for_bit),
         cmocka_unit_test(interrupted),      cmocka_unit_test(metrics_of_training_go_on),
-        cmocka_unit_test(the_best_is_kept), cmocka_unit_test(nan_stops_before_the_model_changes),
+        cmocka_unit_test(the_best_is_kept), cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

@@ -403,25 +403,20 @@ const nn_array *nn_step_output(const nn_step *s, int k) {
 
 bool nn_step_find_nan(nn_step *s, const nn_array *fields, int count, char *text, size_t size) {
     ag_var batch[NN_MAX_FIELDS], out[MOST];
-    if (text == NULL) size = 0;
-    if (size > 0) *text = '\0';
+    if (text != NULL && size > 0) *text = '\0';
     if (s == NULL || !is_fine(s) || !check_fields(s, fields, count)) return false;
     ag_tape *t = tape_of(s);
-    int n = nn_parameter_count(s->model);
     ag_mark mark = ag_tape_mark(t);
-    ag_var *xs = nn_allocate((size_t)n, 2 * sizeof *xs);
     bool found = false;
-    if (xs == NULL) (void)out_of_memory(s);
-    else if (record(s, fields, count, true, batch, out)) {
-        found = ag_find_nan(t, mark, text, size);
-        for (int i = 0; i < n; i++) xs[i] = nn_parameter_at(s->model, i);
-        if (!found) {
-            ag_mark derivatives = ag_tape_mark(t);
-            ag_gradient(out[0], xs, n, xs + n);
-            found = ag_find_nan(t, derivatives, text, size);
+    if (record(s, fields, count, false, batch, out)) {
+        if (isfinite(ag_value(out[0]))) {
+            found = ag_find_infinity(out[0], text, size);
+        } else { /* once more, so that what is computed of the fields alone is on the tape */
+            nn_model_discard(s->model);
+            ag_tape_rewind(t, mark);
+            found = record(s, fields, count, true, batch, out) && ag_find_infinity(out[0], text, size);
         }
     }
-    nn_release(xs);
     nn_model_discard(s->model);
     ag_tape_rewind(t, mark);
     return found;
