@@ -131,7 +131,8 @@ typedef struct nn_conv {
     ag_var weight, bias;
     ag_conv_options options;
 } nn_conv;
-/* `columns` does not matter in one dimension. Groups divide channels and filters (AG_ERR_VALUE). */
+/* `columns` does not matter in one dimension. Groups divide channels and filters, no option is negative, and output
+ * padding is less than the stride, and of transposed ones only (AG_ERR_VALUE). */
 NN_API nn_conv nn_conv_init(nn_model *model, nn_conv_kind kind, const char *name, int64_t channels, int64_t filters,
                             int64_t rows, int64_t columns, nn_conv_options options);
 /* x of shape (n, channels, height, width), in one dimension (n, channels, length). */

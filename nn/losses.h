@@ -1,7 +1,8 @@
 /* nn/losses: scalars; the mean over all examples.
  *
  * Predictions and targets have equal shapes: it is an error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would
- * broadcast to n x n. A plain number may stand for all targets. */
+ * broadcast to n x n. A plain number may stand for all targets. Targets that are to be one of two numbers are looked at when
+ * the loss is recorded (AG_ERR_VALUE, with the place): of a step that is traced, those of the first batch. */
 #ifndef NN_LOSSES_H
 #define NN_LOSSES_H
 
@@ -36,7 +37,7 @@ NN_API ag_var nn_softmax_cross_entropy_with(ag_var logits, const int64_t *labels
 NN_API ag_var nn_softmax_cross_entropy_at(ag_var logits, ag_var labels, nn_class_options options);
 /* -sum(p log softmax(logits)) for target probabilities p, in the shape of the logits. */
 NN_API ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities);
-/* -(log probability)[label], for log_softmax and other log probabilities. Smoothing is no option of it. */
+/* -(log probability)[label], for log_softmax and other log probabilities. Smoothing is no option of it, but an error. */
 NN_API ag_var nn_nll(ag_var log_probabilities, const int64_t *labels, int64_t n, nn_class_options options);
 NN_API ag_var nn_nll_at(ag_var log_probabilities, ag_var labels, nn_class_options options);
 /* sum(p (log p - log q)) over the last axis: the Kullback-Leibler divergence of q, given as logarithms, from p.

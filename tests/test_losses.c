@@ -227,6 +227,13 @@ static ag_var misuse(ag_tape *t, int i) {
     case 17: return nn_cosine_embedding(z, z, column, 0);
     case 18: return nn_triplet(z, z, column, 1);
     case 19: return nn_contrastive(z, z, four, 1);
+    case 23: return nn_nll_at(z, ag_zeros(t, AG_SHAPE(3)), (nn_class_options){.smoothing = 0.1});
+    case 24: return nn_nll(ag_zeros(t, AG_SHAPE(1, 2)), labels, 1, (nn_class_options){.smoothing = -1});
+    case 25: return nn_hinge(four, four);
+    case 26: return nn_hinge(four, ag_slice(ag_arange(t, -3, 1, 8), 0, 2, 6, 1));
+    case 27: return nn_contrastive(z, z, ag_arange(t, 0, 0.5, 3), 1);
+    case 28: return nn_contrastive(z, z, ag_full(t, -1, AG_SHAPE(3)), 1);
+    case 29: return nn_cosine_embedding(z, z, ag_arange(t, -1, 1, 3), 0);
     default: return nn_contrastive(ag_input(t, 1), ag_input(t, 2), ag_num(1), 1);
     }
 }
@@ -256,6 +263,13 @@ static void misuse_is_an_error(void **state) {
         "gather_at",
         "cross_entropy_at",
         "cross_entropy_at",
+        "nll: smoothing is 0.1; it has none",
+        "nll: smoothing is -1; it has none",
+        "hinge: target 0 is 0, not -1 or 1",
+        "hinge: target 1 is 0, not -1 or 1",
+        "contrastive: target 1 is 0.5, not 0 or 1",
+        "contrastive: target 0 is -1, not 0 or 1",
+        "cosine_embedding: target 1 is 0, not -1 or 1",
         "contrastive: targets of shape () do not go with shape ()",
     };
     (void)state;

@@ -132,6 +132,27 @@ static void misuse_is_an_error(void **state) {
     nn_sequential_add(net, NULL, NULL, 0);
     assert_string_equal(ag_tape_message(t), "sequential net: layer 0 has no function");
     ag_tape_recover(t);
+    nn_sequential_max_pool2d(net, (ag_pool_options){.kernel = {2, 2}, .stride = {2, -1}});
+    assert_string_equal(ag_tape_message(t), "sequential net: layer 0: the stride 1 is -1");
+    ag_tape_recover(t);
+    nn_sequential_avg_pool2d(net, (ag_pool_options){.kernel = {2, 0}});
+    assert_string_equal(ag_tape_message(t), "sequential net: layer 0: the kernel 1 is 0");
+    ag_tape_recover(t);
+    nn_sequential_conv(net, NN_CONV2D, 1, 1, 3, 3, (nn_conv_options){.stride = {1, -2}});
+    assert_string_equal(ag_tape_message(t), "convolution net.0: the stride 1 is -2, negative");
+    ag_tape_recover(t);
+    nn_sequential_conv(net, NN_CONV2D, 1, 1, 3, 3, (nn_conv_options){.padding = {-1, 0}});
+    assert_string_equal(ag_tape_message(t), "convolution net.0: the padding 0 is -1, negative");
+    ag_tape_recover(t);
+    nn_sequential_conv(net, NN_CONV2D, 1, 1, 3, 3, (nn_conv_options){.output_padding = {1, 0}});
+    assert_string_equal(ag_tape_message(t),
+                        "convolution net.0: the output padding 0 is 1, but the convolution is not transposed");
+    ag_tape_recover(t);
+    nn_sequential_conv(net, NN_CONV_TRANSPOSE1D, 1, 1, 3, 0,
+                       (nn_conv_options){.stride = {2, 0}, .output_padding = {2, 0}});
+    assert_string_equal(ag_tape_message(t), "convolution net.0: the output padding 0 is 2, not less than the stride");
+    ag_tape_recover(t);
+    assert_int_equal(nn_parameter_count(model) + nn_sequential_count(net), 0);
     assert_null(nn_sequential_new(model, ""));
     assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
     nn_model_free(model);

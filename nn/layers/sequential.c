@@ -3,6 +3,8 @@
 #include "nn/memory.h"
 #include "nn/model_impl.h"
 
+#include <inttypes.h>
+
 typedef struct item {
     nn_apply apply;
     void *layer;
@@ -168,12 +170,34 @@ void nn_sequential_conv(nn_sequential *net, nn_conv_kind kind, int64_t channels,
     nn_sequential_add(net, apply_conv, &layer, sizeof layer);
 }
 
+/* What no images can be pooled with; the rest is known when there are some. */
+static bool check_pool(nn_sequential *net, const ag_pool_options *o) {
+    if (net == NULL || ag_tape_status(nn_model_tape(net->model)) != AG_OK) return false;
+    for (int i = 0; i < 2; i++) {
+        const struct {
+            const char *what;
+            int64_t value, least;
+        } all[] = {{"kernel", o->kernel[i], 1},
+                   {"stride", o->stride[i], 0},
+                   {"padding", o->padding[i], 0},
+                   {"dilation", o->dilation[i], 0}};
+        for (size_t k = 0; k < sizeof all / sizeof *all; k++) {
+            if (all[k].value >= all[k].least) continue;
+            ag_fail(nn_model_tape(net->model), AG_ERR_VALUE, "sequential %.80s: layer %d: the %s %d is %" PRId64,
+                    net->name, net->count, all[k].what, i, all[k].value);
+            return false;
+        }
+    }
+    return true;
+}
+
 void nn_sequential_max_pool2d(nn_sequential *net, ag_pool_options options) {
+    if (!check_pool(net, &options)) return;
     nn_sequential_add(net, apply_max_pool2d, &options, sizeof options);
 }
 
 void nn_sequential_avg_pool2d(nn_sequential *net, ag_pool_options options) {
-    nn_sequential_add(net, apply_avg_pool2d, &options, sizeof options);
+    if (check_pool(net, &options)) nn_sequential_add(net, apply_avg_pool2d, &options, sizeof options);
 }
 
 void nn_sequential_dropout(nn_sequential *net, double probability) {

@@ -1,5 +1,8 @@
 #include "nn/losses/checks.h"
 
+#include <inttypes.h>
+#include <math.h>
+
 static bool has_shape(ag_var x) { return x.tape != NULL && !ag_is_inert(x); }
 
 bool nn_comparable(const char *what, ag_var predictions, ag_var targets) {
@@ -9,6 +12,26 @@ bool nn_comparable(const char *what, ag_var predictions, ag_var targets) {
     ag_fail(predictions.tape, AG_ERR_SHAPE, "%s: predictions have shape %s, targets %s; they must be equal", what,
             nn_show_shape(a).text, nn_show_shape(b).text);
     return false;
+}
+
+static double number_at(ag_var x, const void *data, int64_t i) {
+    return ag_tape_type(x.tape) == AG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+}
+
+bool nn_among(const char *what, ag_var targets, double a, double b) {
+    if (!has_shape(targets)) return true;
+    targets = ag_contiguous(targets);
+    const void *data = ag_data(targets);
+    int64_t count = ag_count(targets), values = 0;
+    for (int64_t i = 0; data != NULL && i < count; i++) values += !isnan(number_at(targets, data, i));
+    for (int64_t i = 0; data != NULL && values > 0 && i < count; i++) {
+        double x = number_at(targets, data, i);
+        if (x == a || x == b) continue;
+        ag_fail(targets.tape, AG_ERR_VALUE, "%s: target %" PRId64 " is %g, not %g or %g", what, i, isnan(x) ? NAN : x,
+                a, b);
+        return false;
+    }
+    return true;
 }
 
 bool nn_one_a_row(const char *what, const char *name, ag_var x, ag_var of) {

@@ -103,7 +103,11 @@ ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities) {
 
 ag_var nn_nll_at(ag_var log_probabilities, ag_var labels, nn_class_options options) {
     const char *what = "nll";
-    options.smoothing = 0;
+    if (options.smoothing != 0) {
+        ag_fail(log_probabilities.tape, AG_ERR_VALUE,
+                "%s: smoothing is %g; it has none, see nn_softmax_cross_entropy_with", what, options.smoothing);
+        return nn_inert(log_probabilities);
+    }
     if (log_probabilities.tape == NULL || ag_is_inert(log_probabilities) ||
         !nn_one_a_row(what, "labels", labels, log_probabilities) || !check_options(what, log_probabilities, &options))
         return nn_inert(log_probabilities);
@@ -148,6 +152,6 @@ ag_var nn_bce_logits_weighted(ag_var logits, ag_var targets, ag_var positive) {
 }
 
 ag_var nn_hinge(ag_var scores, ag_var targets) {
-    if (!nn_comparable("hinge", scores, targets)) return nn_inert(scores);
+    if (!nn_comparable("hinge", scores, targets) || !nn_among("hinge", targets, -1, 1)) return nn_inert(scores);
     return ag_mean(ag_relu(ag_fnma(targets, scores, 1)));
 }
