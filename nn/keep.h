@@ -36,7 +36,8 @@ typedef struct nn_load_options {
 
 /* Takes the values of all parameters and buffers from a file; returns how many were taken. Floats of any size are rounded to
  * the tape's type; one that is too large for it is an error. Every other difference (AG_ERR_VALUE) is named, up to a few:
- * names that are missing or unknown, shapes, integers where floats should be. A checkpoint is read as weights, too. */
+ * names that are missing or unknown, shapes, integers where floats should be. A checkpoint is read as weights, too, if no byte
+ * of it changed. */
 NN_API int64_t nn_model_load(nn_model *model, const char *path, nn_load_options options, nn_error *e);
 
 /* ---- checkpoints --------------------------------------------------------------------------------------------------- */
@@ -48,7 +49,7 @@ typedef struct nn_kept {
     nn_average *average;
     nn_plateau *plateau;
     nn_lbfgs *lbfgs;
-    nn_loader *loader; /* where it is */
+    nn_loader *loader; /* where it is; another number of samples, batch, seed ... than was saved is an error */
     double *numbers;   /* `count` of them */
     int64_t *integers; /* `count` of them */
     int64_t count;

@@ -91,6 +91,19 @@ uint64_t nn_mix(uint64_t a, uint64_t b); /* a hash of both */
 
 static inline int64_t nn_row(const nn_dataset *set, int64_t i) { return set->rows != NULL ? set->rows[i] : i; }
 
+/* What batches depend on beside a loader's state: X(name, number). Seeds are their bits. */
+#define NN_LOADER_NUMBERS(X)                                                                                           \
+    X("number of samples", l->set.count)                                                                               \
+    X("batch", l->options.batch)                                                                                       \
+    X("shuffle", l->options.shuffle)                                                                                   \
+    X("drop_last", l->options.drop_last)                                                                               \
+    X("seed", (int64_t)l->options.seed)
+#define NN_X_(name, number) +1
+enum { NN_LOADER_COUNT = 0 NN_LOADER_NUMBERS(NN_X_) };
+#undef NN_X_
+void nn_loader_numbers(const nn_loader *l, int64_t numbers[NN_LOADER_COUNT]);
+const char *nn_loader_number_name(int i);
+
 /* The shape that a sample has after augmentation; an error if that cannot be. */
 ag_shape nn_augmented_shape(const nn_augment *augment, ag_shape shape, nn_error *e);
 /* Copies a sample, elements of `size` bytes, so changed. */

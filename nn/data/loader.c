@@ -194,6 +194,20 @@ bool nn_loader_next(nn_loader *l, nn_batch *batch, nn_error *e) {
     return l->holding;
 }
 
+#define X(name, number) number,
+void nn_loader_numbers(const nn_loader *l, int64_t numbers[NN_LOADER_COUNT]) {
+    const int64_t all[] = {NN_LOADER_NUMBERS(X)};
+    memcpy(numbers, all, sizeof all);
+}
+#undef X
+
+const char *nn_loader_number_name(int i) {
+#define X(name, number) name,
+    static const char *const names[] = {NN_LOADER_NUMBERS(X)};
+#undef X
+    return names[i];
+}
+
 int64_t nn_loader_batches(const nn_loader *l) {
     if (l == NULL) return 0;
     return l->set.count / l->options.batch + (!l->options.drop_last && l->set.count % l->options.batch > 0);

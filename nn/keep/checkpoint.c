@@ -76,6 +76,7 @@ static void seek(nn_loader *loader, const int64_t numbers[3], nn_error *e) {
 /* What cannot be written to at once: a loader's place, an array of any shape. One for each thing that is kept. */
 typedef struct staged {
     int64_t where[3], before[3];
+    int64_t options[NN_LOADER_COUNT]; /* of a loader, as they were saved */
     nn_array array;
 } staged;
 
@@ -100,6 +101,8 @@ static void add_kept(nn_places *places, const nn_kept *k, staged *s, const nn_sa
     if (nn_ok(e) && k->loader != NULL) {
         where(k->loader, s->where);
         (void)add(places, k->name, "where", NN_I64, AG_SHAPE(3), s->where, e);
+        nn_loader_numbers(k->loader, s->options);
+        (void)add(places, k->name, "options", NN_I64, AG_SHAPE(NN_LOADER_COUNT), s->options, e);
     }
     if (nn_ok(e) && k->numbers != NULL)
         (void)add(places, k->name, "numbers", NN_F64, AG_SHAPE(k->count), k->numbers, e);
@@ -140,7 +143,7 @@ void nn_checkpoint_save(const nn_model *model, const char *path, const nn_kept *
     nn_release(s);
 }
 
-static void check_sum(const nn_safetensors *file, const char *path, nn_error *e) {
+void nn_check_sum(const nn_safetensors *file, const char *path, nn_error *e) {
     const char *sum = nn_ok(e) ? nn_safetensors_metadata(file, NN_CHECKPOINT_KEY) : NULL;
     if (sum == NULL) nn_fail(e, AG_ERR_VALUE, "%.200s: not a checkpoint", path);
     else if (strcmp(sum, nn_sum_of((const nn_tensor *const *)file->by_name_, file->count, false).text) != 0)
@@ -153,11 +156,23 @@ static const nn_place *find_data(const nn_places *places, const void *data) {
     return &places->items[i];
 }
 
+/* Training goes on as if it had not been interrupted only if the batches are the same. */
+static void check_options(const nn_kept *k, staged *s, const nn_places *places, nn_error *e) {
+    int64_t now[NN_LOADER_COUNT];
+    nn_loader_numbers(k->loader, now);
+    nn_place_take(find_data(places, s->options));
+    for (int i = 0; i < NN_LOADER_COUNT; i++)
+        if (s->options[i] != now[i])
+            nn_fail(e, AG_ERR_VALUE, "checkpoint: the %s of the loader \"%.80s\" is %" PRId64 ", and was %" PRId64,
+                    nn_loader_number_name(i), k->name, now[i], s->options[i]);
+}
+
 /* Loaders to where they shall be; after an error, all are where they were. */
 static void seek_all(const nn_kept *kept, int count, staged *s, const nn_places *places, nn_error *e) {
     int n = 0;
     for (; n < count && nn_ok(e); n++) {
         if (kept[n].loader == NULL) continue;
+        check_options(&kept[n], &s[n], places, e);
         memcpy(s[n].before, s[n].where, sizeof s[n].before);
         nn_place_take(find_data(places, s[n].where));
         seek(kept[n].loader, s[n].where, e);
@@ -173,7 +188,7 @@ void nn_checkpoint_load_from(nn_model *model, const nn_safetensors *file, const 
     nn_places places = {.count = 0};
     nn_matching m = {.path = path, .what = "what is trained", .exact = true};
     staged *s = nn_take((size_t)count, sizeof *s, path, e);
-    check_sum(file, path, e);
+    nn_check_sum(file, path, e);
     if (nn_ok(e)) add_all(&places, model, kept, count, s, file, e);
     nn_places_match(&places, file, &m, e);
     if (nn_ok(e)) seek_all(kept, count, s, &places, e);

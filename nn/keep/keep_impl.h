@@ -57,6 +57,8 @@ typedef struct nn_sum {
     char text[9];
 } nn_sum;
 nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, bool native);
+/* An error if a file is no checkpoint, or a damaged one. */
+void nn_check_sum(const nn_safetensors *file, const char *path, nn_error *e);
 /* nn_checkpoint_load of a file that is open. */
 void nn_checkpoint_load_from(nn_model *model, const nn_safetensors *file, const char *path, const nn_kept *kept,
                              int count, nn_error *e);

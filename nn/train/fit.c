@@ -147,14 +147,39 @@ static void resume(fit *f) {
 
 /* ---- one step ---------------------------------------------------------------------------------------------------- */
 
+/* Where the data have the sample that is to blame, in words; "" for -1. */
+typedef struct sample_text {
+    char text[96];
+} sample_text;
+
+static sample_text say_sample(const nn_batch *b, int64_t sample) {
+    sample_text s = {""};
+    if (sample >= 0)
+        snprintf(s.text, sizeof s.text, " (sample %" PRId64 " of the batch, row %" PRId64 " of the data)", sample,
+                 b->rows[sample]);
+    return s;
+}
+
+/* The tape's error is of a batch: a label that is no class, say. */
+static void fail_batch(fit *f, const nn_batch *b) {
+    ag_tape *t = nn_model_tape(f->model);
+    ag_status status = ag_tape_status(t);
+    char what[280];
+    snprintf(what, sizeof what, "%s", ag_tape_message(t));
+    int64_t sample = nn_step_find_sample(f->o->step, b->fields, b->field_count, b->count, status);
+    nn_fail(f->e, status, "%s%s", what, say_sample(b, sample).text);
+    ag_fail(t, status, "%s", what);
+}
+
 /* The loss or a gradient is no number: says why. The tape's own error, if there is one, names the parameter. */
 static void fail_nan(fit *f, const nn_batch *b, const char *what) {
     char where[300];
+    int64_t sample = nn_step_find_sample(f->o->step, b->fields, b->field_count, b->count, AG_OK);
     ag_tape_recover(nn_model_tape(f->model));
     bool found = nn_step_find_nan(f->o->step, b->fields, b->field_count, where, sizeof where);
     ag_tape_recover(nn_model_tape(f->model));
-    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %s%s%s", f->now.epoch, f->now.steps, what,
-            found ? ": " : "", found ? where : "");
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.100s%s%.130s%s", f->now.epoch, f->now.steps,
+            what, found ? ": " : "", found ? where : "", say_sample(b, sample).text);
 }
 
 static void optimise(fit *f, const nn_batch *b, int64_t batches) {
@@ -171,6 +196,29 @@ static void optimise(fit *f, const nn_batch *b, int64_t batches) {
     f->now.steps++;
 }
 
+/* Which sample a metric refuses; -1 if that is none alone. */
+static int64_t find_unmeasured(nn_metric metric, const nn_array *output, const nn_array *field, int64_t samples) {
+    nn_error e = {.status = AG_OK};
+    nn_meter *m = nn_meter_new(metric, &e);
+    int64_t n = 0;
+    bool parted = output->shape.rank > 0 && output->shape.dim[0] == samples && field->shape.rank > 0 &&
+                  field->shape.dim[0] == samples;
+    for (; nn_ok(&e) && parted && n < samples; n++) {
+        nn_array prediction = nn_sample_of(output, n), target = nn_sample_of(field, n);
+        nn_meter_add(m, &prediction, &target, &e);
+    }
+    nn_meter_free(m);
+    return e.status == AG_ERR_VALUE ? n - 1 : -1;
+}
+
+static void add_to_meter(fit *f, int k, const nn_array *output, const nn_array *field, const nn_batch *b) {
+    nn_error e = {.status = AG_OK};
+    nn_meter_add(f->meters[k], output, field, &e);
+    if (nn_ok(&e)) return;
+    int64_t sample = e.status == AG_ERR_VALUE ? find_unmeasured(f->o->metrics[k], output, field, b->count) : -1;
+    nn_fail(f->e, e.status, "%.280s%s", e.message, say_sample(b, sample).text);
+}
+
 static void measure(fit *f, const nn_batch *b) {
     for (int k = 0; k < f->o->metric_count; k++) {
         const nn_metric *m = &f->o->metrics[k];
@@ -179,12 +227,13 @@ static void measure(fit *f, const nn_batch *b) {
             nn_fail(f->e, AG_ERR_VALUE,
                     "fit: metric %s wants output %d of the step and field %d of a batch; the last ones are %d and %d",
                     nn_metric_name(m->kind), output, field, nn_step_output_count(f->o->step) - 1, b->field_count - 1);
-        else nn_meter_add(f->meters[k], nn_step_output(f->o->step, output), &b->fields[field], f->e);
+        else add_to_meter(f, k, nn_step_output(f->o->step, output), &b->fields[field], b);
     }
 }
 
 static bool run_batch(fit *f, const nn_batch *b, nn_wanted wanted, double *loss) {
     *loss = nn_step_run(f->o->step, b->fields, b->field_count, wanted);
+    if (ag_tape_status(nn_model_tape(f->model)) == AG_ERR_VALUE) fail_batch(f, b);
     if (!is_fine(f)) return false;
     if (isfinite(*loss)) return true;
     char what[64];

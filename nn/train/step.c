@@ -396,6 +396,34 @@ double nn_step_run(nn_step *s, const nn_array *fields, int count, nn_wanted want
     return is_fine(s) ? nn_array_at(&s->outputs[0], 0) : NAN;
 }
 
+/* ---- what goes wrong ---- */
+
+nn_array nn_sample_of(const nn_array *field, int64_t n) {
+    nn_array sample = *field;
+    size_t bytes = (size_t)nn_array_count(field) * nn_type_size(field->type);
+    sample.shape.dim[0] = 1;
+    sample.data = (char *)field->data + bytes / (size_t)field->shape.dim[0] * (size_t)n;
+    return sample;
+}
+
+int64_t nn_step_find_sample(nn_step *s, const nn_array *fields, int count, int64_t samples, ag_status status) {
+    nn_array one[NN_MAX_FIELDS];
+    int64_t found = -1, bad = 0;
+    ag_tape_recover(tape_of(s));
+    for (int k = 0; k < count; k++)
+        if (fields[k].shape.rank < 1 || fields[k].shape.dim[0] != samples) return -1;
+    for (int64_t n = 0; n < samples; n++) {
+        for (int k = 0; k < count; k++) one[k] = nn_sample_of(&fields[k], n);
+        run_eagerly(s, one, count, NN_VALUES);
+        ag_status now = ag_tape_status(tape_of(s));
+        ag_tape_recover(tape_of(s));
+        if (now != AG_OK && now != status) return -1;
+        if (now == AG_OK && (status != AG_OK || isfinite(nn_array_at(&s->outputs[0], 0)))) continue;
+        if (bad++ == 0) found = n;
+    }
+    return bad < samples || samples == 1 ? found : -1;
+}
+
 const nn_array *nn_step_output(const nn_step *s, int k) {
     static const nn_array inert;
     return s != NULL && k >= 0 && k < s->options.outputs ? &s->outputs[k] : &inert;
