@@ -134,7 +134,8 @@ typedef struct nn_csv_options {
 } nn_csv_options;
 
 /* Options may be NULL. Messages begin with "file:line:column:", columns counted in bytes. A byte order mark is skipped, lines
- * end in LF or CRLF, blank lines are skipped where there is more than one column. */
+ * end in LF or CRLF, blank lines are skipped where there is more than one column. Two columns that are to be read and have one
+ * name are an error. */
 NN_API nn_table nn_csv_read(const char *path, const nn_csv_options *options, nn_error *e);
 NN_API void nn_table_free(nn_table *table);
 /* The index of a column, or -1. */

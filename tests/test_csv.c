@@ -118,7 +118,14 @@ static void chosen_columns(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "no column is called \"d\"");
     o.columns = names, o.column_count = 2;
     (void)parse("c,a,a\n1,2,3\n", &o, &e);
-    assert_error(&e, AG_ERR_VALUE, "two columns are called \"a\"");
+    assert_error(&e, AG_ERR_VALUE, "two columns are called \"a\": 2 and 3");
+    t = parse("x,a,b,a,c,a\n1,2,3,4,5,6\n", NULL, &e);
+    assert_error(&e, AG_ERR_VALUE, "two columns are called \"a\": 2 and 4");
+    t = parse("x,a,b,a\n1,2,3,4\n", &(nn_csv_options){.columns = (const char *const[]){"b", "x"}, .column_count = 2},
+              &e);
+    assert_int_equal(t.values.shape.dim[1], 2);
+    nn_table_free(&t);
+    assert_fine(&e);
     o.texts = none, o.text_count = 1;
     (void)parse("a,c,d\n1,2,3\n", &o, &e);
     assert_error(&e, AG_ERR_VALUE, "texts of column \"d\", which is not read");

@@ -54,11 +54,35 @@ static void read_header(reading *r, nn_error *e) {
     }
 }
 
+static void fail_twice(const reading *r, const char *name, int64_t first, int64_t second, nn_error *e) {
+    nn_fail(e, AG_ERR_VALUE, "%.160s: two columns are called \"%.80s\": %" PRId64 " and %" PRId64, r->reader.name, name,
+            first + 1, second + 1);
+}
+
+/* By name, then by place. */
+static int by_header(const void *a, const void *b) {
+    char *const *x = *(char *const *const *)a, *const *y = *(char *const *const *)b;
+    int order = strcmp(*x, *y);
+    return order != 0 ? order : (x > y) - (x < y);
+}
+
+/* That a table's columns can be told by their names. */
+static void check_header(const reading *r, nn_error *e) {
+    size_t count = (size_t)r->fields;
+    char ***sorted = nn_take(count, sizeof *sorted, r->reader.name, e);
+    for (size_t i = 0; nn_ok(e) && i < count; i++) sorted[i] = &r->header[i];
+    if (nn_ok(e)) qsort(sorted, count, sizeof *sorted, by_header);
+    for (size_t i = 1; nn_ok(e) && i < count; i++)
+        if (strcmp(*sorted[i - 1], *sorted[i]) == 0)
+            fail_twice(r, *sorted[i], sorted[i - 1] - r->header, sorted[i] - r->header, e);
+    nn_release(sorted);
+}
+
 static int64_t find_field(const reading *r, const char *name, nn_error *e) {
     int64_t found = -1;
     for (int64_t i = 0; nn_ok(e) && i < r->fields; i++)
         if (strcmp(r->header[i], name) == 0) {
-            if (found >= 0) nn_fail(e, AG_ERR_VALUE, "%.160s: two columns are called \"%.80s\"", r->reader.name, name);
+            if (found >= 0) fail_twice(r, name, found, i, e);
             found = i;
         }
     if (found < 0) nn_fail(e, AG_ERR_VALUE, "%.160s: no column is called \"%.80s\"", r->reader.name, name);
@@ -86,6 +110,7 @@ static void mark_text(reading *r, const char *name, nn_error *e) {
 static void choose_columns(reading *r, nn_error *e) {
     const nn_csv_options *o = r->options;
     r->column_count = o->columns != NULL ? o->column_count : r->fields;
+    if (o->columns == NULL) check_header(r, e);
     if (nn_ok(e) && r->column_count < 1) nn_fail(e, AG_ERR_VALUE, "%.200s: no columns are to be read", r->reader.name);
     r->columns = nn_take((size_t)(r->column_count > 0 ? r->column_count : 0), sizeof *r->columns, r->reader.name, e);
     for (int64_t i = 0; nn_ok(e) && i < r->column_count; i++)
