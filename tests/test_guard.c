@@ -192,6 +192,36 @@ static void in_operations_and_on_tapes(void **state) {
     ag_program_free(p);
 }
 
+/* The program that has the guard is run for nothing but that. */
+static void for_its_guard(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const ag_program *p = ((const ag_program *const *)context)[0];
+    ag_var unused[1], rows[2] = {ag_unsqueeze(x[0], 0), ag_unsqueeze(x[1], 0)};
+    int how = ((const ag_program *const *)context)[1] != NULL;
+    if (how) ag_map(t, p, 1, rows, NULL, NULL, unused);
+    else ag_program_apply(t, p, x, unused);
+    y[0] = ag_mul(x[0], x[1]);
+}
+
+static void guards_of_results_that_are_not_used(void **state) {
+    (void)state;
+    ag_program *p = branching_at(3);
+    ag_port in[] = {ag_in("x", (ag_shape){.rank = 0}), ag_in("w", (ag_shape){.rank = 0})};
+    for (int how = 0; how < 2; how++) {
+        const ag_program *context[2] = {p, how ? p : NULL};
+        ag_program *q = ag_program_trace(AG_F64, for_its_guard, context, in, 2, NULL, 1);
+        ag_program *g = ag_program_gradient(q, NULL, 0), *s = ag_program_select(g, (const int[]){1}, 1);
+        const ag_program *all[] = {q, g, s};
+        for (int k = 0; k < 3; k++) {
+            assert_int_equal(run_at(all[k], 2, NULL, ""), AG_OK);
+            assert_int_equal(run_at(all[k], -1.5, NULL, NULL), AG_ERR_GUARD);
+        }
+        ag_program_free(s);
+        ag_program_free(g);
+        ag_program_free(q);
+    }
+    ag_program_free(p);
+}
+
 /* ---- select: what is not taken has no say, whatever it is there ---- */
 
 static void selecting(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
@@ -287,6 +317,7 @@ int main(void) {
         cmocka_unit_test(rows_are_checked_each),
         cmocka_unit_test(tensors_and_rows),
         cmocka_unit_test(in_operations_and_on_tapes),
+        cmocka_unit_test(guards_of_results_that_are_not_used),
         cmocka_unit_test(untaken_branches_do_not_poison),
         cmocka_unit_test(exact_differences),
     };

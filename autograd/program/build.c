@@ -315,7 +315,7 @@ static void mark_needed(const ag_program *p, uint8_t *needed) {
     for (uint64_t i = 0; i < p->outputs.count; i++) needed[ag_poutput_at(p, i)->ref.value] = 1;
     for (uint64_t i = p->codes.count; i-- > 0;) {
         const ag_code *c = ag_code_at(p, i);
-        needed[i] |= c->op == CODE_INPUT || ag_is_guard(p, c);
+        needed[i] |= c->op == CODE_INPUT || ag_can_refuse(p, c);
         if (!needed[i]) continue;
         for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) needed[ag_ref_at(p, c->in + k)->value] = 1;
     }
@@ -356,6 +356,8 @@ ag_program *ag_builder_close(ag_builder *b) {
     if (needed && number) {
         mark_needed(p, needed);
         compact(p, needed, number);
+        for (uint32_t i = 0; i < p->codes.count && !p->has_guards; i++)
+            p->has_guards = ag_can_refuse(p, ag_code_at(p, i));
 #ifndef NDEBUG
         (void)ag_program_verify(p);
 #endif

@@ -2,6 +2,8 @@
 #include "guard_impl.h"
 
 #include "../ops/structural_impl.h"
+#include "root_impl.h"
+#include "scan_impl.h"
 
 ag_guard_text ag_guard_sentence(const ag_guarding *g, const double *values) {
     ag_guard_text s;
@@ -16,6 +18,17 @@ ag_guard_text ag_guard_sentence(const ag_guarding *g, const double *values) {
     snprintf(s.text, sizeof s.text, "guard%s: %s is %s, and was %s when the program was recorded", name, condition,
              g->expected ? "false" : "true", g->expected ? "true" : "false");
     return s;
+}
+
+bool ag_can_refuse(const ag_program *p, const ag_code *c) {
+    if (c->op != CODE_CALL) return false;
+    const ag_pcall *call = ag_pcall_at(p, c->extra);
+    const void *params = ag_pparams_at(p, call->params);
+    if (call->operation == &ag_guard_operation) return true;
+    if (ag_is_map(call->operation)) return ag_map_program(params)->has_guards;
+    if (call->operation == &ag_scan_operation) return ((const ag_scanning *)params)->p->has_guards;
+    if (call->operation == &ag_root_operation) return ((const ag_rooting *)params)->step->has_guards;
+    return false;
 }
 
 static bool guard_shape(ag_call *call) {

@@ -20,6 +20,9 @@ static inline bool ag_is_guard(const ag_program *p, const ag_code *c) {
     return c->op == CODE_CALL && ag_pcall_at(p, c->extra)->operation == &ag_guard_operation;
 }
 
+/* Whether an instruction is a guard, or runs a program that has one. */
+bool ag_can_refuse(const ag_program *p, const ag_code *c);
+
 typedef struct ag_guard_text {
     char text[256];
 } ag_guard_text;

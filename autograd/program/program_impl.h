@@ -71,6 +71,7 @@ struct ag_program {
     ag_status status;
     ag_list codes, refs, calls, params, constants, views, inputs, outputs, names;
     ag_view_entry *interned;
+    bool has_guards; /* of its own, or in programs that it runs */
     /* What operations that run this program keep at hand, behind the lock: planned runners, its VJP by all inputs, and
      * other programs made of it. */
     pthread_mutex_t lock;
