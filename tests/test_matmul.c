@@ -294,6 +294,33 @@ static void test_sizes(void **state) {
     }
 }
 
+/* Of rows or columns that are one, two are computed: the same bits as those of a matrix that has them all in memory. */
+static void test_same(void **state) {
+    (void)state;
+    static const int64_t sizes[][3] = {{100, 100, 100}, {37, 41, 300}, {3, 50, 70},
+                                       {50, 3, 70},     {2, 90, 40},   {90, 2, 40}};
+    for (int i = 0; i < 6 * 8; i++) {
+        int64_t m = sizes[i / 8][0], n = sizes[i / 8][1], k = sizes[i / 8][2];
+        view_kind kx = i & 1 ? TRANSPOSED : PLAIN, ky = i & 2 ? SAME_ROWS : SAME_COLUMNS;
+        ag_tape *t = ag_tape_new(i & 4 ? AG_F32 : AG_F64);
+        operand x = operand_new(t, kx, AG_SHAPE(m, k)), y = operand_new(t, ky, AG_SHAPE(k, n));
+        ag_var whole = ag_tensor(t, y.value, AG_SHAPE(k, n));
+        double *r = new_numbers(m * n), *expected = new_numbers(m * n);
+        for (int turned = 0; turned < 2; turned++) {
+            ag_var a = turned ? ag_transpose(y.view) : x.view, b = turned ? ag_transpose(x.view) : y.view;
+            ag_read(ag_matmul(a, b), r);
+            ag_read(turned ? ag_matmul(ag_transpose(whole), b) : ag_matmul(a, whole), expected);
+            check_numbers("same", ky == SAME_ROWS ? "rows" : "columns", r, expected, m * n, 0);
+        }
+        check_fine("same", t);
+        free(r);
+        free(expected);
+        operand_free(&x);
+        operand_free(&y);
+        ag_tape_free(t);
+    }
+}
+
 static void test_constants(void **state) {
     (void)state;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -479,7 +506,7 @@ int main(void) {
         cmocka_unit_test(test_shapes),      cmocka_unit_test(test_views),        cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_constants),   cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_dot_outer_trace),
         cmocka_unit_test(test_derivatives), cmocka_unit_test(test_compositions), cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

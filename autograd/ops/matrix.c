@@ -145,9 +145,35 @@ static bool matrix_vector(const ag_call *call, int64_t m, int64_t k, double alph
     return ok;
 }
 
+static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
+                          ag_matrix c, const ag_addend *plus);
+
+/* How many rows of a product are computed where all are the same: one alone would be summed up in another order. */
+enum { COMPUTED = 2 };
+
+/* By rows that are one, or columns: what was broadcast, as the ones in the derivative of a sum. Rows of c are contiguous. */
+static bool product_by_same(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a,
+                            ag_matrix b, ag_matrix c) {
+    size_t bytes = (size_t)n * ag_type_size(call->type);
+    if (b.col != 0) {
+        bool fine = matrix_matrix(call, COMPUTED, n, k, alpha, a, b, c, NULL);
+        for (int64_t i = COMPUTED; i < m && fine; i++) memcpy(ag_element(call->type, c.data, i * c.row), c.data, bytes);
+        return fine;
+    }
+    ag_matrix r = ag_row_major_matrix(ag_matrix_scratch(call, COMPUTED, m), m);
+    bool fine = r.data && matrix_matrix(call, COMPUTED, m, k, alpha, ag_transposed(b), ag_transposed(a), r, NULL);
+    for (int64_t i = 0; i < m && fine; i++)
+        ag_kernels_for(call->type)
+            ->fill((size_t)n, ag_element(call->type, c.data, i * c.row), ag_load(call->type, r.data, i));
+    ag_scratch_free(call->tape, r.data);
+    return fine;
+}
+
 /* Rows of c are contiguous. */
 static bool matrix_matrix(const ag_call *call, int64_t m, int64_t n, int64_t k, double alpha, ag_matrix a, ag_matrix b,
                           ag_matrix c, const ag_addend *plus) {
+    if (!plus && ((b.col == 0 && n > COMPUTED) || (a.row == 0 && m > COMPUTED)))
+        return product_by_same(call, m, n, k, alpha, a, b, c);
     shared_product p = {.call = call, .m = m, .n = n, .k = k, .alpha = alpha, .a = a, .b = b, .c = c, .plus = plus};
     _Alignas(64) char little[LITTLE_ROOM];
     p.by_rows = m > n;
