@@ -187,7 +187,8 @@ AG_API void ag_scan(ag_tape *tape, const ag_program *step, int64_t steps, int ca
 /* When an iteration has converged, and how long it may take. Zeros stand for the defaults. */
 typedef struct ag_root_options {
     double tolerance; /* the greatest change of an element in a step, relative to max(1, |x|); 1e-12, of f32 1e-5 */
-    int steps;        /* 100 by Newton's method, 10000 of a fixed point; more are an error (AG_ERR_CONVERGENCE) */
+    int steps;        /* 100 by Newton's method, 10000 of a fixed point; more, and an x that is
+                         NaN or stays infinite, are an error (AG_ERR_CONVERGENCE) */
 } ag_root_options;
 
 /* x with f(x, theta, ...) = 0, by Newton's method with the program's Jacobian, from xs[0] on; a step is halved while it

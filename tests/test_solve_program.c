@@ -218,6 +218,39 @@ static void expanding(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[0] = ag_add(ag_mul(x[0], -1), x[1]);
 }
 
+static void growing(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_mul(ag_mul(x[0], x[0]), x[1]);
+}
+
+static void logarithm(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sub(ag_log(x[0]), x[1]);
+}
+
+static void golden(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_add(ag_div(1, x[0]), x[1]);
+}
+
+static void infinite_iterates(void **state) {
+    (void)state;
+    const ag_port in[2] = {ag_in("x", scalar), ag_in("a", scalar)};
+    pair g = new_pair(growing, in, 2, 1), l = new_pair(logarithm, in, 2, 1), r = new_pair(golden, in, 2, 1);
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var a = ag_input(t, 1), x = ag_fixed_point(t, g.p[0], (ag_var[]){ag_num(1e200), a}, NULL);
+    check_failure(t, x, AG_ERR_CONVERGENCE, "fixed_point: step 1: x[0] is inf, after inf");
+    x = ag_fixed_point(t, l.p[0], (ag_var[]){ag_num(2), a}, NULL);
+    check_failure(t, x, AG_ERR_CONVERGENCE, "fixed_point: step 1: x[0] is nan, after -0.306852819");
+    x = ag_fixed_point(t, r.p[0], (ag_var[]){ag_num(0), a}, NULL); /* 0, infinity, 1, 2, 1.5 */
+    check_fine("through infinity", t);
+    assert_true(fabs(ag_value(x) - (1 + sqrt(5)) / 2) < 1e-11);
+    ag_tape_free(t);
+    free_pair(g);
+    free_pair(l);
+    free_pair(r);
+}
+
 static void singular(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t, (void)context;
     y[0] = ag_sub(ag_square(x[0]), ag_expand(x[1], AG_SHAPE(2)));
@@ -305,6 +338,7 @@ int main(void) {
         cmocka_unit_test(programs_agree_with_the_formula),
         cmocka_unit_test(a_root_in_a_scan),
         cmocka_unit_test(errors_are_told),
+        cmocka_unit_test(infinite_iterates),
         cmocka_unit_test(a_program_as_one_operation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,6 +187,22 @@ static bool not_converged(const ag_solving *s, int steps, double moved, double f
     return false;
 }
 
+/* Whether an element is NaN now, or has stayed infinite: from a single infinity x may come back. */
+static bool diverges(const ag_solving *s, int i) {
+    for (int64_t k = 0; k < s->n; k++) {
+        double before = ag_load(s->call->type, s->call->out.data, k), now = ag_load(s->call->type, s->step, k);
+        if (!isnan(now) && !(isinf(now) && isinf(before))) continue;
+        ag_fail(s->call->tape, AG_ERR_CONVERGENCE, "%s: step %d: x[%lld] is %s, after %.9g", name_of(s->m), i,
+                (long long)k,
+                isnan(now) ? "nan"
+                : now > 0  ? "inf"
+                           : "-inf",
+                before);
+        return true;
+    }
+    return false;
+}
+
 static bool iterate(const ag_solving *s) {
     size_t bytes = (size_t)s->n * ag_type_size(s->call->type);
     void *x = s->call->out.data;
@@ -195,6 +211,7 @@ static bool iterate(const ag_solving *s) {
     for (int i = 0; i < s->m->steps; i++) {
         if (!evaluate(s, i)) return false;
         moved = change(s, x, s->step);
+        if (!isfinite(moved) && diverges(s, i)) return false;
         memcpy(x, s->step, bytes);
         if (moved <= s->m->tolerance) return true;
     }
