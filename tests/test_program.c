@@ -606,6 +606,41 @@ static void no_memory_in_runs(void **unused) {
     ag_program_free(p);
 }
 
+/* Operations that need much room to work in. */
+static void roomy_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    int64_t n = ag_shape_of(x[0]).dim[0];
+    (void)context;
+    ag_var image = ag_reshape(x[0], AG_SHAPE(1, 4, -1, n / 2)), heads = ag_reshape(x[0], AG_SHAPE(1, -1, 4, 10));
+    ag_var taps = ag_constant_tensor(t, NULL, AG_SHAPE(3, 4, 3, 3));
+    ag_var sum = ag_sum(ag_conv2d(image, taps, (ag_conv_options){.padding = {1, 1}}));
+    sum = ag_add(sum, ag_sum(ag_attention(heads, heads, heads, (ag_attention_options){.causal = true})));
+    y[0] = ag_add(sum, ag_sum(ag_matmul(ag_inverse(x[0]), ag_cholesky(x[0]))));
+}
+
+static void no_memory_for_room_to_work_in(void **unused) {
+    (void)unused;
+    enum { SIDE = 200 };
+    int64_t asked = 0;
+    double *x = new_numbers(SIDE * SIDE), *y = new_numbers(1 + SIDE * SIDE);
+    for (int i = 0; i < SIDE; i++) x[i * (SIDE + 1)] = 3 + i % 7;
+    const ag_port in = {"x", AG_SHAPE(SIDE, SIDE), NULL};
+    ag_program *p = ag_program_trace_with(&(ag_options){.permit = count_calls, .context = &asked}, roomy_model, NULL,
+                                          &in, 1, NULL, 1);
+    ag_program *g = ag_program_gradient(p, NULL, 0);
+    program_fine_("gradient", g);
+    ag_runner *r = ag_runner_new(g);
+    for (int i = 0; i < 3; i++) {
+        int64_t before = asked;
+        if (ag_run(r, (const double *[]){x}, (double *[]){y, y + 1}) != AG_OK) fail_msg("%s", ag_runner_message(r));
+        if (i) assert_int_equal(asked, before);
+    }
+    ag_runner_free(r);
+    ag_program_free(g);
+    ag_program_free(p);
+    free(x);
+    free(y);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_shapes),
@@ -625,6 +660,7 @@ int main(void) {
         cmocka_unit_test(wrt),
         cmocka_unit_test(errors_in_a_run),
         cmocka_unit_test(no_memory_in_runs),
+        cmocka_unit_test(no_memory_for_room_to_work_in),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -39,76 +39,96 @@ static ag_extent seen(const ag_program *p, ag_ref r) {
 
 /* ---- what is not 0 ---- */
 
-static ag_extent operand_nonzero(const ag_planning *g, ag_ref r, uint32_t i) {
+/* Which elements of a tensor may not be 0; the others are all 0, or all -0. */
+typedef struct ag_known {
+    ag_extent nonzero;
+    bool minus;
+} ag_known;
+
+static ag_known unknown(const ag_program *p, uint32_t value) { return (ag_known){all_of(p, value), false}; }
+static ag_known negated(ag_known z) { return (ag_known){z.nonzero, !z.minus}; }
+static ag_known sum_of(ag_known a, ag_known b) { return (ag_known){hull(a.nonzero, b.nonzero), a.minus && b.minus}; }
+
+static ag_known operand_zeros(const ag_planning *g, ag_ref r, uint32_t i) {
     double number;
-    if (ag_ref_number(g->p, r, &number) && number == 0) return nothing;
-    return is_one_for_one(g->p, r, ag_value_count(g->p, i)) ? g->extents[r.value].nonzero : all_of(g->p, i);
+    if (ag_ref_number(g->p, r, &number) && number == 0) return (ag_known){nothing, signbit(number)};
+    if (!is_one_for_one(g->p, r, ag_value_count(g->p, i))) return unknown(g->p, i);
+    return (ag_known){g->extents[r.value].nonzero, g->extents[r.value].minus};
 }
 
 /* 0 times what may be infinite may be NaN. */
-static ag_extent product_nonzero(const ag_planning *g, const ag_ref *in, uint32_t i) {
+static ag_known product_of(const ag_planning *g, const ag_ref *in, uint32_t i) {
     for (int k = 0; k < 2; k++) {
         double number;
-        if (ag_ref_number(g->p, in[k], &number) && isfinite(number))
-            return number == 0 ? all_of(g->p, i) : operand_nonzero(g, in[1 - k], i);
+        if (!ag_ref_number(g->p, in[k], &number) || !isfinite(number) || number == 0) continue;
+        ag_known z = operand_zeros(g, in[1 - k], i);
+        return number < 0 ? negated(z) : z;
     }
-    return all_of(g->p, i);
+    return unknown(g->p, i);
 }
 
+/* Where a part of an assembly is, unless it is 0. */
 static ag_extent placed(const ag_planning *g, ag_ref r, const ag_placement *where, uint32_t i) {
     const ag_program *p = g->p;
     int64_t lo = where->offset, hi = lo;
     double number;
-    if (ag_ref_number(p, r, &number) && number == 0) return nothing;
+    if (ag_ref_number(p, r, &number) && number == 0 && !signbit(number)) return nothing;
     if (!(r.where & WHERE_ELEMENT)) {
         const ag_view *v = &ag_pview_at(p, r.where)->view;
-        if (v->count == 0 || is_empty(common(seen(p, r), g->extents[r.value].nonzero))) return nothing;
+        const ag_extents *e = &g->extents[r.value];
+        if (v->count == 0 || (!e->minus && is_empty(common(seen(p, r), e->nonzero)))) return nothing;
         for (int d = 0; d < v->rank; d++) *(where->stride[d] < 0 ? &lo : &hi) += (v->dim[d] - 1) * where->stride[d];
     }
     return common((ag_extent){lo, hi + 1}, all_of(p, i));
 }
 
-static ag_extent call_nonzero(const ag_planning *g, const ag_code *c, uint32_t i) {
+static ag_known zeros_of_call(const ag_planning *g, const ag_code *c, uint32_t i) {
     const ag_program *p = g->p;
     const ag_pcall *call = ag_pcall_at(p, c->extra);
     const ag_placement *where = ag_parts_of(call->operation, ag_pparams_at(p, call->params));
-    if (!where || c->view & WHERE_ELEMENT) return all_of(p, i);
+    if (!where) return unknown(p, i);
     ag_shift shift = {.part = NOWHERE};
     bool shifts = ag_find_shift(g, i, &shift);
     ag_extent result = nothing;
     for (uint32_t k = 0; k < call->n; k++) {
         ag_ref r = *ag_ref_at(p, c->in + k);
-        bool moves = shifts && k == shift.part;
+        bool moves = shifts && k == shift.part && !g->extents[r.value].minus;
         result = hull(result,
                       moves ? moved(g->extents[r.value].nonzero, shift.by, all_of(p, i)) : placed(g, r, &where[k], i));
     }
-    return result;
+    return (ag_known){result, false};
 }
 
-static ag_extent constant_nonzero(const ag_program *p, const ag_code *c, uint32_t i) {
+static bool is_zero(const ag_program *p, const ag_code *c, int64_t k) {
+    double number = *ag_pconstant_at(p, c->extra + (uint64_t)k);
+    return number == 0 && !signbit(number);
+}
+
+static ag_known zeros_of_constant(const ag_program *p, const ag_code *c, uint32_t i) {
     ag_extent e = all_of(p, i);
-    while (e.lo < e.hi && *ag_pconstant_at(p, c->extra + (uint64_t)e.lo) == 0) e.lo++;
-    while (e.lo < e.hi && *ag_pconstant_at(p, c->extra + (uint64_t)e.hi - 1) == 0) e.hi--;
-    return e;
+    while (e.lo < e.hi && is_zero(p, c, e.lo)) e.lo++;
+    while (e.lo < e.hi && is_zero(p, c, e.hi - 1)) e.hi--;
+    return (ag_known){e, false};
 }
 
-static ag_extent find_nonzero(const ag_planning *g, uint32_t i) {
+static ag_known find_zeros(const ag_planning *g, uint32_t i) {
     const ag_program *p = g->p;
     const ag_code *c = ag_code_at(p, i);
     const ag_ref *in = ag_operand_count(p, c) ? ag_ref_at(p, c->in) : NULL;
-    if (c->view & WHERE_ELEMENT) return all_of(p, i);
+    if (c->view & WHERE_ELEMENT) return unknown(p, i);
     switch (c->op) {
-    case CODE_CONSTANT: return constant_nonzero(p, c, i);
-    case CODE_CALL: return call_nonzero(g, c, i);
-    case AG_ADD:
-    case AG_SUB: return hull(operand_nonzero(g, in[0], i), operand_nonzero(g, in[1], i));
-    case AG_CHAIN: return common(operand_nonzero(g, in[0], i), operand_nonzero(g, in[1], i));
-    case AG_MUL: return product_nonzero(g, in, i);
-    case AG_FMA:
-    case AG_FNMA: return hull(product_nonzero(g, in, i), operand_nonzero(g, in[2], i));
-    case AG_NEG:
-    case AG_SQUARE: return operand_nonzero(g, in[0], i);
-    default: return all_of(p, i);
+    case CODE_CONSTANT: return zeros_of_constant(p, c, i);
+    case CODE_CALL: return zeros_of_call(g, c, i);
+    case AG_ADD: return sum_of(operand_zeros(g, in[0], i), operand_zeros(g, in[1], i));
+    case AG_SUB: return sum_of(operand_zeros(g, in[0], i), negated(operand_zeros(g, in[1], i)));
+    case AG_MUL: return product_of(g, in, i);
+    case AG_FMA: return sum_of(product_of(g, in, i), operand_zeros(g, in[2], i));
+    case AG_FNMA: return sum_of(negated(product_of(g, in, i)), operand_zeros(g, in[2], i));
+    case AG_NEG: return negated(operand_zeros(g, in[0], i));
+    case AG_SQUARE: return (ag_known){operand_zeros(g, in[0], i).nonzero, false};
+    case AG_CHAIN:
+        return (ag_known){common(operand_zeros(g, in[0], i).nonzero, operand_zeros(g, in[1], i).nonzero), false};
+    default: return unknown(p, i);
     }
 }
 
@@ -169,9 +189,9 @@ static ag_extent need_operands(ag_planning *g, uint32_t i) {
 static ag_extent whole_rows(ag_type type, ag_extent stretch, int64_t count, bool shifts) {
     if (is_empty(stretch)) return nothing;
     int64_t lo = stretch.lo / AG_FEW_LANES * AG_FEW_LANES, lanes = ag_stretch_lanes(type, stretch.hi - lo, shifts);
-    int64_t length = (stretch.hi - lo + lanes - 1) / lanes * lanes, room = (count + lanes - 1) / lanes * lanes;
-    if (lo > room - length) lo = room - length;
-    return (ag_extent){lo, lo + length};
+    int64_t length = (stretch.hi - lo + lanes - 1) / lanes * lanes, room = ag_row_room(type, count);
+    if (length >= room) return (ag_extent){0, room};
+    return (ag_extent){lo < room - length ? lo : room - length, lo < room - length ? lo + length : room};
 }
 
 /* The stretch that a group computes. Sums are added up in whole rows from the first element on. */
@@ -221,7 +241,11 @@ bool ag_find_extents(ag_planning *g) {
     if (!any) return true;
     g->extents = ag_memory_zeroed(&g->r->memory, g->n * sizeof *g->extents);
     if (!g->extents) return false;
-    for (uint32_t i = 0; i < g->n; i++) g->extents[i].nonzero = find_nonzero(g, i);
+    for (uint32_t i = 0; i < g->n; i++) {
+        ag_known z = find_zeros(g, i);
+        g->extents[i].nonzero = z.nonzero;
+        g->extents[i].minus = z.minus;
+    }
     find_needed(g);
     return true;
 }

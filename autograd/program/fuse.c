@@ -338,9 +338,10 @@ static void add_gaps(const ag_grouping *u, ag_pstep *step) {
             if (to > count) to = count;
             int64_t lo = e->nonzero.lo > from ? e->nonzero.lo : from, hi = e->nonzero.hi < to ? e->nonzero.hi : to;
             if (lo >= hi) lo = hi = to;
-            add_gap(u, step, u->row[j], from, lo, 0);
+            double zero = e->minus ? -0.0 : 0.0;
+            add_gap(u, step, u->row[j], from, lo, zero);
             add_gap(u, step, u->row[j], lo, hi, 1);
-            add_gap(u, step, u->row[j], hi, to, 0);
+            add_gap(u, step, u->row[j], hi, to, zero);
         }
     }
 }

@@ -61,9 +61,8 @@ static int64_t take_scalar(ag_planning *g) { return g->free_count ? g->free[--g-
 /* Straight-line code reads and writes whole blocks. Those of arrays that begin at the same place of a page drive each other
  * out of the first-level cache. */
 static int64_t room_for(const ag_planning *g, int64_t count) {
-    int64_t block = ag_row_lanes(g->p->type, count);
-    int64_t room = (count + block - 1) / block * block;
-    return room % PAGE == 0 ? room + block : room;
+    int64_t room = ag_row_room(g->p->type, count);
+    return room % PAGE == 0 ? room + ag_row_lanes(g->p->type, count) : room;
 }
 
 static int64_t take_scalars(ag_planning *g, int64_t count) {

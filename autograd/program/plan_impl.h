@@ -13,7 +13,8 @@ typedef struct ag_extent {
 } ag_extent;
 
 typedef struct ag_extents {
-    ag_extent nonzero;  /* others are 0 */
+    ag_extent nonzero;  /* others are 0, */
+    bool minus;         /* or -0 */
     ag_extent needed;   /* of those that are not 0 */
     ag_extent read;     /* by whole rows */
     ag_extent computed; /* by its group, whole rows, the last of which may not be full */
@@ -69,7 +70,13 @@ static inline int64_t ag_row_lanes(ag_type type, int64_t count) {
                                                                                                  : AG_LANES;
 }
 
-/* The same for a stretch of that length. Shifts reach as far as rows of AG_LANES. */
+/* The elements of whole rows of `count`. */
+static inline int64_t ag_row_room(ag_type type, int64_t count) {
+    int64_t lanes = ag_row_lanes(type, count);
+    return (count + lanes - 1) / lanes * lanes;
+}
+
+/* How many for a stretch of that length. Shifts reach as far as rows of AG_LANES. */
 static inline int64_t ag_stretch_lanes(ag_type type, int64_t length, bool shifts) {
     int64_t lanes = ag_row_lanes(type, length);
     return shifts && lanes < AG_LANES ? AG_LANES : lanes;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum { LEAST_FORGOTTEN = 1 << 15 }; /* bytes of an adjoint: less is not worth looking for a place */
-enum { SPARES = sizeof((ag_tape *)0)->spare / sizeof(void *), MOST_SPARE = 1 << 20 }; /* blocks, bytes of one */
+enum { SPARES = sizeof((ag_tape *)0)->spare / sizeof(void *) };
 static void drop_spares(ag_tape *t);
 
 const char *ag_status_text(ag_status status) {
@@ -375,13 +375,24 @@ void *ag_scratch(ag_tape *t, size_t bytes) {
     return (char *)block + 64;
 }
 
+/* Where a block can be kept: a free place, or that of the smallest one that is kept. */
+static void **place_for_spare(ag_tape *t) {
+    void **smallest = &t->spare[0];
+    for (size_t i = 0; i < SPARES && *smallest; i++)
+        if (!t->spare[i] || *(size_t *)t->spare[i] < *(size_t *)*smallest) smallest = &t->spare[i];
+    return smallest;
+}
+
 void ag_scratch_free(ag_tape *t, void *memory) {
     if (!memory) return;
     size_t *block = (size_t *)(void *)((char *)memory - 64);
-    for (size_t i = 0; t->keeps_scratch && i < SPARES && *block <= MOST_SPARE; i++) {
-        if (t->spare[i]) continue;
-        t->spare[i] = block;
-        return;
+    if (t->keeps_scratch) {
+        void **place = place_for_spare(t);
+        size_t *kept = *place;
+        if (!kept || *kept < *block) {
+            *place = block;
+            block = kept;
+        }
     }
-    ag_memory_free(&t->memory, block, *block);
+    ag_memory_free(&t->memory, block, block ? *block : 0);
 }

@@ -120,7 +120,7 @@ struct ag_tape {
     uint32_t held_count;
     bool
         keeps_scratch; /* a runner's, whose runs take no memory: blocks that ag_scratch gave out and got back are kept */
-    void *spare[4];
+    void *spare[8];
     uint32_t base_count, section_count, label_count, text_top, view_count, checkpoint_count;
     ag_interned *interned;               /* views by shape and strides */
     uint32_t recent_views[RECENT_VIEWS]; /* of some, by a cheaper hash: tried first */
