@@ -270,7 +270,8 @@ typedef struct ag_compile_options {
 } ag_compile_options;
 
 /* A program as machine code: printed, compiled by the system's C compiler, kept in a cache and loaded. Never NULL. Where
- * that fails, its status and message say why, and it is run by a runner instead. For one thread at a time. Tensors of at
+ * that fails, its status and message say why (AG_ERR_UNSUPPORTED: no compiler, or it failed; AG_ERR_FILE: the cache cannot
+ * be written), and it is run by a runner instead. For one thread at a time. Tensors of at
  * most 16 elements are taken apart into numbers. */
 typedef struct ag_compiled ag_compiled;
 AG_API ag_compiled *ag_program_compile(const ag_program *program, const ag_compile_options *options);

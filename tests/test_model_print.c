@@ -350,7 +350,7 @@ static void wrong_use(void **unused) {
     if (f != NULL) {
         setbuf(f, NULL);
         (void)nn_model_print_c(n.model, plain_forward, NULL, o, f, &e);
-        assert_error(&e, AG_ERR_VALUE, "could not be written");
+        assert_error(&e, AG_ERR_FILE, "could not be written");
         (void)fclose(f);
     }
     ag_fail(n.tape, AG_ERR_VALUE, "broken");

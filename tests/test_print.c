@@ -3,6 +3,8 @@
 #include "printed.h"
 
 #include <dlfcn.h>
+#include <signal.h>
+#include <sys/resource.h>
 
 /* ---- every elementwise operation: one program, so that it is compiled once ---- */
 
@@ -406,6 +408,8 @@ static void no_compiler(void **unused) {
         assert_int_not_equal(ag_compiled_status(c), AG_OK);
         assert_true(strlen(ag_compiled_message(c)) > 10);
         if (k == 0) assert_non_null(strstr(ag_compiled_message(c), "no C compiler"));
+        if (k < 2) assert_int_equal(ag_compiled_status(c), AG_ERR_UNSUPPORTED);
+        if (k == 3) assert_int_equal(ag_compiled_status(c), AG_ERR_FILE);
         if (k == 2 && have_compiler) assert_non_null(strstr(ag_compiled_message(c), "no-such-flag"));
         y = 0;
         assert_int_equal(ag_compiled_run(c, xs, ys), AG_OK);
@@ -413,6 +417,27 @@ static void no_compiler(void **unused) {
         ag_compiled_free(c);
     }
     ag_runner_free(r);
+    ag_program_free(p);
+}
+
+static void no_room(void **unused) {
+    (void)unused;
+    ag_program *p = trace_scalar(AG_F64);
+    struct rlimit before, few;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    few = (struct rlimit){100, before.rlim_max};
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &few), 0);
+    ag_compiled *c = ag_program_compile(p, &(ag_compile_options){.compiler = "true", .cache = folder});
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    signal(SIGXFSZ, old);
+    assert_int_equal(ag_compiled_status(c), AG_ERR_FILE);
+    assert_non_null(strstr(ag_compiled_message(c), "p.c cannot be written: File too large"));
+    ag_compiled_free(c);
+    c = ag_program_compile(p, &(ag_compile_options){.compiler = "true", .cache = folder}); /* it makes nothing */
+    assert_int_equal(ag_compiled_status(c), AG_ERR_FILE);
+    assert_non_null(strstr(ag_compiled_message(c), "what true made cannot be put into the cache: No such file"));
+    ag_compiled_free(c);
     ag_program_free(p);
 }
 
@@ -630,9 +655,9 @@ int main(void) {
         cmocka_unit_test(operations_f64), cmocka_unit_test(operations_f32), cmocka_unit_test(structures_f64),
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
-        cmocka_unit_test(no_compiler),    cmocka_unit_test(cache),          cmocka_unit_test(missing_data),
-        cmocka_unit_test(rows),           cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),
-        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(no_compiler),    cmocka_unit_test(no_room),        cmocka_unit_test(cache),
+        cmocka_unit_test(missing_data),   cmocka_unit_test(rows),           cmocka_unit_test(printed_rows),
+        cmocka_unit_test(blas),           cmocka_unit_test(drawing),        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

@@ -166,11 +166,17 @@ static void not_programs(void **unused) {
     assert_int_not_equal(ag_program_save(bad, out), AG_OK);
     fclose(out);
     FILE *full = fopen("/dev/full", "wb");
-    if (full) {
-        setvbuf(full, NULL, _IONBF, 0);
-        assert_int_not_equal(ag_program_save(p, full), AG_OK);
-        fclose(full);
+    for (int how = 0; full && how < 2; how++) {
+        if (how) setvbuf(full, NULL, _IONBF, 0);
+        assert_int_equal(ag_program_save(p, full), AG_ERR_FILE);
+        assert_int_equal(ag_program_print_c(p, "f", NULL, full).status, AG_ERR_FILE);
+        clearerr(full);
     }
+    if (full) fclose(full);
+    ag_program *folder = ag_program_load(fopen("/", "rb"), NULL, 0);
+    assert_int_equal(ag_program_status(folder), AG_ERR_FILE);
+    assert_string_equal(ag_program_message(folder), "load: the file cannot be read");
+    ag_program_free(folder);
     free(b.at);
     ag_program_free(bad);
     ag_program_free(p);

@@ -14,6 +14,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -174,7 +175,7 @@ static bool find_cache(ag_compiled *c, const ag_compile_options *o, char path[PA
     }
     struct stat s;
     if (!make_folders(path) || stat(path, &s) != 0 || !S_ISDIR(s.st_mode)) {
-        fail(c, AG_ERR_VALUE, "compile: the cache %.400s cannot be made: %s", path, strerror(errno));
+        fail(c, AG_ERR_FILE, "compile: the cache %.400s cannot be made: %s", path, strerror(errno));
         return false;
     }
     if (is_ours(&s)) return true;
@@ -202,7 +203,7 @@ typedef struct ag_private {
 static bool open_private(ag_compiled *c, ag_private *w, const char *cache) {
     int n = snprintf(w->folder, PATH_ROOM, "%s/tmp-XXXXXX", cache);
     if (n < 0 || n > PATH_ROOM - 16 || !mkdtemp(w->folder)) {
-        fail(c, AG_ERR_VALUE, "compile: the cache %.400s cannot be written to: %s", cache, strerror(errno));
+        fail(c, AG_ERR_FILE, "compile: the cache %.400s cannot be written to: %s", cache, strerror(errno));
         return false;
     }
     snprintf(w->source, PATH_ROOM, "%.*s/p.c", n, w->folder);
@@ -248,6 +249,12 @@ static bool hash_compiler(ag_compiled *c, const ag_command *command, const ag_pr
     return true;
 }
 
+/* Whether there is no room for what a compiler makes. */
+static bool is_full(const char *folder) {
+    struct statvfs s;
+    return statvfs(folder, &s) == 0 && (uint64_t)s.f_bavail * s.f_frsize < 1 << 16;
+}
+
 static void compile(ag_compiled *c, const ag_command *command, const ag_private *w, const ag_text *source,
                     const char *target) {
     const char *argv[MOST_ARGUMENTS];
@@ -256,13 +263,19 @@ static void compile(ag_compiled *c, const ag_command *command, const ag_private 
     const char *const more[] = {"-std=c11", "-shared", "-fPIC", "-o", w->object, w->source, "-lm", NULL};
     memcpy(&argv[n], more, sizeof more);
     if (!write_file(w->source, source)) {
-        fail(c, AG_ERR_VALUE, "compile: %.400s cannot be written: %s", w->source, strerror(errno));
+        fail(c, AG_ERR_FILE, "compile: %.400s cannot be written: %s", w->source, strerror(errno));
         return;
     }
     int status = run_command(argv, w->output);
     char text[400];
-    if (status == 0 && chmod(w->object, 0600) == 0 && rename(w->object, target) == 0 && load(c, target)) return;
-    if (status < 0) fail(c, AG_ERR_UNSUPPORTED, "compile: no C compiler: %.200s: %s", argv[0], strerror(errno));
+    bool placed = status == 0 && chmod(w->object, 0600) == 0 && rename(w->object, target) == 0;
+    if (placed && load(c, target)) return;
+    if (status == 0 && !placed)
+        fail(c, AG_ERR_FILE, "compile: what %.100s made cannot be put into the cache: %s", argv[0], strerror(errno));
+    else if (status > 0 && is_full(w->folder))
+        fail(c, AG_ERR_FILE, "compile: %.100s failed (%d), and the disk of the cache %.200s is full", argv[0], status,
+             w->folder);
+    else if (status < 0) fail(c, AG_ERR_UNSUPPORTED, "compile: no C compiler: %.200s: %s", argv[0], strerror(errno));
     else if (status > 0) {
         read_start(w->output, text, sizeof text);
         fail(c, AG_ERR_UNSUPPORTED, "compile: %.100s failed (%d): %s", argv[0], status, text);

@@ -546,11 +546,13 @@ static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth)
     return r.p;
 }
 
-static ag_program *refused(const ag_memory *memory, const char *why) {
+static ag_program *refused_as(ag_status status, const ag_memory *memory, const char *why) {
     ag_program *p = ag_program_new(AG_F64, memory);
-    ag_program_fail(p, AG_ERR_VALUE, "load: %s", why);
+    ag_program_fail(p, status, "load: %s", why);
     return p;
 }
+
+static ag_program *refused(const ag_memory *memory, const char *why) { return refused_as(AG_ERR_VALUE, memory, why); }
 
 ag_program *ag_file_load(const void *bytes, size_t size, const ag_operation *const *own, int n,
                          const ag_memory *memory) {
@@ -602,14 +604,14 @@ ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
     for (;;) {
         if (count + 4096 > bytes.size && !ag_range_grow(&memory, &bytes, count + 65536, SIZE_MAX)) {
             ag_range_free(&memory, &bytes);
-            return refused(&memory, "out of memory for the file");
+            return refused_as(AG_ERR_MEMORY, &memory, "out of memory for the file");
         }
         size_t got = fread(bytes.base + count, 1, bytes.size - count, in);
         if (got == 0) break;
         count += got;
     }
-    ag_program *p =
-        ferror(in) ? refused(&memory, "the file cannot be read") : ag_program_load_bytes(bytes.base, count, own, n);
+    ag_program *p = ferror(in) ? refused_as(AG_ERR_FILE, &memory, "the file cannot be read")
+                               : ag_program_load_bytes(bytes.base, count, own, n);
     ag_range_free(&memory, &bytes);
     return p;
 }

@@ -279,6 +279,7 @@ ag_status ag_program_save(const ag_program *p, FILE *out) {
     put_u32(&w, FILE_VERSION);
     put_program(&w, p);
     put_i64(&w, (int64_t)w.hash);
+    w.failed |= fflush(out) != 0;
     ag_range_free(&w.memory, &w.inner);
-    return w.memory_failed ? AG_ERR_MEMORY : w.failed ? AG_ERR_VALUE : AG_OK;
+    return w.memory_failed ? AG_ERR_MEMORY : w.failed ? AG_ERR_FILE : AG_OK;
 }

@@ -253,8 +253,8 @@ ag_printed ag_program_print_c(const ag_program *p, const char *name, const ag_c_
     if (ag_c_print_file(&file, p, own, &text)) {
         printed.work = file.work;
         printed.checks = file.check_count;
-        if (fwrite(text.base, 1, text.count, out) != text.count)
-            ag_c_fail(&file, AG_ERR_VALUE, "print: the file could not be written");
+        if (fwrite(text.base, 1, text.count, out) != text.count || fflush(out) != 0)
+            ag_c_fail(&file, AG_ERR_FILE, "print: the file could not be written");
     }
     snprintf(printed.name, sizeof printed.name, "%s", own);
     printed.status = file.status;
