@@ -292,6 +292,9 @@ AG_API ag_status ag_program_save(const ag_program *program, FILE *out);
  * error. `own` are the n operations of the user's own that it may use, found by name; they must have `valid` if they have
  * parameters. */
 AG_API ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n);
+/* The same with options->permit asked for all memory, of the program and of what runs it: a small file may ask for large
+ * tensors. options->context has to live as long as they do. NULL permits all. */
+AG_API ag_program *ag_program_load_with(const ag_options *options, FILE *in, const ag_operation *const *own, int n);
 AG_API ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n);
 
 #ifdef __cplusplus

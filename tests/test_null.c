@@ -297,6 +297,7 @@ static void arrays_of_programs(void **state) {
     TAPE(ag_root(t, grow, NULL, NULL), "NULL");
     TAPE(ag_fixed_point(t, grow, NULL, NULL), "NULL");
     PROGRAM(ag_program_load(NULL, NULL, 0), "NULL");
+    PROGRAM(ag_program_load_with(NULL, NULL, NULL, 0), "NULL");
     PROGRAM(ag_program_load_bytes(NULL, 100, NULL, 0), "NULL");
     PROGRAM(ag_program_load_bytes("", 1, NULL, 1), "NULL");
     PROGRAM(ag_program_load_bytes("", 1, missing, 1), "NULL");

@@ -182,6 +182,42 @@ static void not_programs(void **unused) {
     ag_program_free(p);
 }
 
+static bool at_most_1_mb(void *context, size_t more) {
+    size_t *held = context;
+    *held += more;
+    return *held <= 1 << 20;
+}
+
+static void large_sum(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sum(ag_cumsum(ag_sin(x[0]), 0));
+}
+
+/* A few bytes that ask for gigabytes. */
+static void memory_may_be_bounded(void **state) {
+    (void)state;
+    const ag_port in = ag_in("x", AG_SHAPE((int64_t)1 << 30));
+    ag_program *p = ag_program_trace(AG_F64, large_sum, NULL, &in, 1, NULL, 1);
+    bytes b = saved(p);
+    size_t held = 0;
+    FILE *file = fmemopen(b.at, b.size, "rb");
+    ag_program *q = ag_program_load_with(&(ag_options){.permit = at_most_1_mb, .context = &held}, file, NULL, 0);
+    assert_string_equal(ag_program_message(q), "");
+    ag_runner *r = ag_runner_new(q);
+    assert_int_equal(ag_run(r, (const double *[]){NULL}, (double *[]){NULL}), AG_ERR_MEMORY);
+    ag_runner_free(r);
+    ag_program_free(q);
+    fclose(file);
+    file = fmemopen(b.at, b.size, "rb");
+    held = 1 << 20;
+    q = ag_program_load_with(&(ag_options){.permit = at_most_1_mb, .context = &held}, file, NULL, 0);
+    assert_int_equal(ag_program_status(q), AG_ERR_MEMORY);
+    ag_program_free(q);
+    fclose(file);
+    free(b.at);
+    ag_program_free(p);
+}
+
 /* Parameters are compared and saved byte by byte: none may be what memory held before. */
 static void deterministic(void **unused) {
     (void)unused;
@@ -203,8 +239,13 @@ static void deterministic(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(deterministic), cmocka_unit_test(equal),   cmocka_unit_test(maps),
-        cmocka_unit_test(own),           cmocka_unit_test(damaged), cmocka_unit_test(forged),
+        cmocka_unit_test(memory_may_be_bounded),
+        cmocka_unit_test(deterministic),
+        cmocka_unit_test(equal),
+        cmocka_unit_test(maps),
+        cmocka_unit_test(own),
+        cmocka_unit_test(damaged),
+        cmocka_unit_test(forged),
         cmocka_unit_test(not_programs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

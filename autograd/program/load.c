@@ -590,14 +590,23 @@ static const char *find_fault(const ag_operation *const *own, int n) {
     return NULL;
 }
 
-ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+static ag_program *load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n,
+                              const ag_memory *memory) {
     const char *fault = !bytes && size ? "the bytes are at NULL" : find_fault(own, n);
-    if (fault) return refused(&(ag_memory){.no_reserve = true}, fault);
-    return ag_file_load(bytes, size, own, n, &(ag_memory){.no_reserve = true});
+    return fault ? refused(memory, fault) : ag_file_load(bytes, size, own, n, memory);
+}
+
+ag_program *ag_program_load_bytes(const void *bytes, size_t size, const ag_operation *const *own, int n) {
+    return load_bytes(bytes, size, own, n, &(ag_memory){.no_reserve = true});
 }
 
 ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
+    return ag_program_load_with(NULL, in, own, n);
+}
+
+ag_program *ag_program_load_with(const ag_options *options, FILE *in, const ag_operation *const *own, int n) {
     ag_memory memory = {.no_reserve = true};
+    if (options) memory = (ag_memory){options->permit, options->context, true, 0};
     ag_range bytes = {0};
     size_t count = 0;
     if (!in) return refused(&memory, "the file is NULL");
@@ -611,7 +620,7 @@ ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n) {
         count += got;
     }
     ag_program *p = ferror(in) ? refused_as(AG_ERR_FILE, &memory, "the file cannot be read")
-                               : ag_program_load_bytes(bytes.base, count, own, n);
+                               : load_bytes(bytes.base, count, own, n, &memory);
     ag_range_free(&memory, &bytes);
     return p;
 }
