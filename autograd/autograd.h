@@ -192,7 +192,7 @@ AG_API ag_var ag_constant(ag_tape *tape, double value);
  *     ag_tensor          an input; its values may be changed later by ag_set
  *     ag_constant_tensor
  *     ag_set             new values for an input or constant (for a result: an error); what was recorded from it keeps
- *                        its old values, so set, then record
+ *                        its old values, so set, then record: a sweep of that would mix both, which nothing notices
  *     ag_read            values of any var, row-major
  *     ag_read_grad       adjoints of any var, row-major */
 AG_API ag_var ag_tensor(ag_tape *tape, const double *data, ag_shape shape);
@@ -540,7 +540,8 @@ AG_API ag_var ag_tile(ag_var x, int axis, int64_t times);
 AG_API ag_var ag_tril(ag_var x, int64_t k); /* keeps what is on or below diagonal k, 0 elsewhere */
 AG_API ag_var ag_triu(ag_var x, int64_t k);
 
-/* Linear algebra; leading axes are a batch. A singular matrix is an error (AG_ERR_SINGULAR).
+/* Linear algebra; leading axes are a batch, the same of all operands: they do not broadcast (AG_ERR_SHAPE). A singular matrix
+ * is an error (AG_ERR_SINGULAR).
  *   ag_solve             x with A x = b; b a vector or a matrix
  *   ag_solve_triangular  the same for the lower (or upper) triangle of A, whose other entries are not read
  *   ag_cholesky          lower L with L L' = A; A is symmetric positive definite and only its lower triangle is read
