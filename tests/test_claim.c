@@ -293,6 +293,23 @@ static void every_draw_counts(void **state) {
     assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN);
 }
 
+/* So many numbers that all threads look at them: one that does not fit, wherever it is, counts. */
+static void every_one_of_many_numbers_counts(void **state) {
+    enum { N = 600001 };
+    static double right[N], claimed[N];
+    static const int64_t places[] = {0, 1, 16383, 16384, 300007, N - 1};
+    nn_claim c = {.draws = N, .right_shape = number, .claimed_shape = number, .right = right, .claimed = claimed};
+    (void)state;
+    for (int64_t i = 0; i < N; i++) claimed[i] = 1.5 * (right[i] = (double)(i % 1009) - 500.5);
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_FACTOR);
+    for (size_t i = 0; i < COUNT(places); i++) {
+        double *x = &claimed[places[i]], was = *x;
+        *x += 1e-3;
+        assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN);
+        *x = was;
+    }
+}
+
 static void arrays_are_written(void **state) {
     char text[64];
     (void)state;
@@ -325,6 +342,7 @@ int main(void) {
         cmocka_unit_test(factors_are_named_after_lengths),
         cmocka_unit_test(a_tolerance_takes_the_place_of_the_rule),
         cmocka_unit_test(every_draw_counts),
+        cmocka_unit_test(every_one_of_many_numbers_counts),
         cmocka_unit_test(arrays_are_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

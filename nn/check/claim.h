@@ -28,7 +28,8 @@ typedef struct nn_claim {
     const char *base_name;
     const nn_named_size *sizes;
     int size_count;
-    double floor; /* a difference that does not matter among numbers of this size; 0: found from `right` */
+    double floor;     /* a difference that does not matter among numbers of this size; 0: found from `right` */
+    int64_t greatest; /* 1 + the first of the greatest right numbers that are finite; 0: found from `right` */
     /* Looks for mistakes that only the caller can see, NN_MISSING_FACTOR to NN_MISSING_TERM; fills in the diagnosis.
      * Called after NN_FACTOR, also if the shapes differ. */
     bool (*search)(void *context, struct nn_diagnosis *diagnosis);

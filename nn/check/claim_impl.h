@@ -21,6 +21,9 @@ bool nn_block_is_near(const double *x, const double *y, double c, double fixed, 
 /* False only if every entry is less far off than `ratio` times its tolerance: sooner known than by comparing. */
 bool nn_claim_may_exceed(const nn_claim *claim, double ratio);
 
+/* The first of the greatest right numbers, without what is in the base, that are finite; -1 if there is none. */
+int64_t nn_claim_greatest(const nn_claim *claim);
+
 /* 1e-9 of the greatest right number, but of 1 if that is more than 1, or if all are 0: for nn_claim.floor. */
 double nn_claim_floor(const nn_claim *claim);
 

@@ -3,6 +3,7 @@
 #include "nn/compare.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
@@ -18,9 +19,9 @@ static bool starts_block(const nn_claim *claim, int64_t i) {
     return i % NN_BLOCK == 0 && i + NN_BLOCK <= total(claim) && claim->unit == NULL && claim->base == NULL;
 }
 
-/* The first of the greatest right numbers that are finite; -1 if there is none. */
-static int64_t find_greatest(const nn_claim *claim) {
+int64_t nn_claim_greatest(const nn_claim *claim) {
     int64_t greatest = -1, n = total(claim);
+    if (claim->greatest > 0 && claim->base == NULL) return claim->greatest - 1;
     for (int64_t i = 0; i < n; i++) {
         double x = fabs(right_at(claim, i)), most = greatest < 0 ? -1 : fabs(right_at(claim, greatest));
         if (greatest >= 0 && starts_block(claim, i) && nn_block_is_near(claim->right + i, claim->right + i, 0, most, 0))
@@ -32,7 +33,7 @@ static int64_t find_greatest(const nn_claim *claim) {
 
 /* The greatest of the right numbers, but for infinities. */
 static double greatest_right(const nn_claim *claim) {
-    int64_t greatest = find_greatest(claim);
+    int64_t greatest = nn_claim_greatest(claim);
     return greatest < 0 ? 0 : fabs(right_at(claim, greatest));
 }
 
@@ -53,17 +54,48 @@ static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
     return nn_is_within(claimed_at(claim, i), target, nn_claim_slack(claim, i, target, size));
 }
 
-/* Is claimed c times `right`? */
+/* Is claimed c times `right`? Parts are looked at by all threads, if there are many. */
+typedef struct multiple {
+    const nn_claim *claim;
+    double c, size, fixed;
+    atomic_llong next;
+    atomic_bool fits;
+} multiple;
+
+enum { PART = 64 * NN_BLOCK, MANY = 32 * PART };
+
+static bool part_fits(const multiple *m, int64_t start, int64_t end) {
+    const nn_claim *claim = m->claim;
+    for (int64_t i = start; i < end; i++)
+        if (starts_block(claim, i) &&
+            nn_block_is_near(claim->claimed + i, claim->right + i, m->c, m->fixed, NN_TOLERANCE))
+            i += NN_BLOCK - 1;
+        else if (!fits(claim, i, m->c * right_at(claim, i), m->size)) return false;
+    return true;
+}
+
+static void try_parts(void *context, int thread) {
+    multiple *m = context;
+    int64_t n = total(m->claim);
+    (void)thread;
+    while (atomic_load(&m->fits)) {
+        int64_t start = atomic_fetch_add(&m->next, PART);
+        if (start >= n) return;
+        if (!part_fits(m, start, start + PART < n ? start + PART : n)) atomic_store(&m->fits, false);
+    }
+}
+
 static bool fits_factor(const void *context, double c) {
     const nn_claim *claim = context;
-    double size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim),
-           fixed = fmax(claim->floor, claim->tolerance);
     int64_t n = total(claim);
-    for (int64_t i = 0; i < n; i++)
-        if (starts_block(claim, i) && nn_block_is_near(claim->claimed + i, claim->right + i, c, fixed, NN_TOLERANCE))
-            i += NN_BLOCK - 1;
-        else if (!fits(claim, i, c * right_at(claim, i), size)) return false;
-    return true;
+    multiple m = {.claim = claim, .c = c, .fixed = fmax(claim->floor, claim->tolerance)};
+    m.size = claim->unit == NULL ? 0 : fabs(c) * greatest_right(claim);
+    if (n < MANY) return part_fits(&m, 0, n);
+    if (!part_fits(&m, 0, PART)) return false; /* as most do not */
+    atomic_store(&m.next, PART);
+    atomic_store(&m.fits, true);
+    ag_parallel_long(ag_threads(), try_parts, &m);
+    return atomic_load(&m.fits);
 }
 
 /* ---- words ----------------------------------------------------------------------------------------------------- */
@@ -289,7 +321,7 @@ bool nn_known_factor(const nn_claim *claim, double c, bool (*fits_it)(const void
 static bool find_some_factor(const nn_claim *claim, nn_diagnosis *d, bool last) {
     char words[200];
     bool literal = claim->unit != NULL, single = total(claim) == 1;
-    int64_t greatest = find_greatest(claim);
+    int64_t greatest = nn_claim_greatest(claim);
     double c = greatest < 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
     if (!isfinite(c) || (last && (literal || !single))) return false;
     if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {

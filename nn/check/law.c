@@ -25,6 +25,7 @@ typedef struct worker {
     int worst_at;          /* which is there */
     bool any;              /* there is one */
     nn_comparison worst;
+    int64_t greatest; /* 1 + where the greatest of all right numbers is, if draws are kept; 0 if there is none */
 } worker;
 
 struct ac_law {
@@ -138,6 +139,20 @@ static const double *const *find_inputs(const ac_law *law, worker *w, int draw) 
     return w->inputs;
 }
 
+/* Is the number at a - 1 greater than that at b - 1, or as great and comes first? 0: there is none. */
+static bool is_greater(const double *x, int64_t a, int64_t b) {
+    if (a == 0 || b == 0) return a != 0;
+    double more = fabs(x[a - 1]) - fabs(x[b - 1]);
+    return more > 0 || (more == 0 && a < b);
+}
+
+/* Notes where the greatest right number is, while the draw is at hand. */
+static void note_greatest(const ac_law *law, worker *w, int draw, const nn_claim *claim) {
+    int64_t here = nn_claim_greatest(claim) + 1;
+    if (here > 0) here += draw * law->t->right_count;
+    if (is_greater(law->t->right, here, w->greatest)) w->greatest = here;
+}
+
 /* Computes a draw; false if it cannot be done. */
 static bool run_draw(ac_law *law, worker *w, int draw) {
     ac_trial *t = law->t;
@@ -147,6 +162,7 @@ static bool run_draw(ac_law *law, worker *w, int draw) {
     if (law->all) outputs[1] = t->claimed + draw * t->claimed_count;
     if (ag_run(w->runner, find_inputs(law, w, draw), outputs) != AG_OK) return false;
     nn_claim claim = ac_claim_of(t, outputs[0], t->literal ? t->claimed : outputs[1], 1);
+    if (law->all) note_greatest(law, w, draw, &claim);
     if (w->any && !law->all && !nn_claim_may_exceed(&claim, w->worst.ratio)) return true;
     nn_comparison c = nn_claim_compare(&claim);
     if (!c.holds && !law->all) atomic_store(&law->stop, true);
@@ -175,7 +191,10 @@ static void work(void *context, int k) {
 static bool run(ac_law *law, int first) {
     ac_trial *t = law->t;
     double start = ac_clock();
-    for (int i = 0; i < law->worker_count; i++) law->workers[i].any = false;
+    for (int i = 0; i < law->worker_count; i++) {
+        law->workers[i].any = false;
+        law->workers[i].greatest = 0;
+    }
     atomic_store(&law->next, first);
     atomic_store(&law->stop, false);
     law->until = start + alone;
@@ -233,6 +252,9 @@ bool ac_law_compare_all(ac_law *law, nn_comparison *worst) {
     if (t->e->error->set || !run(law, 0)) return false;
     *worst = find_worst(law)->worst;
     t->shown = worst->draw;
+    for (int i = 0; i < law->worker_count; i++)
+        if (is_greater(t->right, law->workers[i].greatest, t->claim.greatest))
+            t->claim.greatest = law->workers[i].greatest;
     return true;
 }
 
