@@ -97,9 +97,36 @@ static void long_loops_have_the_code_of_short_ones(void **state) {
     assert_true(code[1] <= code[0] + code[0] / 4);
 }
 
+/* Lanes behind the last element are 0 when a step is done: they would be computed on and on otherwise, and might become
+ * denormal numbers, which take a hundred times as long. */
+static void lanes_behind_the_last_element_stay_clear(void **state) {
+    (void)state;
+    sequences s = {14, 40};
+    double x[14 + 40 * 14 + 3], y[1 + 14 + 40 * 14 + 3];
+    uint64_t seed = 3;
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = random_number(&seed, -1, 1);
+    ag_program *g = gradient_of(AG_F64, &s);
+    ag_runner *r = ag_runner_new(g);
+    const double *xs[] = {x, x + 14, x + 14 + 40 * 14};
+    assert_int_equal(ag_run(r, xs, (double *[]){y, y + 1, y + 15, y + 15 + 40 * 14}), AG_OK);
+    const ag_pstep *steps = (const ag_pstep *)(const void *)r->steps.range.base;
+    int seen = 0;
+    for (uint64_t i = 0; i < r->steps.count; i++) {
+        if (!steps[i].fixed) continue;
+        ag_run_fixed(r, &steps[i]); /* once more */
+        for (uint32_t k = 0; k < steps[i].outs; k++, seen++)
+            for (int64_t l = steps[i].view->count; l < steps[i].lanes; l++)
+                assert_true(((const double *)steps[i].fixed[k])[l] == 0);
+    }
+    assert_true(seen > 40);
+    ag_runner_free(r);
+    ag_program_free(g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_vectors_are_as_on_the_tape),
+        cmocka_unit_test(lanes_behind_the_last_element_stay_clear),
         cmocka_unit_test(long_loops_have_the_code_of_short_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -300,6 +300,14 @@ void ag_run_fused(ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->arrays[s->outs + k].data, 0, r->fused->sum[k]);
 }
 
+/* Lanes behind the last element are computed like others; if that went on and on, they might become denormal numbers, which
+ * are slow. */
+static void clear_rest(const ag_runner *r, const ag_pstep *s) {
+    int64_t count = s->view->count;
+    size_t size = ag_type_size(r->p->type), rest = ((size_t)s->lanes - (size_t)count) * size;
+    for (uint32_t k = 0; rest && k < s->outs; k++) memset((char *)s->fixed[k] + (size_t)count * size, 0, rest);
+}
+
 static bool run_fixed(const ag_runner *r, const ag_pstep *s, bool quick) {
     struct ag_fused *f = r->fused;
     for (uint32_t k = 0; k < s->sums; k++) f->sum[k] = 0;
@@ -315,5 +323,6 @@ void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
         if (o[k].fills && !o[k].number)
             r->kernels->fill(s->lanes, s->fixed[k], ag_load(r->p->type, r->work, o[k].spot.offset));
     if (!run_fixed(r, s, s->exacts > 0)) run_fixed(r, s, false);
+    clear_rest(r, s);
     for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->work, o[s->outs + k].spot.offset, r->fused->sum[k]);
 }
