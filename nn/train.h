@@ -83,9 +83,11 @@ typedef struct nn_fit_options {
     nn_optimiser *optimiser;
     nn_loader *train, *validation; /* validation may be NULL */
     int64_t epochs;                /* in all */
-    int64_t steps;                 /* ends after so many in all; 0: no limit */
-    double seconds;                /* ends after so long in all; 0: no limit */
-    int64_t accumulate;            /* batches for a step of the optimiser; 0: 1 */
+    /* Limits, 0: none. An epoch that one of them cuts is left as an interrupt leaves it, neither validated nor counted:
+     * with a checkpoint, training goes on in its middle when the limit is higher. */
+    int64_t steps;      /* ends after so many in all */
+    double seconds;     /* ends after so long in all */
+    int64_t accumulate; /* batches for a step of the optimiser; 0: 1 */
     /* Of the validation, or without one of the training. */
     nn_metric metrics[NN_MAX_METRICS];
     int metric_count;
@@ -98,7 +100,7 @@ typedef struct nn_fit_options {
     FILE *progress;     /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
     const char *log;    /* CSV, a row an epoch, those before a resumption included; or NULL */
     const char *curves; /* SVG of the losses, written after each epoch; or NULL */
-    /* Written after each epoch, on an interrupt, and every `checkpoint_steps` steps if that is not 0. If the file is there
+    /* Written after each epoch, on an interrupt, at a limit, and every `checkpoint_steps` steps if that is not 0. If the file is there
      * when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
     const char *checkpoint;
     int64_t checkpoint_steps;

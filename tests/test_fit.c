@@ -212,8 +212,9 @@ static void it_ends(void **state) {
     o.steps = 7; /* in the second epoch of five steps */
     nn_fitted f = fit(&k, o);
     assert_int_equal(f.ending, NN_ENDED_EPOCHS);
-    assert_int_equal(f.last.epoch, 2);
-    assert_int_equal(f.last.steps, 7);
+    assert_int_equal(f.last.epoch, 1); /* the last one that is whole */
+    assert_int_equal(f.last.steps, 5);
+    assert_int_equal(nn_optimiser_steps(k.optimiser), 7);
     close_task(&k);
     open_task(&k, false);
     k.most_epochs = 3;
@@ -315,6 +316,69 @@ static void interrupted(void **state) {
     struct sigaction now;
     assert_int_equal(sigaction(SIGINT, NULL, &now), 0);
     assert_true(now.sa_handler == SIG_DFL);
+}
+
+/* Training in which a limit on steps comes in the middle of an epoch, at its end, or inside its last group of batches. */
+static void goes_on_after_a_limit(void **state) {
+    (void)state;
+    enum { LAST = 9, KINDS = 3 };
+    for (int kind = 0; kind < 2 * KINDS * LAST; kind++) {
+        bool traced = kind & 1;
+        int64_t accumulate = 1 + kind / 2 % KINDS, limit = 1 + kind / 2 / KINDS;
+        float whole[MOST_WEIGHTS] = {0}, parts[MOST_WEIGHTS] = {0};
+        nn_fitted ends[2];
+        char path[512];
+        snprintf(path, sizeof path, "%s", path_of("limit.safetensors"));
+        (void)unlink(path);
+        for (int run = 0; run < 3; run++) { /* whole; its start; the rest */
+            task k;
+            open_task(&k, traced);
+            nn_fit_options o = options_of(&k);
+            o.accumulate = accumulate;
+            o.epochs = 3;
+            o.steps = run == 1 ? limit : 0;
+            o.checkpoint = run > 0 ? path : NULL;
+            nn_fitted f = fit(&k, o);
+            int64_t each = (5 + accumulate - 1) / accumulate; /* steps of an epoch */
+            bool over = run != 1 || limit > 3 * each;
+            assert_int_equal(f.ending, NN_ENDED_EPOCHS);
+            assert_int_equal(f.last.epoch, over ? 3 : limit / each);
+            assert_int_equal(f.last.steps, f.last.epoch * each);
+            assert_int_equal(nn_optimiser_steps(k.optimiser), over ? 3 * each : limit);
+            if (run != 1) {
+                read_weights(&k, run == 0 ? whole : parts);
+                ends[run / 2] = f;
+                ends[run / 2].last.seconds = 0;
+            }
+            close_task(&k);
+        }
+        assert_memory_equal(whole, parts, sizeof whole);
+        assert_memory_equal(&ends[0].last.loss, &ends[1].last.loss, sizeof(double));
+        assert_memory_equal(ends[0].last.metrics, ends[1].last.metrics, sizeof ends[0].last.metrics);
+    }
+}
+
+/* One loader, no checkpoint: what follows a limit is a whole epoch after an epoch's end, else the rest of one. */
+static void one_loader_for_two(void **state) {
+    (void)state;
+    for (int64_t limit = 5; limit < 8; limit += 2) {
+        task k;
+        open_task(&k, true);
+        nn_fit_options o = options_of(&k);
+        o.after_epoch = NULL;
+        o.steps = limit;
+        nn_fitted f = fit(&k, o);
+        assert_int_equal(f.last.epoch, 1);
+        o.steps = 0;
+        o.epochs = 1;
+        o.accumulate = 2;
+        f = fit(&k, o);
+        assert_int_equal(f.last.steps,
+                         limit == 5 ? 3 : 2); /* of 5 batches, or of the 3 that are left of the second epoch */
+        assert_true(isfinite(f.last.loss));
+        assert_int_equal(nn_loader_where(k.train).position, 0);
+        close_task(&k);
+    }
 }
 
 /* Of the epoch that was cut off, too. */
@@ -478,6 +542,8 @@ int main(void) {
         cmocka_unit_test(it_ends),
         cmocka_unit_test(goes_on_bit_for_bit),
         cmocka_unit_test(interrupted),
+        cmocka_unit_test(goes_on_after_a_limit),
+        cmocka_unit_test(one_loader_for_two),
         cmocka_unit_test(metrics_of_training_go_on),
         cmocka_unit_test(the_best_is_kept),
         cmocka_unit_test(rows_of_the_data_are_named),

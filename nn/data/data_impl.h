@@ -101,6 +101,7 @@ static inline int64_t nn_row(const nn_dataset *set, int64_t i) { return set->row
 #define NN_X_(name, number) +1
 enum { NN_LOADER_COUNT = 0 NN_LOADER_NUMBERS(NN_X_) };
 #undef NN_X_
+bool nn_loader_is_at_end(const nn_loader *l); /* its next call ends an epoch */
 void nn_loader_numbers(const nn_loader *l, int64_t numbers[NN_LOADER_COUNT]);
 const char *nn_loader_number_name(int i);
 

@@ -213,6 +213,8 @@ int64_t nn_loader_batches(const nn_loader *l) {
     return l->set.count / l->options.batch + (!l->options.drop_last && l->set.count % l->options.batch > 0);
 }
 
+bool nn_loader_is_at_end(const nn_loader *l) { return next_count(l, l->state.position) == 0; }
+
 nn_loader_state nn_loader_where(const nn_loader *l) { return l != NULL ? l->state : (nn_loader_state){0}; }
 
 void nn_loader_seek(nn_loader *l, nn_loader_state state, nn_error *e) {

@@ -248,16 +248,16 @@ static bool is_over(const fit *f) {
            (f->o->seconds > 0 && seconds(f) >= f->o->seconds);
 }
 
-/* What may come between two steps. */
+/* Whether the batch that was handed out is the last one of its epoch. */
+static bool is_last(const fit *f) { return nn_loader_is_at_end(f->o->train); }
+
+/* What may come between two steps. A limit at an epoch's end lets it be closed. */
 static void look_around(fit *f) {
     if (nn_signals_came()) end(f, NN_INTERRUPTED);
-    if (is_over(f)) end(f, NN_ENDED_EPOCHS);
+    if (is_over(f) && !is_last(f)) end(f, NN_ENDED_EPOCHS);
     int64_t since = (int64_t)f->now.steps - f->saved_steps;
     if (f->o->checkpoint_steps > 0 && since >= f->o->checkpoint_steps && !f->ended) save(f);
 }
-
-/* Whether the batch that was handed out is the last one of its epoch. */
-static bool is_last(const fit *f) { return (int64_t)f->now.batches >= nn_loader_batches(f->o->train); }
 
 static void train(fit *f) {
     const nn_fit_options *o = f->o;
@@ -326,13 +326,20 @@ static void report(fit *f, const nn_epoch *q) {
     if (o->patience > 0 && q->since_best >= o->patience) end(f, NN_ENDED_EARLY);
 }
 
+/* Otherwise it goes on from a checkpoint. */
+static void begin_epoch(fit *f) {
+    nn_batch none;
+    for (int k = 0; k < f->o->metric_count; k++) nn_meter_reset(f->meters[k]);
+    if (is_last(f))
+        (void)nn_loader_next(f->o->train, &none, f->e); /* whoever used the loader before has left it there */
+}
+
 static void run_epoch(fit *f) {
     const nn_fit_options *o = f->o;
-    if (f->now.batches == 0) /* else they were taken up from a checkpoint */
-        for (int k = 0; k < o->metric_count; k++) nn_meter_reset(f->meters[k]);
+    if (f->now.batches == 0) begin_epoch(f);
     nn_progress_begin(&f->progress, (int64_t)f->now.epoch, (int64_t)f->now.batches, nn_loader_batches(o->train));
     train(f);
-    if (!is_fine(f) || (f->ended && f->ending == NN_INTERRUPTED)) return;
+    if (!is_fine(f) || f->ended) return; /* in the middle of the epoch */
     nn_epoch q = {.epoch = (int64_t)f->now.epoch,
                   .steps = (int64_t)f->now.steps,
                   .loss = f->now.loss_sum / f->now.count,
@@ -386,7 +393,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     if (is_fine(&f)) resume(&f);
     nn_signals_catch();
     while (is_fine(&f) && !f.ended && f.now.epoch <= (double)o->epochs && !is_over(&f)) run_epoch(&f);
-    if (is_fine(&f) && f.ended && f.ending == NN_INTERRUPTED) save(&f);
+    if (is_fine(&f) && f.ended && f.now.batches > 0) save(&f); /* the epoch that was cut off */
     nn_signals_release();
     if (nn_ok(e)) result.ending = f.ended ? f.ending : NN_ENDED_EPOCHS;
     for (int64_t i = 0; i < f.history.count; i++) {
