@@ -20,7 +20,10 @@ typedef struct entry {
     ag_shape shape;
     int64_t count; /* numbers in it */
     bool is_buffer;
-    ag_var next; /* a buffer's next value; the number 0: none */
+    ag_var next;     /* a buffer's next value; the number 0: none */
+    void *staged;    /* the same as numbers, or room for them; NULL: no room yet */
+    bool is_staged;  /* they are a next value */
+    bool is_swapped; /* they are the buffer's own, and the buffer has the next value */
     UT_hash_handle hh;
 } entry;
 
@@ -64,6 +67,7 @@ nn_model *nn_model_new(ag_tape *tape, uint64_t seed) {
 static void free_entry(entry *e) {
     if (e == NULL) return;
     nn_release(e->name);
+    nn_release(e->staged);
     nn_release(e);
 }
 
@@ -312,16 +316,66 @@ ag_var nn_buffer_update_at(const nn_model *model, int i) {
     return i >= 0 && i < nn_buffer_count(model) ? model->buffers.items[i]->next : ag_num(0);
 }
 
-void nn_model_discard(nn_model *model) {
+static void tick(nn_model *model) {
+    double now = ag_value(model->clock) + 1, last = ag_tape_type(model->tape) == AG_F64 ? 0x1p53 : 0x1p24;
+    if (now >= last) now = 0; /* beyond it there are no more whole numbers one apart */
+    ag_set(model->clock, &now);
+}
+
+void nn_model_forget_vars(nn_model *model) {
     for (int i = 0; i < nn_buffer_count(model); i++) model->buffers.items[i]->next = ag_num(0);
+}
+
+void nn_model_discard(nn_model *model) {
+    nn_model_forget_vars(model);
+    for (int i = 0; i < nn_buffer_count(model); i++) model->buffers.items[i]->is_staged = false;
+}
+
+static size_t bytes_of(const nn_model *model, const entry *e) {
+    return (size_t)e->count * (ag_tape_type(model->tape) == AG_F64 ? sizeof(double) : sizeof(float));
+}
+
+bool nn_model_stage(nn_model *model, int i, const void *value) {
+    entry *e = model->buffers.items[i];
+    if (e->staged == NULL) e->staged = nn_allocate((size_t)e->count, sizeof(double));
+    if (e->staged == NULL) {
+        ag_fail(model->tape, AG_ERR_MEMORY, "update of %.80s: out of memory", e->name);
+        return false;
+    }
+    memcpy(e->is_swapped ? ag_data(e->var) : e->staged, value, bytes_of(model, e));
+    e->is_staged = true;
+    return true;
+}
+
+static void swap(const nn_model *model, entry *e) {
+    size_t bytes = bytes_of(model, e);
+    char *x = ag_data(e->var), *y = e->staged, part[256];
+    if (x == NULL) return;
+    for (size_t n; bytes > 0; x += n, y += n, bytes -= n) {
+        n = bytes < sizeof part ? bytes : sizeof part;
+        memcpy(part, x, n);
+        memcpy(x, y, n);
+        memcpy(y, part, n);
+    }
+    e->is_swapped = !e->is_swapped;
+}
+
+void nn_model_begin_more(nn_model *model) {
+    for (int i = 0; i < nn_buffer_count(model); i++)
+        if (model->buffers.items[i]->is_staged) swap(model, model->buffers.items[i]);
+    tick(model);
+}
+
+void nn_model_end_more(nn_model *model) {
+    for (int i = 0; i < nn_buffer_count(model); i++)
+        if (model->buffers.items[i]->is_swapped) swap(model, model->buffers.items[i]);
 }
 
 /* Values are taken from where they lie, so that nothing is allocated. */
 static void commit(const nn_model *model, const entry *e) {
-    const void *from = ag_data(e->next);
+    const void *from = ag_is_zero(e->next) ? e->staged : ag_data(e->next);
     void *to = ag_data(e->var);
-    if (from != NULL && to != NULL)
-        memcpy(to, from, (size_t)e->count * (ag_tape_type(model->tape) == AG_F64 ? sizeof(double) : sizeof(float)));
+    if (from != NULL && to != NULL) memcpy(to, from, bytes_of(model, e));
     else
         ag_fail(model->tape, AG_ERR_STALE, "commit of %.80s: the tape was rewound before its next value was committed",
                 e->name);
@@ -329,12 +383,12 @@ static void commit(const nn_model *model, const entry *e) {
 
 void nn_model_commit(nn_model *model) {
     if (!is_fine(model)) return;
-    for (int i = 0; i < model->buffers.count; i++)
-        if (!ag_is_zero(model->buffers.items[i]->next)) commit(model, model->buffers.items[i]);
+    for (int i = 0; i < model->buffers.count; i++) {
+        const entry *e = model->buffers.items[i];
+        if (e->is_staged || !ag_is_zero(e->next)) commit(model, e);
+    }
     nn_model_discard(model);
-    double now = ag_value(model->clock) + 1, last = ag_tape_type(model->tape) == AG_F64 ? 0x1p53 : 0x1p24;
-    if (now >= last) now = 0; /* beyond it there are no more whole numbers one apart */
-    ag_set(model->clock, &now);
+    tick(model);
 }
 
 void nn_model_train(nn_model *model, bool training) {

@@ -93,7 +93,7 @@ NN_API ag_var nn_buffer_latest(const nn_model *model,
 NN_API ag_var nn_buffer_update_at(const nn_model *model, int i);
 /* Ends a step: buffers get their next values, and the clock advances. Steps of optimisers do this. */
 NN_API void nn_model_commit(nn_model *model);
-/* Forgets the next values: after a step that was recorded and will be run otherwise. */
+/* Forgets the next values: after a step that was recorded and will be run otherwise, or is given up. */
 NN_API void nn_model_discard(nn_model *model);
 
 /* Training (at first) or not: what dropout and batch norm heed. */

@@ -12,4 +12,14 @@ void *nn_model_keep(nn_model *model, const char *key, void *thing, void (*releas
 /* The same for a program; NULL, with the tape in error, for one that is in error, too. */
 ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program);
 
+/* ---- next values of buffers that do not lie on the tape: of a step that has run, and may be given up */
+
+/* Forgets what was recorded, not what is staged. */
+void nn_model_forget_vars(nn_model *model);
+/* A copy of `value`, of the tape's type, becomes buffer i's next value; false, with the tape in error, without memory. */
+bool nn_model_stage(nn_model *model, int i, const void *value);
+/* Between them the buffers are what is staged, and the clock has advanced: a batch more for the same step. */
+void nn_model_begin_more(nn_model *model);
+void nn_model_end_more(nn_model *model);
+
 #endif

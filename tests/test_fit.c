@@ -26,12 +26,13 @@ typedef struct task {
     ag_tape *tape;
     nn_model *model;
     nn_dense hidden, output;
+    nn_batch_norm norm; /* of one test */
     nn_optimiser *optimiser;
     nn_average *average;
     nn_plateau plateau;
     nn_step *step;
-    int batches, raise_at,
-        fail_at; /* batches prepared for training; at which a signal comes, or nothing goes on; 0: never */
+    int batches;                   /* prepared for training */
+    int raise_at, fail_at, nan_at; /* at which a signal comes, nothing goes on, or a number is NaN; 0: never */
     int spoil;
     int epochs_seen, most_epochs;
 } task;
@@ -50,8 +51,8 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
 
 static void hook(void *context, nn_batch *batch, nn_error *e) {
     task *k = context;
-    (void)batch;
     k->batches++;
+    if (k->batches == k->nan_at) ((float *)batch->fields[0].data)[0] = NAN;
     if (k->batches == k->raise_at) raise(SIGINT);
     if (k->batches == k->fail_at) nn_fail(e, AG_ERR_FILE, "killed");
 }
@@ -460,6 +461,41 @@ static void nan_and_infinity_stop_before_the_model_changes(void **state) {
     }
 }
 
+static void normalise(void *context, const ag_var *batch, ag_var *out) {
+    task *k = context;
+    out[0] = nn_mse(ag_sum_over(nn_batch_norm_apply(k->norm, batch[0]), AG_AXES(-1), false), batch[1]);
+}
+
+/* Running statistics are of the model, too: those of a step's batches stay as they were before its first. */
+static void nan_leaves_running_statistics(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        double before[2], after[2];
+        task k;
+        open_task(&k, false);
+        k.norm = nn_batch_norm_init(k.model, "norm", INPUTS, (nn_batch_norm_options){0});
+        nn_step *step = nn_step_new(k.model, normalise, &k, (nn_step_options){.traced = i % 2});
+        nn_optimiser *sgd = nn_sgd(k.model, (nn_sgd_options){0});
+        nn_fit_options o = {.step = step, .optimiser = sgd, .train = k.train, .epochs = 1, .steps = 1};
+        o.accumulate = i / 2 ? 2 : 0;
+        fit(&k, o);
+        before[0] = ag_value(k.norm.batches);
+        before[1] = ag_value(ag_slice(k.norm.mean, 0, 0, 1, 1));
+        k.nan_at = i / 2 ? 4 : 2; /* the second batch of a step, or its only one */
+        o.steps = 0;
+        expect_failure(&k, o, AG_ERR_VALUE, "the loss is nan");
+        ag_tape_recover(k.tape);
+        nn_model_commit(k.model);
+        after[0] = ag_value(k.norm.batches);
+        after[1] = ag_value(ag_slice(k.norm.mean, 0, 0, 1, 1));
+        assert_true(before[0] == 1 + i / 2);
+        assert_memory_equal(before, after, sizeof before);
+        nn_optimiser_free(sgd);
+        nn_step_free(step);
+        close_task(&k);
+    }
+}
+
 static void classify(void *context, const ag_var *batch, ag_var *out) {
     task *k = context;
     out[1] = nn_dense_apply(k->hidden, batch[0]);
@@ -548,6 +584,7 @@ int main(void) {
         cmocka_unit_test(the_best_is_kept),
         cmocka_unit_test(rows_of_the_data_are_named),
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
+        cmocka_unit_test(nan_leaves_running_statistics),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

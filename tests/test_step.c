@@ -181,6 +181,60 @@ static void gradients_add_up(void **state) {
     }
 }
 
+static void expect_mean(const net *n, const double *want) {
+    double got[HIDDEN];
+    ag_read(n->mean, got);
+    assert_memory_equal(got, want, sizeof got);
+}
+
+/* Buffers get their next values at the commit, of several batches what they come to one after the other. */
+static void buffers_wait_for_the_commit(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        net a, b;
+        open_net(&a, AG_F64);
+        open_net(&b, AG_F64);
+        nn_step *together = nn_step_new(a.model, forward, &a, (nn_step_options){.traced = traced});
+        nn_step *apart = nn_step_new(b.model, forward, &b, (nn_step_options){.traced = traced});
+        double before[HIDDEN] = {0}, after[HIDDEN];
+        for (int round = 0; round < 3; round++) {
+            for (int k = 0; k < 3; k++) {
+                samples x = batch_of(SAMPLES, 3 * round + k);
+                (void)nn_step_run(together, x.fields, 2, k == 0 ? NN_GRADIENTS : NN_MORE_GRADIENTS);
+                (void)nn_step_run(together, x.fields, 2, NN_VALUES);
+                expect_mean(&a, before);
+                (void)nn_step_run(apart, x.fields, 2, NN_GRADIENTS);
+                nn_model_commit(b.model);
+                free_batch(&x);
+            }
+            nn_model_commit(a.model);
+            ag_read(b.mean, after);
+            expect_mean(&a, after);
+            assert_true(memcmp(before, after, sizeof before) != 0);
+            assert_true(ag_value(nn_model_clock(a.model)) == ag_value(nn_model_clock(b.model)));
+            memcpy(before, after, sizeof before);
+        }
+        samples x = batch_of(SAMPLES, 0);
+        (void)nn_step_run(together, x.fields, 2, NN_GRADIENTS);
+        nn_model_discard(a.model); /* a step that is given up */
+        nn_model_commit(a.model);
+        expect_mean(&a, before);
+        ((float *)x.fields[0].data)[0] = NAN;
+        (void)nn_step_run(together, x.fields, 2, NN_GRADIENTS);
+        ((float *)x.fields[0].data)[0] = 1;
+        (void)nn_step_run(together, x.fields, 2, NN_GRADIENTS); /* in its place */
+        nn_model_commit(a.model);
+        ag_read(a.mean, after);
+        for (int k = 0; k < HIDDEN; k++) assert_true(isfinite(after[k]));
+        expect_ok(&a);
+        free_batch(&x);
+        nn_step_free(together);
+        nn_step_free(apart);
+        close_net(&a);
+        close_net(&b);
+    }
+}
+
 /* Two models on a tape take turns. */
 static void two_models(void **state) {
     (void)state;
@@ -325,8 +379,12 @@ static void nan_has_a_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(traced_as_eager), cmocka_unit_test(gradients_add_up), cmocka_unit_test(two_models),
-        cmocka_unit_test(errors),          cmocka_unit_test(nan_has_a_name),
+        cmocka_unit_test(traced_as_eager),
+        cmocka_unit_test(gradients_add_up),
+        cmocka_unit_test(buffers_wait_for_the_commit),
+        cmocka_unit_test(two_models),
+        cmocka_unit_test(errors),
+        cmocka_unit_test(nan_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -396,6 +396,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     if (is_fine(&f) && f.ended && f.now.batches > 0) save(&f); /* the epoch that was cut off */
     nn_signals_release();
     if (nn_ok(e)) result.ending = f.ended ? f.ending : NN_ENDED_EPOCHS;
+    else nn_model_discard(f.model); /* what the step that failed had for buffers */
     for (int64_t i = 0; i < f.history.count; i++) {
         result.last = f.history.epochs[i];
         if (result.last.best) result.best = result.last;

@@ -3,6 +3,7 @@
  * Eagerly: the fields become constants, `forward` records, the tape is swept and rewound. Traced: the fields become inputs,
  * gradients and buffers' next values are recorded, too, and all of that is frozen as a program of fields, parameters,
  * buffers and clock. It is run where their arrays are: gradients are written into the parameters' adjoints. */
+#include "nn/model_impl.h"
 #include "nn/shapes.h"
 #include "nn/train/train_impl.h"
 
@@ -163,21 +164,10 @@ static void read_var(ag_var x, ag_type type, void *to) {
     else ag_read_f32(x, to);
 }
 
-static void write_var(ag_var x, ag_type type, const void *from) {
-    if (type == AG_F64) ag_set(x, from);
-    else ag_set_f32(x, from);
-}
-
-static void update_buffers(nn_step *s) {
-    for (int i = 0; i < nn_buffer_count(s->model); i++) {
-        ag_var value = nn_buffer_update_at(s->model, i), buffer = nn_buffer_at(s->model, i);
-        if (ag_is_zero(value)) continue;
-        nn_array room = {0};
-        if (make_array(s, &room, ag_shape_of(buffer))) {
-            read_var(value, s->type, room.data);
-            write_var(buffer, s->type, room.data);
-        }
-        nn_array_free(&room);
+static void stage_buffers(nn_step *s) {
+    for (int i = 0; i < nn_buffer_count(s->model) && is_fine(s); i++) {
+        ag_var value = nn_buffer_update_at(s->model, i);
+        if (!ag_is_zero(value)) (void)nn_model_stage(s->model, i, ag_data(value));
     }
 }
 
@@ -188,12 +178,12 @@ static void run_eagerly(nn_step *s, const nn_array *fields, int count, nn_wanted
     if (record(s, fields, count, false, batch, out)) {
         if (wanted != NN_VALUES) {
             ag_sweep(out, NULL, 1, wanted == NN_MORE_GRADIENTS ? AG_ACCUMULATE_FORGET : AG_RESET_FORGET);
-            update_buffers(s);
+            stage_buffers(s);
         }
         for (int k = 0; k < s->options.outputs && is_fine(s); k++)
             if (make_array(s, &s->outputs[k], ag_shape_of(out[k]))) read_var(out[k], s->type, s->outputs[k].data);
     }
-    nn_model_discard(s->model);
+    nn_model_forget_vars(s->model);
     ag_tape_rewind(t, mark);
 }
 
@@ -276,7 +266,7 @@ static traced *trace(nn_step *s, const nn_array *fields, int count, bool derives
     ag_tape_trace(t, true);
     fine = fine && freeze(s, r, fields, xs, xs + inputs);
     ag_tape_trace(t, false);
-    nn_model_discard(s->model);
+    nn_model_forget_vars(s->model);
     ag_tape_rewind(t, mark);
     ag_tape_trim(t);
     nn_release(xs);
@@ -383,16 +373,18 @@ static void run_traced(nn_step *s, const nn_array *fields, int count, nn_wanted 
     }
     if (r->derives && more) add_gradients(s, r);
     for (int i = 0; r->derives && i < nn_buffer_count(s->model); i++)
-        if (r->update[i] != NULL) write_var(nn_buffer_at(s->model, i), s->type, r->update[i]);
+        if (r->update[i] != NULL) (void)nn_model_stage(s->model, i, r->update[i]);
 }
 
 /* ---- running ---- */
 
 double nn_step_run(nn_step *s, const nn_array *fields, int count, nn_wanted wanted) {
     if (s == NULL || !is_fine(s) || !check_fields(s, fields, count)) return NAN;
-    if (wanted == NN_MORE_GRADIENTS) nn_model_commit(s->model); /* other random numbers than the batch before */
+    if (wanted == NN_GRADIENTS) nn_model_discard(s->model);
+    if (wanted == NN_MORE_GRADIENTS) nn_model_begin_more(s->model);
     if (s->options.traced) run_traced(s, fields, count, wanted);
     else run_eagerly(s, fields, count, wanted);
+    nn_model_end_more(s->model);
     return is_fine(s) ? nn_array_at(&s->outputs[0], 0) : NAN;
 }
 
@@ -440,12 +432,12 @@ bool nn_step_find_nan(nn_step *s, const nn_array *fields, int count, char *text,
         if (isfinite(ag_value(out[0]))) {
             found = ag_find_infinity(out[0], text, size);
         } else { /* once more, so that what is computed of the fields alone is on the tape */
-            nn_model_discard(s->model);
+            nn_model_forget_vars(s->model);
             ag_tape_rewind(t, mark);
             found = record(s, fields, count, true, batch, out) && ag_find_infinity(out[0], text, size);
         }
     }
-    nn_model_discard(s->model);
+    nn_model_forget_vars(s->model);
     ag_tape_rewind(t, mark);
     return found;
 }
