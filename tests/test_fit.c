@@ -382,6 +382,47 @@ static void one_loader_for_two(void **state) {
     }
 }
 
+static void the_scale_is_the_callers(void **state) {
+    (void)state;
+    float all[2][MOST_WEIGHTS] = {{0}};
+    for (int i = 0; i < 2; i++) { /* the second trains with groups of batches before, at no rate */
+        task k;
+        open_task(&k, true);
+        nn_optimiser *sgd = nn_sgd(k.model, (nn_sgd_options){.rate = 0.1});
+        nn_fit_options o = {.step = k.step, .optimiser = sgd, .train = k.train, .epochs = 1};
+        nn_optimiser_scale(sgd, 0.5);
+        if (i == 1) {
+            nn_optimiser_set_rate(sgd, 0);
+            o.accumulate = 4;
+            fit(&k, o);
+            nn_optimiser_set_rate(sgd, 0.1);
+            o.accumulate = 0;
+            nn_loader_seek(k.train, (nn_loader_state){.seed = 3}, &k.e);
+            ag_set(nn_model_clock(k.model), &(double){0});
+        }
+        fit(&k, o);
+        read_weights(&k, all[i]);
+        nn_optimiser_free(sgd);
+        close_task(&k);
+    }
+    assert_memory_equal(all[0], all[1], sizeof all[0]);
+    for (int i = 0; i < 2; i++) { /* half the gradient is half the step, of groups, too */
+        float before[MOST_WEIGHTS] = {0};
+        task k;
+        open_task(&k, true);
+        nn_optimiser *sgd = nn_sgd(k.model, (nn_sgd_options){.rate = i == 0 ? 0.1 : 0.05});
+        if (i == 0) nn_optimiser_scale(sgd, 0.5);
+        read_weights(&k, before);
+        fit(&k, (nn_fit_options){
+                    .step = k.step, .optimiser = sgd, .train = k.train, .epochs = 1, .steps = 1, .accumulate = 4});
+        read_weights(&k, all[i]);
+        for (int j = 0; j < MOST_WEIGHTS; j++) all[i][j] -= before[j];
+        nn_optimiser_free(sgd);
+        close_task(&k);
+    }
+    for (int j = 0; j < MOST_WEIGHTS; j++) assert_true(fabsf(all[0][j] - all[1][j]) < 1e-6F);
+}
+
 /* Of the epoch that was cut off, too. */
 static void metrics_of_training_go_on(void **state) {
     (void)state;
@@ -580,6 +621,7 @@ int main(void) {
         cmocka_unit_test(interrupted),
         cmocka_unit_test(goes_on_after_a_limit),
         cmocka_unit_test(one_loader_for_two),
+        cmocka_unit_test(the_scale_is_the_callers),
         cmocka_unit_test(metrics_of_training_go_on),
         cmocka_unit_test(the_best_is_kept),
         cmocka_unit_test(rows_of_the_data_are_named),

@@ -3,7 +3,7 @@
 #define NN_OPTIMISE_IMPL_H
 
 #include "kernels_impl.h"
-#include "nn/optimise.h"
+#include "settings_impl.h"
 
 /* ---- rows: parameters with their gradients ---- */
 

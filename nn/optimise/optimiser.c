@@ -92,6 +92,8 @@ void nn_optimiser_scale(nn_optimiser *o, double scale) {
     o->scale = scale;
 }
 
+double nn_optimiser_scale_now(const nn_optimiser *o) { return o->scale; }
+
 void nn_optimiser_clip_norm(nn_optimiser *o, double most) {
     if (o == NULL || (most != INFINITY && !setting(o, "greatest norm", most, 0))) return;
     o->most_norm = most;

@@ -3,6 +3,7 @@
  * What training depends on later is in `numbers`, the history, the loaders' states and the owners of arrays (model,
  * optimiser, averages): together they are the checkpoint. */
 #include "nn/keep.h"
+#include "nn/optimise/settings_impl.h"
 #include "nn/train/train_impl.h"
 
 #include <errno.h>
@@ -184,8 +185,10 @@ static void fail_nan(fit *f, const nn_batch *b, const char *what) {
 
 static void optimise(fit *f, const nn_batch *b, int64_t batches) {
     ag_tape *t = nn_model_tape(f->model);
-    if (f->o->accumulate > 1) nn_optimiser_scale(f->o->optimiser, 1 / (double)batches);
+    double scale = nn_optimiser_scale_now(f->o->optimiser);
+    nn_optimiser_scale(f->o->optimiser, scale / (double)batches);
     nn_optimiser_step(f->o->optimiser);
+    nn_optimiser_scale(f->o->optimiser, scale);
     if (ag_tape_status(t) == AG_ERR_VALUE) {
         char what[320];
         snprintf(what, sizeof what, "%s", ag_tape_message(t));
