@@ -97,7 +97,7 @@ typedef struct nn_fit_options {
     /* An epoch is better if its measure is: metric number measure - 1; 0: the validation loss, else the loss. */
     int measure;
     double least_gain;  /* better by more than this */
-    int64_t patience;   /* ends after so many epochs in a row that are no better; 0: never */
+    int64_t patience;   /* ends after so many epochs in a row that are no better, of a checkpoint's, too; 0: never */
     FILE *progress;     /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
     const char *log;    /* CSV, a row an epoch, those before a resumption included; or NULL */
     const char *curves; /* SVG of the losses, written after each epoch; or NULL */

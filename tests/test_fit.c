@@ -382,6 +382,30 @@ static void one_loader_for_two(void **state) {
     }
 }
 
+/* Training that ended early has ended: run again, it says so. */
+static void what_ended_early_stays_ended(void **state) {
+    (void)state;
+    float ended[MOST_WEIGHTS] = {0}, again[MOST_WEIGHTS] = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s", path_of("early.safetensors"));
+    for (int run = 0; run < 4; run++) {
+        task k;
+        open_task(&k, true);
+        nn_fit_options o = options_of(&k);
+        o.epochs = 50;
+        o.least_gain = 1e9;
+        o.patience = run < 3 ? 2 : 4; /* more of it goes on */
+        o.checkpoint = path;
+        nn_fitted f = fit(&k, o);
+        assert_int_equal(f.ending, NN_ENDED_EARLY);
+        assert_int_equal(f.last.epoch, run < 3 ? 3 : 5);
+        assert_int_equal(k.batches, run == 0 ? 3 * 5 : run < 3 ? 0 : 2 * 5);
+        read_weights(&k, run == 0 ? ended : again);
+        if (run == 1 || run == 2) assert_memory_equal(ended, again, sizeof ended);
+        close_task(&k);
+    }
+}
+
 static void the_scale_is_the_callers(void **state) {
     (void)state;
     float all[2][MOST_WEIGHTS] = {{0}};
@@ -621,6 +645,7 @@ int main(void) {
         cmocka_unit_test(interrupted),
         cmocka_unit_test(goes_on_after_a_limit),
         cmocka_unit_test(one_loader_for_two),
+        cmocka_unit_test(what_ended_early_stays_ended),
         cmocka_unit_test(the_scale_is_the_callers),
         cmocka_unit_test(metrics_of_training_go_on),
         cmocka_unit_test(the_best_is_kept),

@@ -320,13 +320,17 @@ static void judge(fit *f, nn_epoch *q) {
     q->since_best = (int64_t)f->now.since_best;
 }
 
+static void end_early(fit *f) {
+    if (f->o->patience > 0 && f->now.since_best >= (double)f->o->patience) end(f, NN_ENDED_EARLY);
+}
+
 static void report(fit *f, const nn_epoch *q) {
     const nn_fit_options *o = f->o;
     nn_progress_end(&f->progress, q, o);
     if (o->log != NULL) nn_history_write(&f->history, o, o->log, f->e);
     if (o->curves != NULL) nn_history_draw(&f->history, o->curves, f->e);
     if (o->after_epoch != NULL && nn_ok(f->e) && !o->after_epoch(o->context, q)) end(f, NN_ENDED_CALLER);
-    if (o->patience > 0 && q->since_best >= o->patience) end(f, NN_ENDED_EARLY);
+    end_early(f);
 }
 
 /* Otherwise it goes on from a checkpoint. */
@@ -394,6 +398,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     f.progress = (nn_progress){.out = o->progress, .epochs = o->epochs};
     for (int k = 0; k < o->metric_count; k++) f.meters[k] = nn_meter_new(o->metrics[k], e);
     if (is_fine(&f)) resume(&f);
+    end_early(&f); /* if it had ended */
     nn_signals_catch();
     while (is_fine(&f) && !f.ended && f.now.epoch <= (double)o->epochs && !is_over(&f)) run_epoch(&f);
     if (is_fine(&f) && f.ended && f.now.batches > 0) save(&f); /* the epoch that was cut off */
