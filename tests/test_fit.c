@@ -471,6 +471,20 @@ static void metrics_of_training_go_on(void **state) {
     assert_memory_equal(metrics[0], metrics[1], sizeof metrics[0]);
 }
 
+/* The rate halves after each epoch's last step. */
+static void the_rate_is_the_last_steps(void **state) {
+    (void)state;
+    task k;
+    open_task(&k, false);
+    nn_fit_options o = options_of(&k);
+    o.plateau = NULL;
+    nn_optimiser_schedule(k.optimiser, nn_step_schedule(0.01, 0.5, 5));
+    o.epochs = 2;
+    assert_true(fit(&k, o).last.rate == 0.005);
+    assert_true(nn_optimiser_rate(k.optimiser) == 0.0025);
+    close_task(&k);
+}
+
 static void the_best_is_kept(void **state) {
     (void)state;
     char path[512];
@@ -648,6 +662,7 @@ int main(void) {
         cmocka_unit_test(what_ended_early_stays_ended),
         cmocka_unit_test(the_scale_is_the_callers),
         cmocka_unit_test(metrics_of_training_go_on),
+        cmocka_unit_test(the_rate_is_the_last_steps),
         cmocka_unit_test(the_best_is_kept),
         cmocka_unit_test(rows_of_the_data_are_named),
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),

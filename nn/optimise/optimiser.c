@@ -74,6 +74,8 @@ double nn_optimiser_rate(const nn_optimiser *o) {
     return o->schedule.kind == 0 ? o->now[1] : nn_schedule_rate(o->schedule, nn_optimiser_steps(o));
 }
 
+double nn_optimiser_last_rate(const nn_optimiser *o) { return o->now[1]; }
+
 void nn_optimiser_set_rate(nn_optimiser *o, double rate) {
     if (o == NULL || !setting(o, "rate", rate, 0)) return;
     o->now[1] = rate;

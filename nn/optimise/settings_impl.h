@@ -6,5 +6,7 @@
 
 /* What gradients are multiplied by: nn_optimiser_scale. */
 double nn_optimiser_scale_now(const nn_optimiser *optimiser);
+/* The rate of the last step, if nn_optimiser_set_rate has not been called since. */
+double nn_optimiser_last_rate(const nn_optimiser *optimiser);
 
 #endif

@@ -350,7 +350,7 @@ static void run_epoch(fit *f) {
     nn_epoch q = {.epoch = (int64_t)f->now.epoch,
                   .steps = (int64_t)f->now.steps,
                   .loss = f->now.loss_sum / f->now.count,
-                  .rate = nn_optimiser_rate(o->optimiser)};
+                  .rate = nn_optimiser_last_rate(o->optimiser)};
     nn_average_swap(o->average);
     q.validation_loss = validate(f);
     for (int k = 0; k < o->metric_count; k++) q.metrics[k] = nn_meter_value(f->meters[k]);
