@@ -33,10 +33,14 @@ enum { NN_MAX_OUTPUTS_OF_STEP = 8 };
 
 typedef struct nn_step_options {
     int outputs; /* that `forward` gives, the loss included; 0: the loss alone */
-    /* Records once for each shape of a batch (and for training or not), and runs that as a program from then on: memory is
-     * planned, and the parameters are where they are. What `forward` does besides recording it does once, too: branches on
-     * values stay as they were (ag_guard makes another way an error). */
+    /* Records once for each shape of a batch (and for training or not, and when the model has grown), and runs that as a
+     * program from then on: memory is planned, and the parameters are where they are. What `forward` does besides
+     * recording it does once, too: branches on values stay as they were (ag_guard makes another way an error). */
     bool traced;
+    /* So many programs are kept, 0: 8, each with memory for its batch's intermediate results. Training and validation have
+     * one each of a shape, and what has not been used for longest makes room: batches of more shapes than that (lengths of
+     * sentences) are recorded again and again, and are better padded to few. */
+    int programs;
 } nn_step_options;
 
 /* The model must be complete, and outlive the step. NULL after an error. */
@@ -88,7 +92,7 @@ typedef struct nn_fit_options {
      * with a checkpoint, training goes on in its middle when the limit is higher. */
     int64_t steps;      /* ends after so many in all */
     double seconds;     /* ends after so long in all */
-    int64_t accumulate; /* batches for a step of the optimiser; 0: 1 */
+    int64_t accumulate; /* batches for a step of the optimiser, of their mean gradient; 0: 1 */
     /* Of the validation, or without one of the training. */
     nn_metric metrics[NN_MAX_METRICS];
     int metric_count;
@@ -101,8 +105,8 @@ typedef struct nn_fit_options {
     FILE *progress;     /* a bar on a terminal, a line an epoch elsewhere; NULL: nothing */
     const char *log;    /* CSV, a row an epoch, those before a resumption included; or NULL */
     const char *curves; /* SVG of the losses, written after each epoch; or NULL */
-    /* Written after each epoch, on an interrupt, at a limit, and every `checkpoint_steps` steps if that is not 0. If the file is there
-     * when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
+    /* Written after each epoch, on an interrupt, at a limit, and every `checkpoint_steps` steps if that is not 0. If the
+     * file is there when nn_fit starts, training goes on from it, bit for bit as if it had not been interrupted. */
     const char *checkpoint;
     int64_t checkpoint_steps;
     const char *best; /* weights of the best epoch (nn_model_load reads them); or NULL */

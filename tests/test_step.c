@@ -235,6 +235,83 @@ static void buffers_wait_for_the_commit(void **state) {
     }
 }
 
+/* Batches of many lengths: the least recently used programs go, and are recorded anew when they are wanted. */
+static void few_programs_are_kept(void **state) {
+    (void)state;
+    for (int kept = 0; kept < 4; kept += 3) { /* 0: 8 */
+        int most = kept == 0 ? 8 : kept;
+        net n;
+        open_net(&n, AG_F64);
+        nn_step *step = nn_step_new(n.model, forward, &n, (nn_step_options){.traced = true, .programs = kept});
+        double losses[12];
+        for (int i = 0; i < 12; i++) {
+            samples x = batch_of(1 + i, i);
+            losses[i] = nn_step_run(step, x.fields, 2, NN_GRADIENTS);
+            assert_int_equal(n.recorded, i + 1);
+            free_batch(&x);
+        }
+        for (int i = 12 - most; i < 12; i++) { /* those are there */
+            samples x = batch_of(1 + i, i);
+            assert_true(nn_step_run(step, x.fields, 2, NN_GRADIENTS) == losses[i]);
+            free_batch(&x);
+        }
+        assert_int_equal(n.recorded, 12);
+        for (int i = 0; i < 2; i++) { /* in the place of the oldest */
+            samples x = batch_of(12 - most + i, 11 - most + i), old = batch_of(13 - most, 12 - most);
+            (void)nn_step_run(step, old.fields, 2, NN_GRADIENTS); /* which this is not any more */
+            assert_true(nn_step_run(step, x.fields, 2, NN_GRADIENTS) == losses[11 - most + i]);
+            assert_int_equal(n.recorded, 13);
+            free_batch(&x);
+            free_batch(&old);
+        }
+        expect_ok(&n);
+        nn_step_free(step);
+        close_net(&n);
+    }
+}
+
+static void sum_of_all(void *context, const ag_var *batch, ag_var *out) {
+    nn_model *model = context;
+    out[0] = ag_sum(batch[0]);
+    for (int i = 0; i < nn_parameter_count(model); i++)
+        out[0] = ag_add(out[0], ag_sum(ag_square(nn_parameter_at(model, i))));
+    for (int i = 0; i < nn_buffer_count(model); i++)
+        nn_model_update(model, nn_buffer_at(model, i), ag_add(1, nn_buffer_at(model, i)));
+}
+
+/* What was recorded before the model grew is recorded anew. */
+static void a_model_grows(void **state) {
+    (void)state;
+    ag_tape *t = ag_tape_new(AG_F64);
+    nn_model *model = nn_model_new(t, 1);
+    (void)nn_parameter(model, "first", AG_SHAPE(2), NN_ONES);
+    nn_step *step = nn_step_new(model, sum_of_all, model, (nn_step_options){.traced = true});
+    double number = 3;
+    nn_array x = {NN_F64, AG_SHAPE(1), &number};
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        (void)nn_step_run(step, &x, 1, NN_GRADIENTS);
+        assert_true(nn_step_run(step, &x, 1, NN_MORE_GRADIENTS) == 5 + 10 * (i / 2));
+        nn_model_commit(model);
+        snprintf(name, sizeof name, "more%d", i);
+        if (i % 2) {
+            ag_var p = nn_parameter(model, name, AG_SHAPE(10), NN_ONES);
+            (void)nn_step_run(step, &x, 1, NN_GRADIENTS);
+            assert_true(nn_step_run(step, &x, 1, NN_MORE_GRADIENTS) == 15 + 10 * (i / 2));
+            assert_true(((double *)ag_grad_data(p))[9] == 4);
+        } else {
+            ag_var b = nn_buffer(model, name, AG_SHAPE(50), NN_ZEROS);
+            (void)nn_step_run(step, &x, 1, NN_GRADIENTS);
+            nn_model_commit(model);
+            assert_true(((double *)ag_data(b))[49] == 1);
+        }
+        if (ag_tape_status(t) != AG_OK) fail_msg("%s", ag_tape_message(t));
+    }
+    nn_step_free(step);
+    nn_model_free(model);
+    ag_tape_free(t);
+}
+
 /* Two models on a tape take turns. */
 static void two_models(void **state) {
     (void)state;
@@ -299,6 +376,8 @@ static void errors(void **state) {
         expect_error(&a, AG_ERR_VALUE, "step: no function");
         assert_null(nn_step_new(a.model, forward, &a, (nn_step_options){.outputs = 9}));
         expect_error(&a, AG_ERR_VALUE, "step: 9 outputs, not 1 to 8");
+        assert_null(nn_step_new(a.model, forward, &a, (nn_step_options){.programs = -1}));
+        expect_error(&a, AG_ERR_VALUE, "step: -1 programs are to be kept");
         nn_step *step = nn_step_new(a.model, no_scalar, &a, options);
         samples x = batch_of(SAMPLES, 0);
         assert_true(isnan(nn_step_run(step, x.fields, 2, NN_GRADIENTS)));
@@ -382,6 +461,8 @@ int main(void) {
         cmocka_unit_test(traced_as_eager),
         cmocka_unit_test(gradients_add_up),
         cmocka_unit_test(buffers_wait_for_the_commit),
+        cmocka_unit_test(few_programs_are_kept),
+        cmocka_unit_test(a_model_grows),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(nan_has_a_name),

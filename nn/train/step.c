@@ -11,12 +11,12 @@
 #include <math.h>
 #include <string.h>
 
-enum { MOST = NN_MAX_OUTPUTS_OF_STEP };
+enum { MOST = NN_MAX_OUTPUTS_OF_STEP, PROGRAMS = 8 };
 
 /* What was traced for one shape of the batch. */
 typedef struct traced {
-    struct traced *next;
-    int field_count;
+    struct traced *next; /* used less recently */
+    int field_count, parameters, buffers;
     ag_shape shapes[NN_MAX_FIELDS];
     bool training, derives;
     ag_program *program;
@@ -52,9 +52,11 @@ nn_step *nn_step_new(nn_model *model, nn_forward *forward, void *context, nn_ste
     ag_tape *t = nn_model_tape(model);
     if (t == NULL || ag_tape_status(t) != AG_OK) return NULL;
     if (options.outputs == 0) options.outputs = 1;
+    if (options.programs == 0) options.programs = PROGRAMS;
     if (forward == NULL) ag_fail(t, AG_ERR_VALUE, "step: no function");
     if (options.outputs < 1 || options.outputs > MOST)
         ag_fail(t, AG_ERR_VALUE, "step: %d outputs, not 1 to %d", options.outputs, MOST);
+    if (options.programs < 1) ag_fail(t, AG_ERR_VALUE, "step: %d programs are to be kept", options.programs);
     if (ag_tape_status(t) != AG_OK) return NULL;
     nn_step *s = nn_allocate(1, sizeof *s);
     if (s == NULL) {
@@ -65,10 +67,10 @@ nn_step *nn_step_new(nn_model *model, nn_forward *forward, void *context, nn_ste
     return s;
 }
 
-static void free_trace(traced *r, int parameters, int buffers) {
+static void free_trace(traced *r) {
     if (r == NULL) return;
-    for (int i = 0; r->gradient != NULL && i < parameters; i++) nn_release(r->gradient[i]);
-    for (int i = 0; r->update != NULL && i < buffers; i++) nn_release(r->update[i]);
+    for (int i = 0; r->gradient != NULL && i < r->parameters; i++) nn_release(r->gradient[i]);
+    for (int i = 0; r->update != NULL && i < r->buffers; i++) nn_release(r->update[i]);
     ag_runner_free(r->runner);
     ag_program_free(r->program);
     nn_release(r->in);
@@ -85,7 +87,7 @@ void nn_step_free(nn_step *s) {
     for (int k = 0; k < MOST; k++) nn_array_free(&s->outputs[k]);
     while (s->traces != NULL) {
         traced *next = s->traces->next;
-        free_trace(s->traces, nn_parameter_count(s->model), nn_buffer_count(s->model));
+        free_trace(s->traces);
         s->traces = next;
     }
     nn_release(s);
@@ -251,7 +253,11 @@ static traced *trace(nn_step *s, const nn_array *fields, int count, bool derives
     traced *r = nn_allocate(1, sizeof *r);
     ag_var *xs = nn_allocate(inputs + outputs, sizeof *xs);
     if (r != NULL) {
-        *r = (traced){.field_count = count, .training = nn_model_training(s->model), .derives = derives};
+        *r = (traced){.field_count = count,
+                      .parameters = (int)parameters,
+                      .buffers = (int)buffers,
+                      .training = nn_model_training(s->model),
+                      .derives = derives};
         for (int k = 0; k < count; k++) r->shapes[k] = fields[k].shape;
         r->in = nn_allocate(inputs, sizeof *r->in);
         r->out = nn_allocate(outputs, sizeof *r->out);
@@ -272,21 +278,40 @@ static traced *trace(nn_step *s, const nn_array *fields, int count, bool derives
     nn_release(xs);
     if (fine) r->runner = ag_runner_new(r->program); /* its memory, when the recording's is given back */
     if (!fine) {
-        free_trace(r, (int)parameters, (int)buffers);
+        free_trace(r);
         return NULL;
     }
-    r->next = s->traces;
-    s->traces = r;
     return r;
 }
 
+static bool is_of(const traced *r, const nn_step *s, const nn_array *fields, int count, bool derives) {
+    bool same = r->field_count == count && r->derives == derives && r->training == nn_model_training(s->model) &&
+                r->parameters == nn_parameter_count(s->model) && r->buffers == nn_buffer_count(s->model);
+    for (int k = 0; same && k < count; k++) same = nn_same_shape(r->shapes[k], fields[k].shape);
+    return same;
+}
+
+/* The trace becomes the first of all; a new one takes the place of the last where there are as many as there may be. */
 static traced *find_trace(nn_step *s, const nn_array *fields, int count, bool derives) {
-    for (traced *r = s->traces; r != NULL; r = r->next) {
-        bool same = r->field_count == count && r->derives == derives && r->training == nn_model_training(s->model);
-        for (int k = 0; same && k < count; k++) same = nn_same_shape(r->shapes[k], fields[k].shape);
-        if (same) return r;
+    traced **at = &s->traces, *r;
+    for (int n = 1; *at != NULL && !is_of(*at, s, fields, count, derives); n++) {
+        if (n < s->options.programs) {
+            at = &(*at)->next;
+        } else {
+            free_trace(*at);
+            *at = NULL;
+        }
     }
-    return trace(s, fields, count, derives);
+    if (*at != NULL) {
+        r = *at;
+        *at = r->next;
+    } else {
+        r = trace(s, fields, count, derives);
+    }
+    if (r == NULL) return NULL;
+    r->next = s->traces;
+    s->traces = r;
+    return r;
 }
 
 /* ---- running what was traced ---- */
