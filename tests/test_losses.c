@@ -234,6 +234,11 @@ static ag_var misuse(ag_tape *t, int i) {
     case 27: return nn_contrastive(z, z, ag_arange(t, 0, 0.5, 3), 1);
     case 28: return nn_contrastive(z, z, ag_full(t, -1, AG_SHAPE(3)), 1);
     case 29: return nn_cosine_embedding(z, z, ag_arange(t, -1, 1, 3), 0);
+    case 30: return nn_nll_at(z, ag_full(t, -INFINITY, AG_SHAPE(3)), none);
+    case 31: return nn_nll_at(z, ag_full(t, -0.5, AG_SHAPE(3)), none);
+    case 32: return nn_nll_at(z, ag_full(t, 0.5, AG_SHAPE(3)), (nn_class_options){.ignore = true, .ignored = 1});
+    case 33: return nn_softmax_cross_entropy_at(z, ag_full(t, -INFINITY, AG_SHAPE(3)), none);
+    case 34: return nn_nll_at(z, ag_full(t, NAN, AG_SHAPE(3)), none);
     default: return nn_contrastive(ag_input(t, 1), ag_input(t, 2), ag_num(1), 1);
     }
 }
@@ -270,6 +275,11 @@ static void misuse_is_an_error(void **state) {
         "contrastive: target 1 is 0.5, not 0 or 1",
         "contrastive: target 0 is -1, not 0 or 1",
         "cosine_embedding: target 1 is 0, not -1 or 1",
+        "gather_at: index -inf",
+        "gather_at: index -0.5",
+        "gather_at: index 0.5",
+        "cross_entropy_at: label -inf",
+        "gather_at: index nan",
         "contrastive: targets of shape () do not go with shape ()",
     };
     (void)state;

@@ -212,6 +212,12 @@ static void errors(void **state) {
            "metric accuracy: predictions of shape (4, 3) for labels of shape (5)");
     refuse(accuracy, AG_SHAPE(4, 3), AG_SHAPE(4), 3, AG_ERR_VALUE, "metric accuracy: label 1 is 3, not one of 0 to 2");
     refuse(accuracy, AG_SHAPE(4), AG_SHAPE(4), 0.5, AG_ERR_VALUE, "metric accuracy: label 1 is 0.5, not one of 0 to 1");
+    refuse(accuracy, AG_SHAPE(4, 3), AG_SHAPE(4), -0.5, AG_ERR_VALUE,
+           "metric accuracy: label 1 is -0.5, not one of 0 to 2");
+    refuse(accuracy, AG_SHAPE(4, 3), AG_SHAPE(4), -INFINITY, AG_ERR_VALUE,
+           "metric accuracy: label 1 is -inf, not one of 0 to 2");
+    refuse(accuracy, AG_SHAPE(4, 3), AG_SHAPE(4), NAN, AG_ERR_VALUE,
+           "metric accuracy: label 1 is nan, not one of 0 to 2");
     refuse((nn_metric){.kind = NN_AUC}, AG_SHAPE(4, 3), AG_SHAPE(4), 0, AG_ERR_SHAPE, "metric auc: 3 classes, not two");
     refuse((nn_metric){.kind = NN_R2}, AG_SHAPE(4, 3), AG_SHAPE(4), 0, AG_ERR_SHAPE,
            "metric r2: predictions of shape (4, 3) for targets of shape (4)");

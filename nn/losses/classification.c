@@ -39,7 +39,8 @@ static ag_var counted(ag_var labels, const nn_class_options *options) {
 static ag_var row_weights(ag_var labels, const nn_class_options *options) {
     ag_var counts = ag_ge(labels, 0);
     if (ag_is_zero(options->weights)) return counts;
-    return ag_mul(counts, ag_gather_at(options->weights, 0, ag_relu(labels)));
+    ag_var whole = ag_eq(ag_sub(labels, ag_floor(labels)), 0); /* not of an infinity */
+    return ag_mul(counts, ag_gather_at(options->weights, 0, ag_select(whole, ag_relu(labels), labels)));
 }
 
 /* The labels as a constant in the logits' shape without its last axis; inert after an error. */

@@ -86,10 +86,9 @@ static int64_t classes_of(const nn_meter *m, const nn_array *predictions, const 
 static int64_t label_at(const nn_meter *m, const nn_array *labels, int64_t i, int64_t classes, nn_error *e) {
     double x = nn_array_at(labels, i);
     int64_t most = classes == 1 ? 2 : classes;
-    if (x < 0) return -1;
-    if (x == floor(x) && x < (double)most) return (int64_t)x;
+    if (x == floor(x) && isfinite(x) && x < (double)most) return x < 0 ? -1 : (int64_t)x;
     nn_fail(e, AG_ERR_VALUE, "metric %s: label %" PRId64 " is %.17g, not one of 0 to %" PRId64,
-            kinds[m->metric.kind].name, i, x, most - 1);
+            kinds[m->metric.kind].name, i, isnan(x) ? fabs(x) : x, most - 1);
     return -2;
 }
 
