@@ -18,7 +18,8 @@
  *
  * Errors stick, as they do on a tape: a function that is given an error does nothing and returns something inert, so that
  * it is enough to ask once; nor does it anything if it is given no nn_error. Everything that can be freed can be freed
- * after an error, and twice. Files that begin as gzip does are expanded while they are read. AG_ERR_FILE is a file that
+ * after an error, and twice. Files that begin as gzip does are expanded while they are read, all of them in memory: up to
+ * 1032 times their size, which is all that deflate can, so weigh files that you do not trust. AG_ERR_FILE is a file that
  * cannot be opened, read or written; AG_ERR_VALUE one whose content is wrong, and every other wrong argument. */
 #ifndef NN_DATA_H
 #define NN_DATA_H

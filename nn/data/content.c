@@ -124,11 +124,10 @@ static size_t expand(z_stream *z, const char *name, const uint8_t *bytes, size_t
 
 bool nn_is_gzip(const uint8_t *bytes, size_t size) { return size >= 2 && bytes[0] == 0x1f && bytes[1] == 0x8b; }
 
-/* What a gzip file may expand to: much more is no data, but an attack on memory. */
-static size_t most_of(size_t size) {
-    enum { LEAST = 64 << 20, TIMES = 100 };
-    return size < LEAST / TIMES ? (size_t)LEAST : size < SIZE_MAX / 2 / TIMES ? TIMES * size : SIZE_MAX - 1;
-}
+enum { TIMES = 1032 }; /* deflate's best: 258 bytes by 2 bits */
+
+/* What a gzip file can expand to. */
+static size_t most_of(size_t size) { return size < SIZE_MAX / TIMES ? TIMES * size : SIZE_MAX - 1; }
 
 nn_content nn_gunzip(const char *name, const uint8_t *bytes, size_t size, nn_error *e) {
     nn_content content = {0};
@@ -151,7 +150,7 @@ nn_content nn_inflate(const char *name, const uint8_t *bytes, size_t size, size_
     nn_content content = {0};
     z_stream z;
     if (!nn_ok(e) || !begin(&z, -15, name, e)) return content;
-    size_t room = want / 1032 <= size ? want : 0; /* deflate's best ratio: a wrong promise takes no memory */
+    size_t room = want / TIMES <= size ? want : 0; /* a wrong promise takes no memory */
     if (room < want) nn_fail(e, AG_ERR_VALUE, "%.200s: %zu bytes cannot come out of %zu", name, want, size);
     else if (resize(&content, room, name, e)) (void)expand(&z, name, bytes, size, &room, want, &content, e);
     (void)inflateEnd(&z);
