@@ -44,4 +44,11 @@ static inline int end(const nn_error *e, bool good) {
     return e->status == AG_OK && good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* The same after nn_fit: a measure that is NaN was not reached, because of an interrupt. */
+static inline int end_of_training(const nn_error *e, double measure, bool good) {
+    if (e->status != AG_OK || !isnan(measure)) return end(e, good);
+    fprintf(stderr, "Interrupted.\n");
+    return EXIT_FAILURE;
+}
+
 #endif

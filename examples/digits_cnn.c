@@ -45,5 +45,5 @@ int main(int argc, char **argv) {
     nn_model_free(model);
     ag_tape_free(tape);
     close_digits(&d);
-    return end(&e, accuracy >= (folder != NULL ? 0.985 : 0.85));
+    return end_of_training(&e, accuracy, accuracy >= (folder != NULL ? 0.985 : 0.85));
 }

@@ -33,5 +33,5 @@ int main(int argc, char **argv) {
     nn_model_free(model);
     ag_tape_free(tape);
     close_digits(&d);
-    return end(&e, accuracy >= 0.96);
+    return end_of_training(&e, accuracy, accuracy >= 0.96);
 }

@@ -76,8 +76,8 @@ int main(int argc, char **argv) {
              nn_dense_init(model, "output", HIDDEN, 1, (nn_dense_options){0})};
     double loss = fit(model, &n, train_batches, test_batches, &e);
 
-    if (e.status == AG_OK) printf("mean squared error %.5f, of who says 1: 0.167; curves in sequence.svg\n", loss);
-    int status = end(&e, loss < 0.01);
+    if (!isnan(loss)) printf("mean squared error %.5f, of who says 1: 0.167; curves in sequence.svg\n", loss);
+    int status = end_of_training(&e, loss, loss < 0.01);
     nn_model_free(model);
     ag_tape_free(tape);
     nn_loader_free(train_batches);

@@ -109,8 +109,8 @@ int main(int argc, char **argv) {
     nn_model_train(model, false);
     write_sample(step, s.context, &text.characters, &e);
 
-    if (e.status == AG_OK) printf("validation loss %.3f; curves in shakespeare.svg\n", loss);
-    int status = end(&e, loss < s.expected);
+    if (!isnan(loss)) printf("validation loss %.3f; curves in shakespeare.svg\n", loss);
+    int status = end_of_training(&e, loss, loss < s.expected);
     nn_step_free(step);
     nn_model_free(model);
     ag_tape_free(tape);

@@ -91,8 +91,8 @@ int main(int argc, char **argv) {
                (long long)test.count);
     double r2 = fit(model, &n, train_batches, test_batches, folder != NULL ? 40 : 20, &e);
 
-    if (e.status == AG_OK) printf("R2 of the test rows is %.3f; curves in tabular.svg\n", r2);
-    int status = end(&e, r2 >= (folder != NULL ? 0.75 : 0.9));
+    if (!isnan(r2)) printf("R2 of the test rows is %.3f; curves in tabular.svg\n", r2);
+    int status = end_of_training(&e, r2, r2 >= (folder != NULL ? 0.75 : 0.9));
     nn_model_free(model);
     ag_tape_free(tape);
     nn_loader_free(train_batches);
