@@ -229,12 +229,15 @@ AG_API void *ag_data(ag_var x);
 /* The adjoints, likewise, after a sweep. */
 AG_API void *ag_grad_data(ag_var x);
 /* Both at once, and how many numbers there are. `grad` is NULL where the last sweep, and those that it added to, did not
- * reach x, so that its adjoints are all 0. All is NULL and 0 for a var that is not contiguous, or a number. */
+ * reach x, so that its adjoints are all 0; of a scalar if it is watched. All is NULL and 0 for a var that is not contiguous, or a number. */
 typedef struct ag_numbers {
     void *data, *grad;
     int64_t count;
 } ag_numbers;
 AG_API ag_numbers ag_numbers_of(ag_var x);
+/* Sweeps will tell whether they reach x, a scalar input: they then look at all instructions behind it once more. Nothing for
+ * any other var: it is known of tensors. */
+AG_API void ag_watch(ag_var x);
 /* x += rate * adjoint of x, in place, for an input: one step of gradient ascent (descent: rate < 0). */
 AG_API void ag_step(ag_var x, double rate);
 

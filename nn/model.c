@@ -204,6 +204,7 @@ static ag_var new_var(nn_model *model, const char *name, ag_shape shape, nn_init
     ag_var var = shape.rank == 0 ? ag_input(model->tape, *values) : ag_tensor(model->tape, values, shape);
     nn_release(values);
     ag_name(var, name);
+    if (!is_buffer) ag_watch(var);
     if (!is_fine(model)) return inert(model);
     entry *e = new_entry(name, shape, count, is_buffer);
     if (e == NULL || !add(model, is_buffer ? &model->buffers : &model->parameters, e)) {

@@ -312,6 +312,48 @@ static void a_model_grows(void **state) {
     ag_tape_free(t);
 }
 
+/* Parameters that the loss depends on, and one that it does by 0 alone; the others are to stay. */
+static void one_of_two_scalars(void *context, const ag_var *batch, ag_var *out) {
+    nn_model *model = context;
+    bool first = ag_shape_of(batch[0]).dim[0] == 1;
+    ag_var by_none = ag_mul(nn_parameter_at(model, 2), ag_sub(ag_sum(batch[0]), ag_sum(batch[0])));
+    out[0] = ag_add(ag_square(nn_parameter_at(model, first ? 0 : 1)), by_none);
+}
+
+static void scalars_that_are_not_reached_stay(void **state) {
+    (void)state;
+    double results[2][3];
+    for (int traced = 0; traced < 2; traced++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        for (int i = 0; i < 3; i++) (void)nn_parameter(model, (char[]){(char)('a' + i), 0}, (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, one_of_two_scalars, model, (nn_step_options){.traced = traced});
+        nn_optimiser *adam = nn_adamw(model, (nn_adam_options){.rate = 0.1, .decay = 0.5});
+        double numbers[2] = {3, 4}, before[3], *after = results[traced];
+        for (int i = 0; i < 8; i++) {
+            nn_array x = {NN_F64, AG_SHAPE(1 + i / 2 % 2), numbers};
+            for (int k = 0; k < 3; k++) before[k] = ag_value(nn_parameter_at(model, k));
+            (void)nn_step_run(step, &x, 1, NN_GRADIENTS);
+            if (i == 6) { /* and the other one */
+                x.shape = AG_SHAPE(1);
+                (void)nn_step_run(step, &x, 1, NN_MORE_GRADIENTS);
+            }
+            nn_optimiser_step(adam);
+            for (int k = 0; k < 3; k++) {
+                after[k] = ag_value(nn_parameter_at(model, k));
+                bool stays = i != 6 && k < 2 && k != i / 2 % 2;
+                if ((after[k] == before[k]) != stays) fail_msg("traced %d, step %d, parameter %d", traced, i, k);
+            }
+        }
+        if (ag_tape_status(t) != AG_OK) fail_msg("%s", ag_tape_message(t));
+        nn_optimiser_free(adam);
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+    assert_memory_equal(results[0], results[1], sizeof results[0]);
+}
+
 /* Two models on a tape take turns. */
 static void two_models(void **state) {
     (void)state;
@@ -463,6 +505,7 @@ int main(void) {
         cmocka_unit_test(buffers_wait_for_the_commit),
         cmocka_unit_test(few_programs_are_kept),
         cmocka_unit_test(a_model_grows),
+        cmocka_unit_test(scalars_that_are_not_reached_stay),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(nan_has_a_name),

@@ -473,6 +473,52 @@ static void perturbations_are_not_confused(void **unused) {
     }
 }
 
+static bool reached(ag_var x) { return ag_numbers_of(x).grad != NULL; }
+
+/* Of scalars that are watched a sweep tells whether it reached them, be their adjoint 0 or not. */
+static void watched_scalars(ag_tape *t) {
+    ag_var x[6];
+    for (int i = 0; i < 6; i++) x[i] = ag_input(t, i + 1);
+    for (int i = 5; i >= 0; i--) ag_watch(x[i]); /* in any order */
+    ag_watch(x[3]);                              /* again: nothing */
+    ag_mark mark = ag_tape_mark(t);
+    for (int i = 0; i < 6; i++) assert_false(reached(x[i]));
+    ag_var tensor = ag_mul(x[1], ag_full(t, 2, AG_SHAPE(3)));
+    ag_var y = ag_add(ag_mul(x[0], 0), ag_sum(ag_mul(tensor, ag_gt(x[2], 0))));
+    y = ag_add(y, ag_mul(ag_relu(ag_sub(x[3], 100)), ag_detach(x[4]))); /* x[3]: by 0 */
+    ag_backward(y);
+    ag_tape_rewind(t, mark);
+    const bool first[] = {true, true, false, true, false, false};
+    for (int i = 0; i < 6; i++) assert_int_equal(reached(x[i]), first[i]);
+    check_number("by a factor of 0", ag_grad(x[0]), 0);
+    check_number("by a tensor", ag_grad(x[1]), 6);
+    y = ag_square(x[4]);
+    ag_sweep(&y, NULL, 1, AG_ACCUMULATE);
+    for (int i = 0; i < 6; i++) assert_int_equal(reached(x[i]), first[i] || i == 4);
+    ag_tape_rewind(t, mark);
+    ag_backward(x[5]);
+    for (int i = 0; i < 6; i++) assert_int_equal(reached(x[i]), i == 5);
+    ag_tape_rewind(t, mark);
+    ag_var later = ag_input(t, 1), results[] = {ag_exp(x[2]), ag_sin(x[0])};
+    ag_watch(later);
+    ag_watch(results[0]); /* no input: nothing */
+    ag_watch(ag_num(1));
+    ag_sweep(results, NULL, 2, AG_RESET);
+    for (int i = 0; i < 6; i++) assert_int_equal(reached(x[i]), i == 0 || i == 2);
+    assert_false(reached(later));
+    assert_true(reached(results[0]));
+    ag_tape_rewind(t, mark);
+    later = ag_input(t, 1); /* in the slot of one that was watched */
+    ag_backward(x[0]);
+    ag_backward(ag_square(later));
+    assert_true(reached(later));
+    check_fine("watched scalars", t);
+    ag_tape_clear(t);
+    x[0] = ag_input(t, 1);
+    ag_backward(ag_square(x[0]));
+    assert_true(reached(x[0]));
+}
+
 static void check_numbers_of(ag_var x, int64_t count, bool reached) {
     ag_numbers n = ag_numbers_of(x);
     assert_int_equal(n.count, count);
@@ -510,6 +556,7 @@ static void numbers_in_place(ag_tape *t) {
 static void numbers_on_each_tape(void **unused) {
     (void)unused;
     on_each_tape(numbers_in_place);
+    on_each_tape(watched_scalars);
 }
 
 /* Derivatives of derivatives to order 8: of x^8, and of exp. */

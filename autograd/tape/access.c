@@ -1,5 +1,5 @@
 /* Tensors from data, and reading values and adjoints. */
-#include "tape_impl.h"
+#include "watch_impl.h"
 
 #include <math.h>
 
@@ -209,6 +209,8 @@ ag_numbers ag_numbers_of(ag_var x) {
     const ag_view *v = view_of(x, &o);
     if (!v || !v->contiguous) return (ag_numbers){NULL, NULL, 0};
     void *adjoint = find_adjoint(x.tape, o, v);
+    const ag_watched *watched = o.view == VIEW_SCALAR ? ag_watched_at(x.tape, o.slot) : NULL;
+    if (watched && !watched->reached) adjoint = NULL;
     return (ag_numbers){ag_value_at(x.tape, o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
 }
 

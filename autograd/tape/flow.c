@@ -97,6 +97,16 @@ static void need_operands(const ag_flow *f, uint8_t *needed, const ag_instructio
         if (in[k] != NOTHING) need(f, needed, in[k]);
 }
 
+void ag_flow_need(const ag_flow *f, uint8_t *needed, uint32_t slot) { need(f, needed, slot); }
+
+void ag_flow_need_all(const ag_flow *f, uint8_t *needed, bool (*passes)(const ag_tape *t, const ag_instruction_ *i)) {
+    for (ag_descent d = ag_descent_of(f); ag_descend(&d);) {
+        const ag_instruction_ *now = ag_instructions(f->t) + d.instruction;
+        bool is_needed = ag_op_of(now) != OP_LEAF && inside(f, d.slot) && needed[d.slot - f->lo];
+        if (is_needed && (!passes || passes(f->t, now))) need_operands(f, needed, now);
+    }
+}
+
 bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny) {
     const ag_tape *t = f->t;
     uint32_t n = f->hi - f->lo;
@@ -104,10 +114,7 @@ bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny) {
     uint8_t *needed = ag_memory_sparse(&f->t->memory, n + (size_t)1);
     if (!needed) return ag_out_of_memory(f->t, "jvp", n);
     for (int i = 0; i < ny; i++) need(f, needed, ys[i].slot);
-    for (ag_descent d = ag_descent_of(f); ag_descend(&d);) {
-        const ag_instruction_ *now = ag_instructions(t) + d.instruction;
-        if (ag_op_of(now) != OP_LEAF && inside(f, d.slot) && needed[d.slot - f->lo]) need_operands(f, needed, now);
-    }
+    ag_flow_need_all(f, needed, NULL);
     for (uint32_t s = 0; s < n; s++) {
         const ag_base *base = f->depends[s] && !needed[s] ? ag_base_of(t, f->lo + s) : NULL;
         if (!needed[s] && !(base && inside(f, base->start) && needed[base->start - f->lo])) f->depends[s] = 0;

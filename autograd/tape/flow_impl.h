@@ -65,6 +65,10 @@ typedef struct ag_step_info {
 bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag_operand *ys, int ny);
 /* Only what the ys need depends on the xs from now on. False after an error. */
 bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny);
+/* Of a flow's slots, those that results depend on: first ag_flow_need for each result, then all that these need, through
+ * instructions that pass it on (NULL: all do). `needed` has a byte, 0 at first, for each slot from lo to hi. */
+void ag_flow_need(const ag_flow *f, uint8_t *needed, uint32_t slot);
+void ag_flow_need_all(const ag_flow *f, uint8_t *needed, bool (*passes)(const ag_tape *t, const ag_instruction_ *i));
 void ag_flow_close(ag_flow *f);
 bool ag_flow_depends(const ag_flow *f, ag_operand x);
 /* Adds what arrives at x (in x's shape; the number 0: nothing). */

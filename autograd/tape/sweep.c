@@ -1,5 +1,6 @@
 /* The reverse sweep: where it starts, what adjoints are before it, and which loop does it. */
 #include "sweep_impl.h"
+#include "watch_impl.h"
 
 /* ---- from slots to instructions ---- */
 
@@ -271,13 +272,18 @@ void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) 
     ag_seeded one, *list = n == 1 ? &one : ag_scratch(t, (size_t)n * sizeof *list);
     bool ok = list != NULL;
     for (int i = 0; ok && i < n; i++) ok = resolve_seed(t, ys[i], seeds ? &seeds[i] : NULL, &list[i]);
-    ok = ok && begin_sweep(t, mode);
+    uint32_t old_top = t->swept_top;
+    ag_watch_ watch = {0};
+    ok = ok && begin_sweep(t, mode) &&
+         ag_watch_begin(t, mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET, old_top, &watch);
     uint32_t last = 0, last_slot = 0;
     for (int i = 0; ok && i < n; i++) {
         uint32_t slot, instruction = ag_find_instruction(t, list[i].y.slot, &slot);
         if (instruction >= last) last = instruction, last_slot = slot;
         add_seed(t, &list[i]);
+        ag_watch_output(&watch, list[i].y);
     }
+    ag_watch_end(&watch);
     if (n != 1) ag_scratch_free(t, list);
     if (ok) loop_for(t)(t, last, ag_next_slot(t, ag_instructions(t) + last, last_slot));
     stop_forgetting(t);

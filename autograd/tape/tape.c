@@ -185,6 +185,7 @@ static void return_to(ag_tape *t, const ag_section *s) {
     while (t->label_count > s->names) t->text_top = ((ag_label *)(void *)t->labels.base)[--t->label_count].text;
     if (t->checkpoint_count > s->checkpoints) t->checkpoint_count = s->checkpoints;
     if (t->swept_top > s->start) t->swept_top = s->start;
+    while (t->watched_count > 0 && t->watched[t->watched_count - 1].slot >= s->start) t->watched_count--;
 }
 
 void ag_tape_rewind(ag_tape *t, ag_mark mark) {
@@ -295,6 +296,7 @@ void ag_tape_free(ag_tape *t) {
     ag_range *ranges[] = {&t->values, &t->adjoints, &t->instructions, &t->nodes,       &t->bases, &t->sections,
                           &t->labels, &t->texts,    &t->views,        &t->checkpoints, &t->held};
     for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) ag_range_free(&t->memory, ranges[i]);
+    ag_memory_free(&t->memory, t->watched, t->watched_capacity * sizeof *t->watched);
     ag_memory memory = t->memory;
     ag_memory_free(&memory, t, sizeof *t);
 }

@@ -99,6 +99,12 @@ typedef struct ag_adjoint_block {
     bool used;
 } ag_adjoint_block;
 
+/* A scalar input of which sweeps tell whether they reached it (watch.c). */
+typedef struct ag_watched {
+    uint32_t slot;
+    bool reached; /* by the last sweep, or those that it added to */
+} ag_watched;
+
 typedef struct ag_interned ag_interned;
 enum { RECENT_VIEWS = 64 };
 
@@ -118,6 +124,8 @@ struct ag_tape {
     uint32_t forget_from;        /* of so many bytes */
     ag_adjoint_block blocks[16]; /* where they are, and were */
     uint32_t held_count;
+    ag_watched *watched; /* by their slots */
+    uint32_t watched_count, watched_capacity;
     bool
         keeps_scratch; /* a runner's, whose runs take no memory: blocks that ag_scratch gave out and got back are kept */
     void *spare[8];
