@@ -56,8 +56,9 @@ typedef enum nn_wanted {
 } nn_wanted;
 
 /* Runs a batch. Fields of another type are converted to the tape's, which must hold their numbers (labels beyond 2^24 do
- * not fit f32). Returns the loss; NaN after an error. If the loss or a gradient is not finite, that is no error
- * here: nn_step_find_nan says where it comes from. Everything that was recorded on the tape behind the parameters goes. */
+ * not fit f32). Returns the loss; NaN after an error, which gives up the whole step: no buffer's next value waits. If the
+ * loss or a gradient is not finite, that is no error here: nn_step_find_nan says where it comes from. Everything that was
+ * recorded on the tape behind the parameters goes. */
 NN_API double nn_step_run(nn_step *step, const nn_array *fields, int count, nn_wanted wanted);
 /* An output of the last run, of the tape's type; valid until the next run. Inert if there is none. */
 NN_API const nn_array *nn_step_output(const nn_step *step, int k);

@@ -121,6 +121,47 @@ static void bad_updates_are_errors(void **state) {
     ag_tape_free(other);
 }
 
+static void count_batches(void *context, const ag_var *batch, ag_var *out) {
+    nn_model *model = context;
+    out[0] = ag_mul(nn_parameter_at(model, 0), ag_sum(batch[0]));
+    nn_model_update(model, nn_buffer_at(model, 0), ag_add(1, nn_buffer_latest(model, nn_buffer_at(model, 0))));
+}
+
+/* Whatever allocation of a step fails, the buffers stay, and the next step is as if nothing had been. */
+static void every_allocation_of_a_step_may_fail(void **state) {
+    (void)state;
+    for (int kind = 0; kind < 4; kind++) {
+        bool done = false;
+        for (int n = 0; !done; n++) {
+            ag_tape *t = ag_tape_new(AG_F64);
+            nn_model *model = nn_model_new(t, 1);
+            (void)nn_parameter(model, "w", (ag_shape){0}, NN_ONES);
+            ag_var buffer = nn_buffer(model, "batches", (ag_shape){0}, NN_ZEROS);
+            nn_step *step = nn_step_new(model, count_batches, model, (nn_step_options){.traced = kind % 2});
+            nn_wanted wanted = kind / 2 ? NN_MORE_GRADIENTS : NN_GRADIENTS;
+            float numbers[2] = {1, 2};
+            nn_array x = {NN_F32, AG_SHAPE(2), numbers};
+            allowed = n;
+            (void)nn_step_run(step, &x, 1, wanted);
+            allowed = -1;
+            done = ag_tape_status(t) == AG_OK;
+            if (!done) {
+                assert_int_equal(ag_tape_status(t), AG_ERR_MEMORY);
+                ag_tape_recover(t);
+                assert_true(nn_step_run(step, &x, 1, wanted) == 3);
+            }
+            assert_true(ag_value(buffer) == 0);
+            nn_model_commit(model);
+            assert_true(ag_value(buffer) == 1);
+            check_fine("a step", t);
+            nn_step_free(step);
+            nn_model_free(model);
+            ag_tape_free(t);
+            assert_int_equal(taken, 0);
+        }
+    }
+}
+
 static void mode_and_keys(void **state) {
     ag_tape *t = ag_tape_new(AG_F64);
     nn_model *model = nn_model_new(t, 1), *other = nn_model_new(t, 2);
@@ -159,6 +200,7 @@ int main(void) {
         cmocka_unit_test(updates_on_each_tape),
         cmocka_unit_test(updates_can_be_frozen),
         cmocka_unit_test(bad_updates_are_errors),
+        cmocka_unit_test(every_allocation_of_a_step_may_fail),
         cmocka_unit_test(mode_and_keys),
         cmocka_unit_test(no_model_is_no_crash),
     };

@@ -519,6 +519,40 @@ static void watched_scalars(ag_tape *t) {
     assert_true(reached(x[0]));
 }
 
+static bool permit_some(void *left, size_t bytes) {
+    (void)bytes;
+    return --*(int *)left >= 0;
+}
+
+/* Watching and the sweep after it, with every request for memory refused in turn. */
+static void watching_without_memory(void **unused) {
+    (void)unused;
+    bool done = false;
+    for (int n = 0; !done; n++) {
+        int left = 1000;
+        ag_tape *t = ag_tape_new_with(&(ag_options){.permit = permit_some, .context = &left, .no_reserve = true});
+        ag_var x = ag_input(t, 2), other = ag_input(t, 3), y = ag_square(x);
+        left = n;
+        ag_watch(other);
+        ag_watch(x);
+        ag_backward(y);
+        done = ag_tape_status(t) == AG_OK;
+        if (!done) {
+            assert_int_equal(ag_tape_status(t), AG_ERR_MEMORY);
+            ag_tape_recover(t);
+            left = 1000;
+            ag_watch(other);
+            ag_watch(x);
+            ag_backward(y);
+        }
+        assert_true(reached(x) && !reached(other));
+        check_number("of what is watched", ag_grad(x), 4);
+        check_fine("watched", t);
+        ag_tape_free(t);
+        assert_true(n > 0 || !done);
+    }
+}
+
 static void check_numbers_of(ag_var x, int64_t count, bool reached) {
     ag_numbers n = ag_numbers_of(x);
     assert_int_equal(n.count, count);
@@ -557,6 +591,7 @@ static void numbers_on_each_tape(void **unused) {
     (void)unused;
     on_each_tape(numbers_in_place);
     on_each_tape(watched_scalars);
+    watching_without_memory(unused);
 }
 
 /* Derivatives of derivatives to order 8: of x^8, and of exp. */

@@ -410,6 +410,7 @@ double nn_step_run(nn_step *s, const nn_array *fields, int count, nn_wanted want
     if (s->options.traced) run_traced(s, fields, count, wanted);
     else run_eagerly(s, fields, count, wanted);
     nn_model_end_more(s->model);
+    if (!is_fine(s)) nn_model_discard(s->model);
     return is_fine(s) ? nn_array_at(&s->outputs[0], 0) : NAN;
 }
 
