@@ -266,24 +266,29 @@ static ag_sweep_loop *loop_for(const ag_tape *t) {
     return f64 ? ag_sweep_f64_base : ag_sweep_f32_base;
 }
 
+/* Which of the watched inputs. */
+static bool note_reached(ag_tape *t, const ag_seeded *list, int n, ag_sweep_mode mode) {
+    ag_watch_ watch;
+    if (!ag_watch_begin(t, mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET, &watch)) return false;
+    for (int i = 0; i < n; i++) ag_watch_output(&watch, list[i].y);
+    ag_watch_end(&watch);
+    return true;
+}
+
 void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) {
     ag_tape *t = ag_tape_of(ys, n);
     if (!t || t->status != AG_OK) return;
     ag_seeded one, *list = n == 1 ? &one : ag_scratch(t, (size_t)n * sizeof *list);
     bool ok = list != NULL;
     for (int i = 0; ok && i < n; i++) ok = resolve_seed(t, ys[i], seeds ? &seeds[i] : NULL, &list[i]);
-    uint32_t old_top = t->swept_top;
-    ag_watch_ watch = {0};
-    ok = ok && begin_sweep(t, mode) &&
-         ag_watch_begin(t, mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET, old_top, &watch);
+    ok = ok && begin_sweep(t, mode);
     uint32_t last = 0, last_slot = 0;
     for (int i = 0; ok && i < n; i++) {
         uint32_t slot, instruction = ag_find_instruction(t, list[i].y.slot, &slot);
         if (instruction >= last) last = instruction, last_slot = slot;
         add_seed(t, &list[i]);
-        ag_watch_output(&watch, list[i].y);
     }
-    ag_watch_end(&watch);
+    if (ok && t->watched_count > 0) ok = note_reached(t, list, n, mode);
     if (n != 1) ag_scratch_free(t, list);
     if (ok) loop_for(t)(t, last, ag_next_slot(t, ag_instructions(t) + last, last_slot));
     stop_forgetting(t);

@@ -45,11 +45,9 @@ static bool has_derivative(const ag_tape *t, const ag_instruction_ *i) {
     return !(ag_op_table[code].traits & AG_FLAT);
 }
 
-bool ag_watch_begin(ag_tape *t, bool accumulates, uint32_t old_top, ag_watch_ *w) {
+bool ag_watch_begin(ag_tape *t, bool accumulates, ag_watch_ *w) {
     *w = (ag_watch_){.flow = {.t = t}};
-    for (uint32_t i = 0; i < t->watched_count; i++)
-        if (!accumulates || t->watched[i].slot >= old_top) t->watched[i].reached = false;
-    if (t->watched_count == 0) return true;
+    for (uint32_t i = 0; i < t->watched_count; i++) t->watched[i].reached = accumulates && t->watched[i].reached;
     w->flow.lo = t->watched[0].slot;
     w->flow.hi = t->head.top;
     w->needed = ag_memory_sparse(&t->memory, w->flow.hi - w->flow.lo + (size_t)1);
@@ -57,12 +55,11 @@ bool ag_watch_begin(ag_tape *t, bool accumulates, uint32_t old_top, ag_watch_ *w
 }
 
 void ag_watch_output(ag_watch_ *w, ag_operand y) {
-    if (w->needed && !ag_is_constant_view(w->flow.t, y.view)) ag_flow_need(&w->flow, w->needed, y.slot);
+    if (!ag_is_constant_view(w->flow.t, y.view)) ag_flow_need(&w->flow, w->needed, y.slot);
 }
 
 void ag_watch_end(ag_watch_ *w) {
     ag_tape *t = w->flow.t;
-    if (!w->needed) return;
     ag_flow_need_all(&w->flow, w->needed, has_derivative);
     for (uint32_t i = 0; i < t->watched_count; i++)
         if (w->needed[t->watched[i].slot - w->flow.lo]) t->watched[i].reached = true;
