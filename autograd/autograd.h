@@ -229,7 +229,8 @@ AG_API void *ag_data(ag_var x);
 /* The adjoints, likewise, after a sweep. */
 AG_API void *ag_grad_data(ag_var x);
 /* Both at once, and how many numbers there are. `grad` is NULL where the last sweep, and those that it added to, did not
- * reach x, so that its adjoints are all 0; of a scalar if it is watched. All is NULL and 0 for a var that is not contiguous, or a number. */
+ * reach x, so that its adjoints are all 0; of a scalar, if it is watched. All is NULL and 0 for a var that is not contiguous,
+ * or a number. */
 typedef struct ag_numbers {
     void *data, *grad;
     int64_t count;

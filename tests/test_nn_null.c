@@ -1,10 +1,9 @@
 /* NULL where nn's functions need a pointer, and models that could not be made: an error or nothing. */
-#include "on_each_tape.h"
+#include "null_calls.h"
 
 #include "nn/nn.h"
 
 /* What the calls work on. */
-static ag_tape *t;
 static nn_model *model;
 static nn_dense dense;
 static nn_optimiser *sgd;
@@ -53,19 +52,6 @@ static int close_all(void **state) {
     ag_tape_free(t);
     return 0;
 }
-
-/* For whoever looks for a crash. */
-static const char *volatile last_call;
-static void note_call(const char *call) { last_call = call; }
-
-/* A call that puts the tape in error, with a sentence that has a word in it. */
-static void tape_failed(const char *call, const char *word) {
-    if (ag_tape_status(t) == AG_OK) fail_msg("%s is accepted", call);
-    if (ag_tape_status(t) == AG_ERR_MEMORY || strstr(ag_tape_message(t), word) == NULL)
-        fail_msg("%s: %s", call, ag_tape_message(t));
-    ag_tape_recover(t);
-}
-#define TAPE(call, word) (note_call(#call), (void)(call), tape_failed(#call, word))
 
 /* The same of the nn_error. */
 static void error_set(const char *call, const char *word) {

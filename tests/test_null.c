@@ -1,8 +1,7 @@
 /* NULL where a pointer is required, and a tape or program that is NULL: an error or nothing, in every public function. */
-#include "on_each_tape.h"
+#include "null_calls.h"
 
 /* What the calls work on. */
-static ag_tape *t;
 static ag_var x, v, m; /* a scalar, (3), (2, 2) */
 static ag_program *p;  /* y = sum(a b): a, b (2) */
 static ag_program *grow;
@@ -52,19 +51,6 @@ static int close_all(void **state) {
     ag_tape_free(t);
     return 0;
 }
-
-/* For whoever looks for a crash. */
-static const char *volatile last_call;
-static void note_call(const char *call) { last_call = call; }
-
-/* A call that puts the tape in error, with a sentence that has a word in it. */
-static void tape_failed(const char *call, const char *word) {
-    if (ag_tape_status(t) == AG_OK) fail_msg("%s is accepted", call);
-    if (ag_tape_status(t) == AG_ERR_MEMORY || strstr(ag_tape_message(t), word) == NULL)
-        fail_msg("%s: %s", call, ag_tape_message(t));
-    ag_tape_recover(t);
-}
-#define TAPE(call, word) (note_call(#call), (void)(call), tape_failed(#call, word))
 
 static void program_failed(const char *call, ag_program *q, const char *word) {
     if (ag_program_status(q) == AG_OK) fail_msg("%s is accepted", call);
