@@ -193,10 +193,10 @@ static void large_sum(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[0] = ag_sum(ag_cumsum(ag_sin(x[0]), 0));
 }
 
-/* A few bytes that ask for gigabytes. */
+/* A few bytes that ask for megabytes. */
 static void memory_may_be_bounded(void **state) {
     (void)state;
-    const ag_port in = ag_in("x", AG_SHAPE((int64_t)1 << 30));
+    const ag_port in = ag_in("x", AG_SHAPE(1 << 22));
     ag_program *p = ag_program_trace(AG_F64, large_sum, NULL, &in, 1, NULL, 1);
     bytes b = saved(p);
     size_t held = 0;
