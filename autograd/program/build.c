@@ -356,8 +356,7 @@ ag_program *ag_builder_close(ag_builder *b) {
     if (needed && number) {
         mark_needed(p, needed);
         compact(p, needed, number);
-        for (uint32_t i = 0; i < p->codes.count && !p->has_guards; i++)
-            p->has_guards = ag_can_refuse(p, ag_code_at(p, i));
+        ag_find_guards(p);
 #ifndef NDEBUG
         (void)ag_program_verify(p);
 #endif

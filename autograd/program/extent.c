@@ -140,13 +140,9 @@ typedef struct ag_reading {
     int64_t by;
 } ag_reading;
 
-static bool is_sum(const ag_planning *g, uint32_t i) {
-    return ag_code_at(g->p, i)->op == CODE_CALL && !ag_is_grouped_shift(g, i);
-}
-
 /* The elements that a member works on. */
 static int64_t elements_of(const ag_planning *g, uint32_t i) {
-    return ag_value_count(g->p, is_sum(g, i) ? ag_ref_at(g->p, ag_code_at(g->p, i)->in)->value : i);
+    return ag_value_count(g->p, ag_is_grouped_sum(g, i) ? ag_ref_at(g->p, ag_code_at(g->p, i)->in)->value : i);
 }
 
 static ag_reading reading_of(const ag_planning *g, uint32_t i, uint32_t k) {
@@ -167,7 +163,7 @@ static void read_seen(ag_planning *g, ag_ref r) {
 static ag_extent need_operands(ag_planning *g, uint32_t i) {
     const ag_code *c = ag_code_at(g->p, i);
     ag_extent all = {0, elements_of(g, i)};
-    ag_extent own = is_sum(g, i) ? all : common(g->extents[i].needed, g->extents[i].nonzero), rows = own;
+    ag_extent own = ag_is_grouped_sum(g, i) ? all : common(g->extents[i].needed, g->extents[i].nonzero), rows = own;
     for (uint32_t k = 0, n = ag_operand_count(g->p, c); k < n; k++) {
         ag_ref r = *ag_ref_at(g->p, c->in + k);
         ag_reading how = reading_of(g, i, k);
@@ -203,7 +199,7 @@ static void find_stretch(ag_planning *g, uint32_t first, uint32_t end) {
     for (uint32_t j = end; j-- > first;) {
         uint32_t i = g->order[j];
         shifts |= ag_is_grouped_shift(g, i);
-        sums |= is_sum(g, i);
+        sums |= ag_is_grouped_sum(g, i);
         rows = hull(rows, need_operands(g, i));
     }
     rows = sums || count <= AG_LANES ? (ag_extent){0, count} : whole_rows(p->type, rows, count, shifts);

@@ -38,9 +38,7 @@ static ag_ref operand(const ag_grouping *u, uint32_t i, uint32_t k) {
 }
 
 static bool is_shift(const ag_grouping *u, uint32_t j) { return ag_is_grouped_shift(u->g, member(u, j)); }
-static bool is_sum(const ag_grouping *u, uint32_t j) {
-    return ag_code_at(u->g->p, member(u, j))->op == CODE_CALL && !is_shift(u, j);
-}
+static bool is_sum(const ag_grouping *u, uint32_t j) { return ag_is_grouped_sum(u->g, member(u, j)); }
 
 /* Whether it, or the product that it takes in, is a chain that is computed as a product. */
 static bool is_quick(const ag_grouping *u, uint32_t j) {
@@ -296,9 +294,9 @@ static void share_code(ag_planning *g, ag_pstep *step) {
         ag_straight c = code_at(r, step->code + k);
         hash = (hash ^ c.op ^ c.to << 6 ^ c.x << 12 ^ c.y << 18 ^ c.z << 24) * 0x9E3779B1u;
     }
-    uint32_t *made = &g->made[(hash >> 16) % MADE];
-    const ag_pstep *other = (const ag_pstep *)(const void *)r->steps.range.base + *made;
-    if (*made < r->steps.count && other->kind == STEP_FUSED && other->codes == step->codes &&
+    uint32_t *recent = &g->recent[(hash >> 16) % RECENT_CODES];
+    const ag_pstep *other = (const ag_pstep *)(const void *)r->steps.range.base + *recent;
+    if (*recent < r->steps.count && other->kind == STEP_FUSED && other->codes == step->codes &&
         other->exacts == step->exacts && is_same_code(&r->straight, step->code, other->code, step->codes) &&
         is_same_code(&r->exact, step->exact, other->exact, step->exacts)) {
         r->straight.count = step->code;
@@ -306,15 +304,14 @@ static void share_code(ag_planning *g, ag_pstep *step) {
         step->code = other->code;
         step->exact = other->exact;
     } else {
-        *made = (uint32_t)r->steps.count;
+        *recent = (uint32_t)r->steps.count;
     }
 }
 
 /* The shape of the elements of a group, which may begin with a sum of what is no member. */
 static const ag_view *view_of(const ag_planning *g, uint32_t first) {
     const ag_code *c = ag_code_at(g->p, g->order[first]);
-    bool is_sum = c->op == CODE_CALL && !ag_is_grouped_shift(g, g->order[first]);
-    return &ag_pview_at(g->p, is_sum ? ag_ref_at(g->p, c->in)->where : c->view)->view;
+    return &ag_pview_at(g->p, ag_is_grouped_sum(g, g->order[first]) ? ag_ref_at(g->p, c->in)->where : c->view)->view;
 }
 
 static void add_gap(const ag_grouping *u, ag_pstep *step, uint32_t result, int64_t from, int64_t to, double number) {

@@ -31,6 +31,10 @@ bool ag_can_refuse(const ag_program *p, const ag_code *c) {
     return false;
 }
 
+void ag_find_guards(ag_program *p) {
+    for (uint32_t i = 0; i < p->codes.count && !p->has_guards; i++) p->has_guards = ag_can_refuse(p, ag_code_at(p, i));
+}
+
 static bool guard_shape(ag_call *call) {
     for (int k = 0; k < call->n; k++) {
         if (call->in[k].view->count == 1) continue;

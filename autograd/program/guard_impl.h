@@ -22,6 +22,8 @@ static inline bool ag_is_guard(const ag_program *p, const ag_code *c) {
 
 /* Whether an instruction is a guard, or runs a program that has one. */
 bool ag_can_refuse(const ag_program *p, const ag_code *c);
+/* Notes of a finished program whether it has one. */
+void ag_find_guards(ag_program *p);
 
 typedef struct ag_guard_text {
     char text[256];

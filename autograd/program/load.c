@@ -534,8 +534,7 @@ static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth)
     else {
         r.tape->tracing = true; /* as where programs are recorded: nothing is kept for a sweep */
         get_body(&r);
-        for (uint32_t i = 0; ok(&r) && i < r.p->codes.count && !r.p->has_guards; i++)
-            r.p->has_guards = ag_can_refuse(r.p, ag_code_at(r.p, i));
+        if (ok(&r)) ag_find_guards(r.p);
         if (ok(&r)) (void)ag_program_verify(r.p);
     }
     b->depth--;

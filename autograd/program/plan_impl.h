@@ -5,7 +5,7 @@
 #include "runner_impl.h"
 
 #define NOWHERE UINT32_MAX
-enum { ALONE = 0, MADE = 1024 };
+enum { ALONE = 0, RECENT_CODES = 1024 };
 
 /* Elements lo..hi-1. */
 typedef struct ag_extent {
@@ -36,7 +36,7 @@ typedef struct ag_planning {
     uint32_t *after;          /* what is executed right behind it */
     int8_t *way;         /* of elementwise ones: where shifts of what depends on it go, 1, -1, or 0 if there are none */
     ag_extents *extents; /* extent.c: of each value; NULL: groups compute all elements */
-    uint32_t made[MADE]; /* fuse.c: by a hash of their code, the step of a group */
+    uint32_t recent[RECENT_CODES]; /* fuse.c: by a hash of their code, the step of a group */
     /* plan.c: */
     uint8_t *by_scalar; /* read by straight-line code on scalars */
     uint32_t *by_few;   /* by how many operations on few elements it is read */
@@ -108,6 +108,11 @@ bool ag_is_whole(const ag_program *p, ag_ref r);
 /* ---- extent.c ---- */
 /* Finds which elements groups compute, after the schedule. False if there is no memory. */
 bool ag_find_extents(ag_planning *g);
+
+/* A sum over all elements of its group. */
+static inline bool ag_is_grouped_sum(const ag_planning *g, uint32_t i) {
+    return ag_code_at(g->p, i)->op == CODE_CALL && !ag_is_grouped_shift(g, i);
+}
 
 /* ---- plan.c ---- */
 void ag_place(ag_planning *g, uint32_t value);
