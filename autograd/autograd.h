@@ -98,7 +98,8 @@ typedef struct ag_options {
     bool no_reserve;
 } ag_options;
 
-/* A new, empty tape. Never NULL: out of memory gives a tape in the state AG_ERR_MEMORY. */
+/* A new, empty tape. Never NULL: out of memory gives a tape in the state AG_ERR_MEMORY, and so does having 12,870 others at
+ * once. */
 AG_API ag_tape *ag_tape_new(ag_type type);
 AG_API ag_tape *ag_tape_new_with(const ag_options *options);
 AG_API void ag_tape_free(ag_tape *tape); /* NULL is fine */
@@ -156,9 +157,11 @@ AG_API bool ag_find_nan(ag_tape *tape, ag_mark from, char *text, size_t size);
 
 /* 16 bytes, passed in two registers. Its members are private. */
 typedef struct ag_var {
-    ag_tape *tape;  /* NULL: a plain number, whose bits are in place */
-    uint64_t place; /* bits 0-31: slot of the element with index 0, 0, ...; 32-51: its view, shape and strides, where 0
-                       is a scalar; 52-63: a stamp that tells stale vars */
+    uint64_t
+        place;    /* 0: a plain number. Else bits 0-31: slot of the element with index 0, 0, ...; 32-47: of a scalar its
+                       tape, as a number, and 48: AG_ASK_; of others, which have bit 49, 32-48: the view; 50-63: a stamp
+                       that tells stale vars */
+    double value; /* of a plain number; of the result of a scalar operation; else the tape's address */
 } ag_var;
 
 typedef struct ag_shape {
@@ -316,82 +319,100 @@ enum { AG_NUMBER_SECOND_ = 1 << 8, AG_NUMBER_FIRST_ = 2 << 8 };
 typedef struct ag_head_ {
     ag_instruction_ *next; /* the next instruction to write */
     double *values;
-    uint32_t top;    /* the next slot to write */
-    uint32_t limit;  /* record inline only while top < limit; 0 in error, when paused, and for f32 */
+    uint64_t place;  /* of the next scalar */
+    uint64_t limit;  /* record inline only while place < limit; 0 in error, when paused, and for f32 */
     uint64_t reject; /* bits that no active scalar of now has in its place */
-    uint32_t stamp;  /* upper half of a new scalar's place */
 } ag_head_;
+
+/* The tapes by the numbers that scalars know them by, which all have as many bits: none is a part of another. Tapes that were
+ * freed stay as one in error. No tape has a number with AG_TENSOR_. */
+enum { AG_TAPES_ = 1 << 18 };
+extern AG_API ag_tape *ag_tapes_[AG_TAPES_];
+#define AG_TENSOR_ ((uint64_t)1 << 49)
+/* The tape has the value: of a scalar that may be written in place, or was not recorded inline. */
+#define AG_ASK_ ((uint64_t)1 << 48)
+#define AG_TAPE_NUMBER_(v) ((uint32_t)((v).place >> 32) & 0x2ffffu)
 
 /* A plain number as a var. */
 AG_INLINE_ ag_var ag_num(double number) {
-    ag_var v = {NULL, 0};
-    memcpy(&v.place, &number, sizeof number);
+    ag_var v = {0, number};
     return v;
 }
 AG_INLINE_ ag_var ag_same_(ag_var x) { return x; }
 
-#define AG_HEAD_(v) ((ag_head_ *)(void *)(v).tape)
+/* The tape of a var; NULL for a plain number. */
+AG_INLINE_ ag_tape *ag_tape_of(ag_var x) {
+    ag_tape *tape;
+    if (!(x.place & AG_TENSOR_)) return ag_tapes_[AG_TAPE_NUMBER_(x)];
+    memcpy(&tape, &x.value, sizeof tape);
+    return tape;
+}
 
-AG_INLINE_ ag_var ag_push_(ag_tape *tape, uint32_t op, uint32_t a, uint32_t b, uint32_t c, double value) {
-    ag_head_ *h = (ag_head_ *)(void *)tape;
+AG_INLINE_ ag_var ag_push_(ag_head_ *h, uint32_t op, uint32_t a, uint32_t b, uint32_t c, double value) {
     ag_instruction_ *i = h->next;
     i->head = op;
     i->a = a;
     i->b = b;
     i->c = c;
     h->next = i + 1;
-    uint32_t slot = h->top++;
-    h->values[slot] = value;
-    ag_var r = {tape, (uint64_t)h->stamp << 32 | slot};
+    ag_var r = {h->place++, value};
+    h->values[(uint32_t)r.place] = value;
     return r;
 }
-AG_INLINE_ double ag_num_value_(ag_var v) {
-    double d;
-    memcpy(&d, &v.place, sizeof d);
-    return d;
-}
-AG_INLINE_ bool ag_is_fast_(ag_var x) {
-    return x.tape != NULL && (x.place & AG_HEAD_(x)->reject) == 0 && AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
-}
-AG_INLINE_ bool ag_is_fast2_(ag_var x, ag_var y) {
-    return x.tape != NULL && x.tape == y.tape && ((x.place | y.place) & AG_HEAD_(x)->reject) == 0 &&
-           AG_HEAD_(x)->top < AG_HEAD_(x)->limit;
-}
-/* One operand in slot a, the other a number in place of b and c. */
-AG_INLINE_ ag_var ag_push_num_(ag_tape *tape, uint32_t op, uint32_t a, double number, double value) {
+/* One operand in slot a, the other a number in place of b and c; or of a function of one its partial there. */
+AG_INLINE_ ag_var ag_push_num_(ag_head_ *h, uint32_t op, uint32_t a, double number, double value) {
     uint32_t words[2];
     memcpy(words, &number, sizeof number);
-    return ag_push_(tape, op, a, words[0], words[1], value);
+    return ag_push_(h, op, a, words[0], words[1], value);
+}
+
+/* What of a scalar's tape inline code sees; NULL for numbers and tensors. */
+AG_INLINE_ ag_head_ *ag_head_of_(ag_var x) { return (ag_head_ *)(void *)ag_tapes_[AG_TAPE_NUMBER_(x)]; }
+/* Whether inline code may record an operation on scalars of tape h now: their places, or-ed. */
+AG_INLINE_ bool ag_is_fast_(uint64_t places, const ag_head_ *h) {
+    return h != NULL && (places & h->reject) == 0 && h->place < h->limit;
 }
 #define AG_SLOT_(v) ((uint32_t)(v).place)
-#define AG_AT_(v) (AG_HEAD_(v)->values[AG_SLOT_(v)])
+/* The value of a scalar: in a register, if it was recorded just now. */
+AG_INLINE_ double ag_value_(ag_var x, const ag_head_ *h) {
+    return AG_LIKELY_((x.place & AG_ASK_) == 0) ? x.value : h->values[AG_SLOT_(x)];
+}
 
 /* Inlined wherever they are called, so that a value passes from one operation to the next in a register. The branches for
  * numbers are there only where the compiler sees the number. */
-#define AG_IS_NUM_(v) (AG_KNOWN_((v).tape == NULL) && (v).tape == NULL)
-#define AG_INLINE2_(name, NAME, value)                                                                                 \
+#define AG_IS_NUM_(v) (AG_KNOWN_((v).place == 0) && (v).place == 0)
+#define AG_INLINE1_(name, NAME)                                                                                        \
+    AG_INLINE_ ag_var ag_##name##_(ag_var x) {                                                                         \
+        ag_head_ *h = ag_head_of_(x);                                                                                  \
+        if (!AG_LIKELY_(ag_is_fast_(x.place, h))) return ag_apply1_(AG_##NAME, x);                                     \
+        ag_value_and_partial_ r = ag_at_##name##_(ag_value_(x, h));                                                    \
+        return ag_push_num_(h, AG_##NAME, AG_SLOT_(x), r.partial, r.value);                                            \
+    }
+#define AG_INLINE2_(name, NAME, result)                                                                                \
     AG_INLINE_ ag_var ag_##name##_(ag_var x, ag_var y) {                                                               \
+        ag_head_ *h = ag_head_of_(AG_IS_NUM_(x) ? y : x);                                                              \
         if (AG_IS_NUM_(y)) {                                                                                           \
-            if (AG_LIKELY_(ag_is_fast_(x))) {                                                                          \
-                double a = AG_AT_(x), b = ag_num_value_(y);                                                            \
-                return ag_push_num_(x.tape, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_SECOND_, AG_SLOT_(x), b, value); \
+            if (AG_LIKELY_(ag_is_fast_(x.place, h))) {                                                                 \
+                double a = ag_value_(x, h), b = y.value;                                                               \
+                return ag_push_num_(h, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_SECOND_, AG_SLOT_(x), b, result);     \
             }                                                                                                          \
         } else if (AG_IS_NUM_(x)) {                                                                                    \
-            if (AG_LIKELY_(ag_is_fast_(y))) {                                                                          \
-                double a = ag_num_value_(x), b = AG_AT_(y);                                                            \
-                return ag_push_num_(y.tape, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_FIRST_, AG_SLOT_(y), a, value);  \
+            if (AG_LIKELY_(ag_is_fast_(y.place, h))) {                                                                 \
+                double a = x.value, b = ag_value_(y, h);                                                               \
+                return ag_push_num_(h, (uint32_t)AG_##NAME | (uint32_t)AG_NUMBER_FIRST_, AG_SLOT_(y), a, result);      \
             }                                                                                                          \
-        } else if (AG_LIKELY_(ag_is_fast2_(x, y))) {                                                                   \
-            double a = AG_AT_(x), b = AG_AT_(y);                                                                       \
-            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), 0, value);                                    \
+        } else if (AG_LIKELY_(ag_is_fast_(x.place | y.place, h) && y.place != 0)) {                                    \
+            double a = ag_value_(x, h), b = ag_value_(y, h);                                                           \
+            return ag_push_(h, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), 0, result);                                        \
         }                                                                                                              \
         return ag_apply2_(AG_##NAME, x, y);                                                                            \
     }
-#define AG_INLINE3_(name, NAME, value)                                                                                 \
+#define AG_INLINE3_(name, NAME, result)                                                                                \
     AG_INLINE_ ag_var ag_##name##_(ag_var x, ag_var y, ag_var z) {                                                     \
-        if (AG_LIKELY_(ag_is_fast2_(x, y) && y.tape == z.tape && (z.place & AG_HEAD_(x)->reject) == 0)) {              \
-            double a = AG_AT_(x), b = AG_AT_(y), c = AG_AT_(z);                                                        \
-            return ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), AG_SLOT_(z), value);                          \
+        ag_head_ *h = ag_head_of_(x);                                                                                  \
+        if (AG_LIKELY_(ag_is_fast_(x.place | y.place | z.place, h) && y.place != 0 && z.place != 0)) {                 \
+            double a = ag_value_(x, h), b = ag_value_(y, h), c = ag_value_(z, h);                                      \
+            return ag_push_(h, AG_##NAME, AG_SLOT_(x), AG_SLOT_(y), AG_SLOT_(z), result);                              \
         }                                                                                                              \
         return ag_apply3_(AG_##NAME, x, y, z);                                                                         \
     }
@@ -404,14 +425,65 @@ AG_INLINE3_(fnma, FNMA, c - a * b)
 #undef AG_INLINE2_
 #undef AG_INLINE3_
 
-/* Operations of one operand. */
-#define AG_OP1(NAME, name, ...) AG_API ag_var ag_##name(ag_var x);
+/* Operations of one operand; f(x) and f'(x) of a scalar in registers. */
+typedef struct ag_value_and_partial_ {
+    double value, partial;
+} ag_value_and_partial_;
+#define AG_OP1(NAME, name, ...)                                                                                        \
+    AG_API ag_var ag_##name(ag_var x);                                                                                 \
+    AG_API ag_value_and_partial_ ag_at_##name##_(double x);                                                            \
+    AG_INLINE1_(name, NAME)
 #define AG_OP2(NAME, ...)
 #define AG_OP3(NAME, ...)
 #include <autograd/ops/elementwise.def>
 #undef AG_OP1
 #undef AG_OP2
 #undef AG_OP3
+#undef AG_INLINE1_
+#define ag_neg(x) ag_neg_(x)
+#define ag_square(x) ag_square_(x)
+#define ag_recip(x) ag_recip_(x)
+#define ag_sqrt(x) ag_sqrt_(x)
+#define ag_cbrt(x) ag_cbrt_(x)
+#define ag_exp(x) ag_exp_(x)
+#define ag_expm1(x) ag_expm1_(x)
+#define ag_exp2(x) ag_exp2_(x)
+#define ag_log(x) ag_log_(x)
+#define ag_log1p(x) ag_log1p_(x)
+#define ag_log2(x) ag_log2_(x)
+#define ag_log10(x) ag_log10_(x)
+#define ag_sin(x) ag_sin_(x)
+#define ag_cos(x) ag_cos_(x)
+#define ag_tan(x) ag_tan_(x)
+#define ag_asin(x) ag_asin_(x)
+#define ag_acos(x) ag_acos_(x)
+#define ag_atan(x) ag_atan_(x)
+#define ag_sinh(x) ag_sinh_(x)
+#define ag_cosh(x) ag_cosh_(x)
+#define ag_tanh(x) ag_tanh_(x)
+#define ag_asinh(x) ag_asinh_(x)
+#define ag_acosh(x) ag_acosh_(x)
+#define ag_atanh(x) ag_atanh_(x)
+#define ag_erf(x) ag_erf_(x)
+#define ag_erfc(x) ag_erfc_(x)
+#define ag_lgamma(x) ag_lgamma_(x)
+#define ag_digamma(x) ag_digamma_(x)
+#define ag_trigamma(x) ag_trigamma_(x)
+#define ag_abs(x) ag_abs_(x)
+#define ag_sign(x) ag_sign_(x)
+#define ag_floor(x) ag_floor_(x)
+#define ag_ceil(x) ag_ceil_(x)
+#define ag_round(x) ag_round_(x)
+#define ag_stop(x) ag_stop_(x)
+#define ag_relu(x) ag_relu_(x)
+#define ag_sigmoid(x) ag_sigmoid_(x)
+#define ag_log_sigmoid(x) ag_log_sigmoid_(x)
+#define ag_softplus(x) ag_softplus_(x)
+#define ag_gelu(x) ag_gelu_(x)
+#define ag_gelu_slope(x) ag_gelu_slope_(x)
+#define ag_gelu_tanh(x) ag_gelu_tanh_(x)
+#define ag_silu(x) ag_silu_(x)
+#define ag_mish(x) ag_mish_(x)
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -32,7 +32,7 @@ static net make_net(nn_model *model, int64_t places) {
 /* Fields: numbers (n, NUMBERS), the place's number (n), prices (n). Outputs: the loss, prices. */
 static void forward(void *context, const ag_var *batch, ag_var *out) {
     const net *n = context;
-    ag_tape *tape = batch[0].tape;
+    ag_tape *tape = ag_tape_of(batch[0]);
     ag_var place =
         ag_eq(ag_unsqueeze(batch[1], 1), ag_arange(tape, 0, 1, n->places)); /* (n, places), a single 1 a row */
     ag_var x = ag_concat((const ag_var[]){batch[0], place}, 2, 1);

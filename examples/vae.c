@@ -34,7 +34,7 @@ static void forward(void *context, const ag_var *batch, ag_var *out) {
     ag_var h = ag_relu(nn_dense_apply(v->encoder, x));
     ag_var mean = nn_dense_apply(v->mean, h), log_variance = nn_dense_apply(v->log_variance, h);
     ag_var noise =
-        ag_random_normal(x.tape, ag_shape_of(mean), nn_model_key(v->model, "noise"), nn_model_clock(v->model));
+        ag_random_normal(ag_tape_of(x), ag_shape_of(mean), nn_model_key(v->model, "noise"), nn_model_clock(v->model));
     ag_var z = ag_fma(ag_exp(ag_mul(0.5, log_variance)), noise, mean);
     ag_var pixels = ag_mul(PIXELS, nn_bce_logits(decode(v, z), x));
     ag_var each = ag_sub(ag_add(ag_square(mean), ag_exp(log_variance)), ag_add(log_variance, 1));

@@ -291,7 +291,7 @@ int64_t nn_model_size(const nn_model *model) {
 static entry *find_buffer(const nn_model *model, ag_var buffer) {
     for (int i = 0; i < nn_buffer_count(model); i++) {
         entry *e = model->buffers.items[i];
-        if (e->var.tape == buffer.tape && e->var.place == buffer.place) return e;
+        if (ag_tape_of(e->var) == ag_tape_of(buffer) && e->var.place == buffer.place) return e;
     }
     return NULL;
 }
@@ -300,8 +300,9 @@ void nn_model_update(nn_model *model, ag_var buffer, ag_var value) {
     if (!is_fine(model) || ag_is_inert(value)) return;
     entry *e = find_buffer(model, buffer);
     if (e == NULL) ag_fail(model->tape, AG_ERR_VALUE, "update: the var is no buffer of the model");
-    else if (value.tape == NULL) ag_fail(model->tape, AG_ERR_VALUE, "update of %.80s: a plain number", e->name);
-    else if (value.tape != model->tape) ag_fail(model->tape, AG_ERR_TAPE, "update of %.80s: another tape", e->name);
+    else if (ag_tape_of(value) == NULL) ag_fail(model->tape, AG_ERR_VALUE, "update of %.80s: a plain number", e->name);
+    else if (ag_tape_of(value) != model->tape)
+        ag_fail(model->tape, AG_ERR_TAPE, "update of %.80s: another tape", e->name);
     else if (!nn_same_shape(ag_shape_of(value), e->shape))
         ag_fail(model->tape, AG_ERR_SHAPE, "update of %.80s: its value has shape %s, the buffer %s", e->name,
                 nn_show_shape(ag_shape_of(value)).text, nn_show_shape(e->shape).text);

@@ -18,4 +18,4 @@ bool nn_same_shape(ag_shape a, ag_shape b) {
     return same;
 }
 
-ag_var nn_inert(ag_var x) { return x.tape == NULL ? ag_num(0) : ag_constant(x.tape, 0); }
+ag_var nn_inert(ag_var x) { return ag_tape_of(x) == NULL ? ag_num(0) : ag_constant(ag_tape_of(x), 0); }

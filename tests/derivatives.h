@@ -94,7 +94,7 @@ static UNUSED_OK void check_numbers(const char *label, const char *what, const d
 
 /* The values of a var, with its shape. */
 static UNUSED_OK void check_values(const char *label, ag_var x, ag_shape shape, const double *want, double tolerance) {
-    if (ag_tape_status(x.tape) != AG_OK) fail_msg("%s: %s", label, ag_tape_message(x.tape));
+    if (ag_tape_status(ag_tape_of(x)) != AG_OK) fail_msg("%s: %s", label, ag_tape_message(ag_tape_of(x)));
     ag_shape s = ag_shape_of(x);
     bool same = s.rank == shape.rank;
     for (int i = 0; same && i < s.rank; i++) same = s.dim[i] == shape.dim[i];

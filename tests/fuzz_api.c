@@ -186,13 +186,13 @@ static bool is_small(ag_var v) {
 static ag_var var(fuzz *f) {
     unsigned b = byte(f);
     if (b >= 250) return ag_num(number(f));
-    if (b == 249) return (ag_var){NULL, 0};
+    if (b == 249) return (ag_var){0};
     ag_var v = any(f)->v;
     return ag_count(v) <= MOST_ELEMENTS ? v : ag_num(2);
 }
 
 static int list(fuzz *f, ag_var v[LIST], int most) {
-    for (int i = 0; i < LIST; i++) v[i] = i < most ? var(f) : (ag_var){NULL, 0};
+    for (int i = 0; i < LIST; i++) v[i] = i < most ? var(f) : (ag_var){0};
     unsigned b = byte(f);
     return b < 250 ? (int)(b % (unsigned)(most + 1)) : b == 251 ? INT_MIN : b == 252 ? -7 : b == 253 ? -1000000 : -1;
 }
@@ -210,14 +210,14 @@ static const int64_t *order(fuzz *f, int most) {
 static void check_var(ag_var r) {
     ag_shape s = ag_shape_of(r);
     int64_t count = ag_count(r);
-    if (!r.tape) {
+    if (!ag_tape_of(r)) {
         HOLDS(!ag_is_inert(r) && count == 1 && s.rank == 0);
         return;
     }
-    HOLDS(ag_is_inert(r) == (ag_tape_status(r.tape) != AG_OK));
+    HOLDS(ag_is_inert(r) == (ag_tape_status(ag_tape_of(r)) != AG_OK));
     HOLDS(s.rank >= 0 && s.rank <= AG_MAX_RANK && count >= 0);
     if (ag_is_inert(r)) {
-        HOLDS(ag_tape_message(r.tape)[0] != '\0');
+        HOLDS(ag_tape_message(ag_tape_of(r))[0] != '\0');
         return;
     }
     uint64_t product = 1;
@@ -257,7 +257,7 @@ static void read_all(ag_var v) {
     ag_read_f32(v, out_f32);
     ag_read(v, out);
     const void *values = ag_data(v), *adjoints = ag_grad_data(v);
-    ag_type type = ag_tape_type(v.tape);
+    ag_type type = ag_tape_type(ag_tape_of(v));
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {
         if (values)
@@ -266,7 +266,7 @@ static void read_all(ag_var v) {
         if (adjoints) sum += type == AG_F64 ? ((const double *)adjoints)[i] : (double)((const float *)adjoints)[i];
     }
     if (count == 1 && !ag_is_inert(v)) HOLDS(same_number(ag_value(v), out[0]));
-    if (ag_is_inert(v) && ag_tape_status(v.tape) == AG_OK) HOLDS(isnan(ag_value(v)) && isnan(ag_grad(v)));
+    if (ag_is_inert(v) && ag_tape_status(ag_tape_of(v)) == AG_OK) HOLDS(isnan(ag_value(v)) && isnan(ag_grad(v)));
     (void)sum;
     free(out);
     free(out_f32);
@@ -275,17 +275,17 @@ static void read_all(ag_var v) {
 static void check_at(fuzz *f) {
     ag_var v = var(f);
     int64_t count = ag_count(v);
-    if (!v.tape || ag_is_inert(v) || count < 1) return;
+    if (!ag_tape_of(v) || ag_is_inert(v) || count < 1) return;
     double values[MOST_ELEMENTS], adjoints[MOST_ELEMENTS];
     int64_t i = (int64_t)byte(f) % count;
     ag_read(v, values);
     ag_read_grad(v, adjoints);
     ag_var e = ag_at(v, i);
-    if (ag_tape_status(v.tape) != AG_OK) return;
+    if (ag_tape_status(ag_tape_of(v)) != AG_OK) return;
     HOLDS(same_number(ag_value(e), values[i]));
     HOLDS(same_number(ag_grad(e), adjoints[i]));
     ag_var c = ag_contiguous(v);
-    if (ag_tape_status(v.tape) != AG_OK) return;
+    if (ag_tape_status(ag_tape_of(v)) != AG_OK) return;
     HOLDS(ag_data(c) != NULL && ag_count(c) == count);
     ag_read(c, adjoints);
     HOLDS(same_number(adjoints[i], values[i]));
@@ -603,7 +603,7 @@ static ag_var assembled(fuzz *f) {
 static ag_var regular(ag_var x) {
     ag_shape s = ag_shape_of(x);
     if (s.rank < 2 || s.dim[s.rank - 1] != s.dim[s.rank - 2]) return x;
-    return ag_add(ag_mul(ag_tanh(x), 0.2), ag_mul(ag_eye(x.tape, s.dim[s.rank - 1]), 1.5));
+    return ag_add(ag_mul(ag_tanh(x), 0.2), ag_mul(ag_eye(ag_tape_of(x), s.dim[s.rank - 1]), 1.5));
 }
 
 static ag_var matrices(fuzz *f) {
@@ -684,7 +684,7 @@ static void change(fuzz *f) {
     double data[MOST_ELEMENTS];
     float data_f32[MOST_ELEMENTS];
     numbers(f, data, data_f32);
-    int i = tape_number(f, x.tape);
+    int i = tape_number(f, ag_tape_of(x));
     if (kind == 0) ag_set(x, flag(f) ? data : NULL);
     if (kind == 1) ag_set_f32(x, data_f32);
     if (kind == 2) ag_step(x, number(f));
@@ -719,7 +719,7 @@ static void sweep(fuzz *f) {
 
 static bool may_derive_all(const fuzz *f, const ag_var *v, int n) {
     for (int i = 0; i < n; i++)
-        if (!may_derive(f, v[i].tape)) return false;
+        if (!may_derive(f, ag_tape_of(v[i]))) return false;
     return true;
 }
 
@@ -757,10 +757,10 @@ static bool all_moderate(const double *x, int64_t n) {
 
 /* Whether derivatives by x of y can be compared. */
 static bool comparable(fuzz *f, ag_var y, const fuzz_place *x) {
-    int i = tape_number(f, y.tape);
-    return i >= 0 && y.tape && y.tape == x->v.tape && !f->changed[i] && !x->aliased && !ag_is_inert(y) &&
-           !ag_is_inert(x->v) && ag_count(x->v) <= 64 && ag_count(y) <= 64 && ag_tape_type(y.tape) == AG_F64 &&
-           may_derive(f, y.tape);
+    int i = tape_number(f, ag_tape_of(y));
+    return i >= 0 && ag_tape_of(y) && ag_tape_of(y) == ag_tape_of(x->v) && !f->changed[i] && !x->aliased &&
+           !ag_is_inert(y) && !ag_is_inert(x->v) && ag_count(x->v) <= 64 && ag_count(y) <= 64 &&
+           ag_tape_type(ag_tape_of(y)) == AG_F64 && may_derive(f, ag_tape_of(y));
 }
 
 /* A var to differentiate y by. */
@@ -790,12 +790,12 @@ static void check_transposes(fuzz *f) {
     numbers(f, w, w_f32);
     for (int i = 0; i < MOST_ELEMENTS; i++) v[i] = 0.3 - w[(i * 7 + 3) % MOST_ELEMENTS];
     if (!all_moderate(w, MOST_ELEMENTS)) return;
-    ag_var along = ag_constant_tensor(y.tape, v, ag_shape_of(x)),
-           weights = ag_constant_tensor(y.tape, w, ag_shape_of(y));
+    ag_var along = ag_constant_tensor(ag_tape_of(y), v, ag_shape_of(x)),
+           weights = ag_constant_tensor(ag_tape_of(y), w, ag_shape_of(y));
     ag_vjp(&y, &weights, 1, &x, 1, &g);
     ag_jvp(&y, 1, &x, &along, 1, &d);
     check_var(d);
-    if (ag_tape_status(y.tape) != AG_OK) return;
+    if (ag_tape_status(ag_tape_of(y)) != AG_OK) return;
     HOLDS(ag_count(g) == ag_count(x) && ag_count(d) == ag_count(y));
     ag_read(g, jw);
     ag_read(d, jv);
@@ -813,10 +813,10 @@ static void check_sweep(fuzz *f) {
     if (ag_count(y) != 1) y = ag_sum(ag_tanh(y));
     double swept[64], recorded[64];
     ag_backward(y);
-    if (ag_tape_status(y.tape) != AG_OK) return;
+    if (ag_tape_status(ag_tape_of(y)) != AG_OK) return;
     ag_read_grad(x, swept);
     ag_gradient(y, &x, 1, &g);
-    if (ag_tape_status(y.tape) != AG_OK) return;
+    if (ag_tape_status(ag_tape_of(y)) != AG_OK) return;
     ag_read(g, recorded);
     int64_t n = ag_count(x);
     HOLDS(ag_count(g) == n);
@@ -877,7 +877,7 @@ static ag_tape *new_tape(fuzz *f, int i) {
 
 static void forget_tape(fuzz *f, int i) {
     for (int k = 0; k < POOL; k++)
-        if (f->pool[k].v.tape == f->tape[i] || f->tape[i] == NULL) f->pool[k] = (fuzz_place){{NULL, 0}, true};
+        if (ag_tape_of(f->pool[k].v) == f->tape[i] || f->tape[i] == NULL) f->pool[k] = (fuzz_place){{0}, true};
     ag_tape_free(f->tape[i]);
     f->tape[i] = NULL;
 }

@@ -14,7 +14,7 @@ static ag_var composed(const attention_case *c, const ag_var *x, ag_var keep) {
     ag_var scores = ag_matmul(by_heads(x[0]), ag_transpose(by_heads(x[1])));
     scores = ag_mul(scores, 1 / sqrt((double)c->width));
     if (c->causal) {
-        ag_var past = ag_tril(ag_ones(x[0].tape, AG_SHAPE(c->queries, c->keys)), 0);
+        ag_var past = ag_tril(ag_ones(ag_tape_of(x[0]), AG_SHAPE(c->queries, c->keys)), 0);
         scores = ag_select(past, scores, -(double)INFINITY);
     }
     if (c->keep) scores = ag_select(ag_reshape(keep, AG_SHAPE(c->batch, 1, 1, c->keys)), scores, -(double)INFINITY);
@@ -35,7 +35,7 @@ static ag_var mask_of(ag_tape *t, const attention_case *c) {
 }
 
 static void compare(const char *label, const ag_var *base, int bases, ag_var y, ag_var z, double tolerance) {
-    ag_var seed = random_tensor(y.tape, ag_shape_of(y), -1, 1);
+    ag_var seed = random_tensor(ag_tape_of(y), ag_shape_of(y), -1, 1);
     int64_t n = ag_count(z);
     double *want = new_numbers(n);
     ag_read(z, want);
@@ -60,7 +60,7 @@ static void compare(const char *label, const ag_var *base, int bases, ag_var y, 
         check_values(label, g, ag_shape_of(base[k]), want, tolerance);
         free(want), free(got);
     }
-    check_fine(label, y.tape);
+    check_fine(label, ag_tape_of(y));
 }
 
 static void values(void **unused) {

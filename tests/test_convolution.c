@@ -206,7 +206,7 @@ static void operands_of_all_kinds(void **unused) {
     ag_tape *t = ag_tape_new(AG_F64);
     ag_var x = counting_tensor(t, AG_SHAPE(1, 1, 3, 3)),
            w = ag_constant_tensor(t, (double[]){1, 2, 3, 4}, AG_SHAPE(1, 1, 2, 2));
-    ag_conv_options plain = {{0}, {0}, {0}, 0, {0}, {NULL, 0}};
+    ag_conv_options plain = {{0}, {0}, {0}, 0, {0}, {0}};
     ag_var y = ag_conv2d(ag_transpose(x), w, plain);
     check_values("transposed", y, AG_SHAPE(1, 1, 2, 2), (double[]){25, 55, 35, 65}, 0);
     ag_backward(ag_sum(y));

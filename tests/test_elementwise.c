@@ -318,7 +318,7 @@ typedef struct line {
 } line;
 
 static ag_var line_function(const line *l, ag_var u) {
-    ag_tape *t = u.tape;
+    ag_tape *t = ag_tape_of(u);
     ag_shape shape = {.rank = l->rank, .dim = {3}};
     const double weights[4] = {1, -0.5, 0.75, 2};
     ag_var v[3];

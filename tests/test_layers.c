@@ -134,7 +134,7 @@ static ag_var recurrent(nn_model *model, const char *name, const ag_var *x) {
     nn_recurrent_options o = {.no_bias = plain, .batch_first = plain, .unroll = variant == 0 ? 0 : -1};
     nn_recurrent layer = nn_recurrent_init(model, cell_of(name), "l", plain ? 2 : 4, 3, o);
     load_parameters(name, model);
-    return nn_recurrent_apply(&layer, x[0], (nn_recurrent_state){{NULL, 0}, {NULL, 0}}, NULL);
+    return nn_recurrent_apply(&layer, x[0], (nn_recurrent_state){{0}, {0}}, NULL);
 }
 
 /* Two layers in both directions; the results and the last state, one after the other. */

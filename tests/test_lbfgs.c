@@ -48,7 +48,7 @@ static ag_var rosenbrock(ag_var x) {
     return ag_sum(ag_add(ag_mul(100, ag_square(ag_sub(b, ag_square(a)))), ag_square(ag_sub(1, a))));
 }
 static ag_var bowl(ag_var x) {
-    ag_var scale = ag_arange(x.tape, 1, 1, ag_count(x));
+    ag_var scale = ag_arange(ag_tape_of(x), 1, 1, ag_count(x));
     return ag_add(ag_sum(ag_mul(scale, ag_square(ag_sub(x, 1)))), ag_cosh(ag_sum(x)));
 }
 

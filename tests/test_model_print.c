@@ -323,7 +323,7 @@ static void plain_forward(void *context, const ag_var *batch, ag_var *out) {
 }
 static void wrong_forward(void *context, const ag_var *batch, ag_var *out) {
     (void)context;
-    out[0] = ag_add(batch[0], ag_constant_tensor(batch[0].tape, (const double[]){1, 2, 3}, AG_SHAPE(3)));
+    out[0] = ag_add(batch[0], ag_constant_tensor(ag_tape_of(batch[0]), (const double[]){1, 2, 3}, AG_SHAPE(3)));
 }
 
 static void wrong_use(void **unused) {

@@ -76,7 +76,7 @@ static void expect_origin(ag_var y, const char *want) {
     bool found = ag_find_infinity(y, text, sizeof text);
     if (found != (want != NULL) || strcmp(text, want ? want : "") != 0)
         fail_msg("\"%s\", should be \"%s\"", text, want ? want : "");
-    assert_int_equal(ag_tape_status(y.tape), AG_OK);
+    assert_int_equal(ag_tape_status(ag_tape_of(y)), AG_OK);
 }
 
 static void infinities_on_the_way_to_a_result(void **unused) {

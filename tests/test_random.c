@@ -59,7 +59,7 @@ static void check_intermediates(int seed, const program *p, ag_var y) {
         assert_int_equal(ag_count(g[i]), ag_count(xs[i]));
         ag_read(g[i], recorded);
         compare(seed, "gradient of an intermediate", recorded, adjoint[i], (int)ag_count(xs[i]),
-                ag_tape_type(y.tape) == AG_F64 ? 1e-10 : 1e-3);
+                ag_tape_type(ag_tape_of(y)) == AG_F64 ? 1e-10 : 1e-3);
     }
 }
 

@@ -102,7 +102,7 @@ static void print_sweep(FILE *out, const char *what, ag_var y, const ag_var *x, 
         bits = bits * 31 + hash(all, (size_t)count * sizeof *all);
         free(all);
     }
-    fprintf(out, "%s %016llx %s\n", what, (unsigned long long)bits, ag_tape_message(y.tape));
+    fprintf(out, "%s %016llx %s\n", what, (unsigned long long)bits, ag_tape_message(ag_tape_of(y)));
 }
 
 /* Products and their adjoints that are worth several threads, by rows and by columns, with views and ends of vectors. */

@@ -25,7 +25,7 @@ static double eager_value(ag_type type, const op_site *s, const double *x) {
     ag_var in[PLACES], y;
     for (int k = 0; k < PLACES; k++) in[k] = ag_input(t, x[k]);
     op_model(t, in, &y, (void *)(uintptr_t)s);
-    return ag_value(y.tape ? y : ag_constant(t, ag_value(y)));
+    return ag_value(ag_tape_of(y) ? y : ag_constant(t, ag_value(y)));
 }
 
 /* What may differ: an fma's rounding, the last bit of pow by a number that is a product, and the sign of chain's zero. */

@@ -442,7 +442,7 @@ static void many_constants(void **unused) {
         const uint32_t most = UINT32_MAX / ONE_CONSTANT, some = most - 10;
         assert_true(ag_make_room(t, "test", some, 1));
         t->head.next[-1].head += CONSTANTS_FOLLOW + some * ONE_CONSTANT;
-        t->head.top += some;
+        t->head.place += some;
         ag_set_limit(t);
         uint32_t instructions = ag_instruction_count(t);
         ag_var z = y;
@@ -478,7 +478,7 @@ static void many_numbers(void **unused) {
         const uint32_t some = UINT32_MAX / ONE_CONSTANT - left / 2;
         assert_true(ag_make_room(t, "test", some, 1));
         t->head.next[-1].head += CONSTANTS_FOLLOW + some * ONE_CONSTANT;
-        t->head.top += some;
+        t->head.place += some;
         ag_set_limit(t);
         if (left % 2) (void)ag_constant(t, 1);
         else check_number("with no room for constants", ag_value(ag_fma(2, x, 3)), 9);

@@ -61,10 +61,10 @@ typedef struct pair {
 static void do_reshape(pair *v, ag_shape shape, int unknown) {
     ag_shape asked = shape;
     if (unknown >= 0 && v->m.count > 0) asked.dim[unknown] = -1;
-    uint64_t before = ag_tape_stats(v->x.tape).tensor_instructions;
+    uint64_t before = ag_tape_stats(ag_tape_of(v->x)).tensor_instructions;
     v->x = ag_reshape(v->x, asked);
     v->m.shape = shape;
-    if (ag_tape_stats(v->x.tape).tensor_instructions == before) return;
+    if (ag_tape_stats(ag_tape_of(v->x)).tensor_instructions == before) return;
     for (int64_t i = 0; i < v->m.count; i++) v->m.own[i] = i;
 }
 
@@ -280,7 +280,7 @@ static void check_pair_values(const char *label, const pair *v, const double *ba
 
 /* s = <w, exp(view)>: adjoints and recorded gradient by the base, gradient by the view, tangent. */
 static void check_pair_derivatives(const char *label, const pair *v, ag_var base_var, const double *base, int64_t n) {
-    ag_tape *t = base_var.tape;
+    ag_tape *t = ag_tape_of(base_var);
     uint64_t state = 5;
     double *w = new_numbers(v->m.count), *want = new_numbers(n), *at_view = new_numbers(v->m.count), tangent = 0;
     double *got = new_numbers(n), *got_view = new_numbers(v->m.count), *direction = new_numbers(n);

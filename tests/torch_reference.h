@@ -115,18 +115,18 @@ static UNUSED_OK void check_reference(ag_type type, const char *of, const char *
 
 static UNUSED_OK void check_out(const char *of, const char *name, ag_var out) {
     const reference_array *a = reference(of, name);
-    if (ag_tape_status(out.tape) != AG_OK) fail_msg("%s: %s", of, ag_tape_message(out.tape));
+    if (ag_tape_status(ag_tape_of(out)) != AG_OK) fail_msg("%s: %s", of, ag_tape_message(ag_tape_of(out)));
     if (!same_shape(ag_shape_of(out), a->shape)) fail_msg("%s/%s has another shape", of, name);
     double *got = new_numbers(ag_count(out));
     ag_read(out, got);
-    check_reference(ag_tape_type(out.tape), of, name, got, ag_count(out));
+    check_reference(ag_tape_type(ag_tape_of(out)), of, name, got, ag_count(out));
     free(got);
 }
 
 /* Sweeps from the sum of out times the case's weights; gradients are checked after this. */
 static UNUSED_OK void sweep_reference(const char *of, ag_var out) {
     check_out(of, "out", out);
-    ag_backward(ag_sum(ag_mul(out, drawn_tensor(out.tape, of, "w", ag_shape_of(out)))));
+    ag_backward(ag_sum(ag_mul(out, drawn_tensor(ag_tape_of(out), of, "w", ag_shape_of(out)))));
 }
 
 static UNUSED_OK void check_gradient(const char *of, const char *name, ag_var x) {
@@ -135,7 +135,7 @@ static UNUSED_OK void check_gradient(const char *of, const char *name, ag_var x)
     snprintf(full, sizeof full, "d/%s", name);
     ag_read_grad(x, got);
     if (!same_shape(ag_shape_of(x), reference(of, full)->shape)) fail_msg("%s: %s has another shape", of, name);
-    check_reference(ag_tape_type(x.tape), of, full, got, ag_count(x));
+    check_reference(ag_tape_type(ag_tape_of(x)), of, full, got, ag_count(x));
     free(got);
 }
 

@@ -304,12 +304,12 @@ ag_var ag_assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const ag_
 }
 
 ag_var ag_contiguous(ag_var x) {
-    if (x.tape == NULL || ag_data(x) != NULL) return x;
-    if (!ag_usable(x, "contiguous")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL || ag_data(x) != NULL) return x;
+    if (!ag_usable(x, "contiguous")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
     ag_placement where = {.offset = 0};
     ag_row_major(shape.rank, shape.dim, where.stride);
-    return assemble(x.tape, shape, &x, &where, 1, DISJOINT | COVERS);
+    return assemble(ag_tape_of(x), shape, &x, &where, 1, DISJOINT | COVERS);
 }
 
 /* ---- concatenation ---- */
@@ -414,45 +414,45 @@ ag_var ag_stack(const ag_var *xs, int n, int axis) {
 }
 
 ag_var ag_pad(ag_var x, int axis, int64_t before, int64_t after) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, "pad")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, "pad")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
-    axis = ag_check_axis(x.tape, "pad", axis, shape);
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "pad", axis, shape);
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     if (before < 0 || after < 0 || !grow(&shape.dim[axis], before) || !grow(&shape.dim[axis], after)) {
-        ag_fail(x.tape, AG_ERR_VALUE, "pad: %lld and %lld more along axis %d of shape %s", (long long)before,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "pad: %lld and %lld more along axis %d of shape %s", (long long)before,
                 (long long)after, axis, ag_show_shape(ag_shape_of(x)).text);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     int64_t count;
-    if (!ag_checked_count(x.tape, "pad", shape, &count)) return ag_inert(x.tape);
+    if (!ag_checked_count(ag_tape_of(x), "pad", shape, &count)) return ag_inert(ag_tape_of(x));
     ag_placement where = {.offset = 0};
     ag_row_major(shape.rank, shape.dim, where.stride);
     where.offset = before * where.stride[axis];
-    return assemble(x.tape, shape, &x, &where, 1, before + after == 0 ? DISJOINT | COVERS : DISJOINT);
+    return assemble(ag_tape_of(x), shape, &x, &where, 1, before + after == 0 ? DISJOINT | COVERS : DISJOINT);
 }
 
 /* A copy of a view with a new axis of stride 0. The axes on either side are merged, so that there is room for one. */
 ag_var ag_tile(ag_var x, int axis, int64_t times) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, "tile")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, "tile")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
-    axis = ag_check_axis(x.tape, "tile", axis, shape);
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "tile", axis, shape);
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     if (times < 0) {
-        ag_fail(x.tape, AG_ERR_VALUE, "tile: %lld times along axis %d of shape %s", (long long)times, axis,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "tile: %lld times along axis %d of shape %s", (long long)times, axis,
                 ag_show_shape(shape).text);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     int64_t outer = ag_count_dims(shape.dim, 0, axis), rest = ag_count_dims(shape.dim, axis, shape.rank), length, count;
     ag_shape whole = shape;
     if (!ag_multiply_sizes(shape.dim[axis], times, &length)) {
-        ag_fail(x.tape, AG_ERR_SLOTS, "tile: %lld times along axis %d of shape %s is too long", (long long)times, axis,
-                ag_show_shape(shape).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SLOTS, "tile: %lld times along axis %d of shape %s is too long", (long long)times,
+                axis, ag_show_shape(shape).text);
+        return ag_inert(ag_tape_of(x));
     }
     whole.dim[axis] = length;
-    if (!ag_checked_count(x.tape, "tile", whole, &count)) return ag_inert(x.tape);
+    if (!ag_checked_count(ag_tape_of(x), "tile", whole, &count)) return ag_inert(ag_tape_of(x));
     ag_var copies = ag_expand(ag_reshape(x, AG_SHAPE(outer, 1, rest)), AG_SHAPE(outer, times, rest));
     return ag_reshape(copies, whole);
 }

@@ -499,15 +499,16 @@ static const ag_operation attention_back = {
 const ag_operation *const ag_builtin_attention_back = &attention_back;
 
 ag_var ag_attention(ag_var q, ag_var k, ag_var v, ag_attention_options options) {
-    if (!ag_usable(q, "attention")) return ag_inert(q.tape);
-    if (q.tape == NULL) return ag_inert(k.tape ? k.tape : v.tape);
-    if (!ag_usable_on(q.tape, k, "attention") || !ag_usable_on(q.tape, v, "attention")) return ag_inert(q.tape);
+    if (!ag_usable(q, "attention")) return ag_inert(ag_tape_of(q));
+    if (ag_tape_of(q) == NULL) return ag_inert(ag_tape_of(k) ? ag_tape_of(k) : ag_tape_of(v));
+    if (!ag_usable_on(ag_tape_of(q), k, "attention") || !ag_usable_on(ag_tape_of(q), v, "attention"))
+        return ag_inert(ag_tape_of(q));
     ag_shape s = ag_shape_of(q);
     attending p = {options.scale, options.causal};
     if (p.scale == 0 && s.rank > 0) p.scale = s.dim[s.rank - 1] > 0 ? 1 / sqrt((double)s.dim[s.rank - 1]) : 1;
     if (!isfinite(p.scale)) {
-        ag_fail(q.tape, AG_ERR_VALUE, "attention: a scale of %g", p.scale);
-        return ag_inert(q.tape);
+        ag_fail(ag_tape_of(q), AG_ERR_VALUE, "attention: a scale of %g", p.scale);
+        return ag_inert(ag_tape_of(q));
     }
     return ag_apply(&attention, (const ag_var[]){q, k, v, options.keep}, ag_is_zero(options.keep) ? 3 : 4, &p,
                     sizeof p);

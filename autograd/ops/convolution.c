@@ -329,16 +329,17 @@ ag_var ag_conv2d(ag_var x, ag_var weight, ag_conv_options options) {
 
 ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options) {
     static const char what[] = "conv_transpose2d";
-    if (!ag_usable(x, what)) return ag_inert(x.tape);
-    if (!ag_usable_on(x.tape, weight, what)) return ag_inert(x.tape);
+    if (!ag_usable(x, what)) return ag_inert(ag_tape_of(x));
+    if (!ag_usable_on(ag_tape_of(x), weight, what)) return ag_inert(ag_tape_of(x));
     parameters p = parameters_of(&options);
     ag_shape sx = ag_shape_of(x), sw = ag_shape_of(weight);
     for (int a = 0; a < 2 && sx.rank == 4 && sw.rank == 4; a++) {
         int64_t more = options.output_padding[a], reach, span;
         if (more < 0 || more >= p.stride[a]) {
-            ag_fail(x.tape, AG_ERR_VALUE, "%s: an output padding of %lld is outside 0..%lld, less than the stride",
-                    what, (long long)more, (long long)p.stride[a] - 1);
-            return ag_inert(x.tape);
+            ag_fail(ag_tape_of(x), AG_ERR_VALUE,
+                    "%s: an output padding of %lld is outside 0..%lld, less than the stride", what, (long long)more,
+                    (long long)p.stride[a] - 1);
+            return ag_inert(ag_tape_of(x));
         }
         bool fits = ag_multiply_sizes(sx.dim[2 + a] - 1, p.stride[a], &span) &&
                     ag_multiply_sizes(p.dilation[a], sw.dim[2 + a] - 1, &reach) && span < INT64_MAX / 4 &&
@@ -351,13 +352,13 @@ ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options) {
 /* Rows as images of one row. */
 static ag_var of_rows(ag_var (*f)(ag_var, ag_var, ag_conv_options), const char *what, ag_var x, ag_var weight,
                       ag_conv_options o) {
-    if (!ag_usable(x, what)) return ag_inert(x.tape);
-    if (!ag_usable_on(x.tape, weight, what)) return ag_inert(x.tape);
+    if (!ag_usable(x, what)) return ag_inert(ag_tape_of(x));
+    if (!ag_usable_on(ag_tape_of(x), weight, what)) return ag_inert(ag_tape_of(x));
     ag_shape sx = ag_shape_of(x), sw = ag_shape_of(weight);
     if (sx.rank != 3 || sw.rank != 3) {
-        ag_fail(x.tape ? x.tape : weight.tape, AG_ERR_SHAPE, "%s: shapes %s and %s have not 3 axes each", what,
-                ag_show_shape(sx).text, ag_show_shape(sw).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x) ? ag_tape_of(x) : ag_tape_of(weight), AG_ERR_SHAPE,
+                "%s: shapes %s and %s have not 3 axes each", what, ag_show_shape(sx).text, ag_show_shape(sw).text);
+        return ag_inert(ag_tape_of(x));
     }
     ag_conv_options rows = {.stride = {1, o.stride[0]},
                             .padding = {0, o.padding[0]},

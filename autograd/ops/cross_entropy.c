@@ -214,7 +214,7 @@ static const ag_operation labels_operation = {
 const ag_operation *const ag_builtin_cross_entropy = &labels_operation;
 
 ag_var ag_cross_entropy(ag_var logits, const int64_t *labels) {
-    if (!ag_usable(logits, "cross_entropy")) return ag_inert(logits.tape);
+    if (!ag_usable(logits, "cross_entropy")) return ag_inert(ag_tape_of(logits));
     ag_shape shape = ag_shape_of(logits);
     int64_t rows = shape.rank > 0 ? ag_count_dims(shape.dim, 0, shape.rank - 1) : 0;
     return ag_apply(&labels_operation, &logits, 1, labels, labels != NULL ? (size_t)rows * sizeof *labels : 0);
@@ -278,8 +278,9 @@ static const ag_operation at_operation = {
 const ag_operation *const ag_builtin_cross_entropy_at = &at_operation;
 
 ag_var ag_cross_entropy_at(ag_var logits, ag_var labels) {
-    if (!ag_usable(logits, "cross_entropy_at")) return ag_inert(logits.tape);
-    if (!ag_usable(labels, "cross_entropy_at")) return ag_inert(logits.tape ? logits.tape : labels.tape);
+    if (!ag_usable(logits, "cross_entropy_at")) return ag_inert(ag_tape_of(logits));
+    if (!ag_usable(labels, "cross_entropy_at"))
+        return ag_inert(ag_tape_of(logits) ? ag_tape_of(logits) : ag_tape_of(labels));
     return ag_apply(&at_operation, (ag_var[]){logits, labels}, 2, NULL, 0);
 }
 
@@ -512,7 +513,7 @@ static const ag_operation soft_operation = {
 const ag_operation *const ag_builtin_cross_entropy_soft = &soft_operation;
 
 ag_var ag_cross_entropy_soft(ag_var logits, ag_var probabilities) {
-    if (!ag_usable(logits, "cross_entropy_soft")) return ag_inert(logits.tape);
-    if (!ag_usable(probabilities, "cross_entropy_soft")) return ag_inert(probabilities.tape);
+    if (!ag_usable(logits, "cross_entropy_soft")) return ag_inert(ag_tape_of(logits));
+    if (!ag_usable(probabilities, "cross_entropy_soft")) return ag_inert(ag_tape_of(probabilities));
     return ag_apply(&soft_operation, (ag_var[]){logits, probabilities}, 2, NULL, 0);
 }

@@ -142,10 +142,10 @@ static void cumsum_record(const ag_rule *rule, ag_var w, ag_var *contributions) 
 }
 
 ag_var ag_cumsum(ag_var x, int axis) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, "cumsum")) return ag_inert(x.tape);
-    int32_t at = ag_check_axis(x.tape, "cumsum", axis, ag_shape_of(x));
-    if (at < 0) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, "cumsum")) return ag_inert(ag_tape_of(x));
+    int32_t at = ag_check_axis(ag_tape_of(x), "cumsum", axis, ag_shape_of(x));
+    if (at < 0) return ag_inert(ag_tape_of(x));
     cumulation p = {at, false};
     return ag_apply(&cumsum_operation, &x, 1, &p, sizeof p);
 }

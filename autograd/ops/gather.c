@@ -233,40 +233,40 @@ static ag_var apply(const ag_operation *operation, ag_var x, picking p, const in
         int64_t index[FEW];
     } few;
     if (p.n < 0 || (p.n > 0 && indices == NULL) || p.length < 0) {
-        ag_fail(x.tape, AG_ERR_VALUE, "%s: %lld indices at %s into length %lld", operation->name, (long long)p.n,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "%s: %lld indices at %s into length %lld", operation->name, (long long)p.n,
                 indices == NULL ? "NULL" : "an address", (long long)p.length);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     int64_t bytes;
     if (!ag_multiply_sizes(p.n, sizeof *indices, &bytes) || bytes > INT64_MAX - (int64_t)sizeof p) {
-        ag_fail(x.tape, AG_ERR_VALUE, "%s: %lld indices are too many", operation->name, (long long)p.n);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "%s: %lld indices are too many", operation->name, (long long)p.n);
+        return ag_inert(ag_tape_of(x));
     }
     size_t size = sizeof p + (size_t)bytes;
-    picking *params = p.n <= FEW ? &few.header : ag_scratch(x.tape, size);
-    if (params == NULL) return ag_inert(x.tape);
+    picking *params = p.n <= FEW ? &few.header : ag_scratch(ag_tape_of(x), size);
+    if (params == NULL) return ag_inert(ag_tape_of(x));
     *params = p;
     if (p.n > 0) memcpy(params + 1, indices, (size_t)bytes);
     ag_var result = ag_apply(operation, &x, 1, params, size);
-    if (params != &few.header) ag_scratch_free(x.tape, params);
+    if (params != &few.header) ag_scratch_free(ag_tape_of(x), params);
     return result;
 }
 
 ag_var ag_gather(ag_var x, int axis, const int64_t *indices, int64_t n) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, "gather")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, "gather")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
-    axis = ag_check_axis(x.tape, "gather", axis, shape);
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "gather", axis, shape);
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     return apply(&gather_operation, x, (picking){axis, shape.dim[axis], n}, indices);
 }
 
 ag_var ag_scatter_add(ag_var x, int axis, const int64_t *indices, int64_t length) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, "scatter_add")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, "scatter_add")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
-    axis = ag_check_axis(x.tape, "scatter_add", axis, shape);
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "scatter_add", axis, shape);
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     return apply(&scatter_operation, x, (picking){axis, length, shape.dim[axis]}, indices);
 }
 
@@ -473,16 +473,17 @@ static const ag_operation scatter_at_operation = {
 const ag_operation *const ag_builtin_scatter_add_at = &scatter_at_operation;
 
 ag_var ag_gather_at(ag_var x, int axis, ag_var indices) {
-    if (x.tape == NULL) return ag_inert(indices.tape);
-    if (!ag_usable(x, "gather_at") || !ag_usable_on(x.tape, indices, "gather_at")) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(ag_tape_of(indices));
+    if (!ag_usable(x, "gather_at") || !ag_usable_on(ag_tape_of(x), indices, "gather_at"))
+        return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
-    axis = ag_check_axis(x.tape, "gather_at", axis, shape);
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "gather_at", axis, shape);
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     return apply_at(&gather_at_operation, x, indices, (place){axis, shape.dim[axis]});
 }
 
 ag_var ag_scatter_add_at(ag_var x, int axis, ag_var indices, int64_t length) {
-    ag_tape *tape = x.tape ? x.tape : indices.tape;
+    ag_tape *tape = ag_tape_of(x) ? ag_tape_of(x) : ag_tape_of(indices);
     if (tape == NULL) return ag_inert(NULL);
     if (!ag_usable_on(tape, x, "scatter_add_at") || !ag_usable_on(tape, indices, "scatter_add_at"))
         return ag_inert(tape);

@@ -264,7 +264,7 @@ static void record_back(const ag_lstm_params *p, ag_lstm_sizes s, const recorded
 static void back_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
     ag_tape *t = rule->tape;
     ag_lstm_sizes s = sizes_of_rule(rule);
-    ag_var in[MOST_OPERANDS] = {{NULL, 0}}, from[MOST_OPERANDS], to[MOST_OPERANDS], back[3], seeds[3];
+    ag_var in[MOST_OPERANDS] = {{0}}, from[MOST_OPERANDS], to[MOST_OPERANDS], back[3], seeds[3];
     recorded_step *steps = ag_scratch(t, (size_t)s.steps * (sizeof *steps + sizeof(ag_var)));
     if (!steps) return;
     uint32_t paused = ag_suspend_pause(t);

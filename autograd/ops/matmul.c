@@ -441,12 +441,12 @@ static bool same_shape(ag_shape x, ag_shape y) {
 }
 
 ag_var ag_vdot(ag_var x, ag_var y) {
-    if (!ag_usable(x, "vdot")) return ag_inert(x.tape);
-    if (!ag_usable(y, "vdot")) return ag_inert(y.tape);
+    if (!ag_usable(x, "vdot")) return ag_inert(ag_tape_of(x));
+    if (!ag_usable(y, "vdot")) return ag_inert(ag_tape_of(y));
     ag_shape sx = ag_shape_of(x), sy = ag_shape_of(y);
     if (sx.rank == 0 && sy.rank == 0) return ag_mul(x, y);
     if (!same_shape(sx, sy)) {
-        ag_tape *tape = x.tape ? x.tape : y.tape;
+        ag_tape *tape = ag_tape_of(x) ? ag_tape_of(x) : ag_tape_of(y);
         ag_fail(tape, AG_ERR_SHAPE, "vdot: shapes %s and %s differ", ag_show_shape(sx).text, ag_show_shape(sy).text);
         return ag_inert(tape);
     }
@@ -455,11 +455,11 @@ ag_var ag_vdot(ag_var x, ag_var y) {
 }
 
 ag_var ag_outer(ag_var x, ag_var y) {
-    if (!ag_usable(x, "outer")) return ag_inert(x.tape);
-    if (!ag_usable(y, "outer")) return ag_inert(y.tape);
+    if (!ag_usable(x, "outer")) return ag_inert(ag_tape_of(x));
+    if (!ag_usable(y, "outer")) return ag_inert(ag_tape_of(y));
     ag_shape sx = ag_shape_of(x), sy = ag_shape_of(y);
     if (sx.rank != 1 || sy.rank != 1) {
-        ag_tape *tape = x.tape ? x.tape : y.tape;
+        ag_tape *tape = ag_tape_of(x) ? ag_tape_of(x) : ag_tape_of(y);
         if (!tape) return ag_num(NAN); /* two numbers */
         ag_fail(tape, AG_ERR_SHAPE, "outer: shapes %s and %s are not two vectors", ag_show_shape(sx).text,
                 ag_show_shape(sy).text);
@@ -469,9 +469,9 @@ ag_var ag_outer(ag_var x, ag_var y) {
 }
 
 ag_var ag_trace(ag_var x) {
-    if (!ag_usable(x, "trace")) return ag_inert(x.tape);
+    if (!ag_usable(x, "trace")) return ag_inert(ag_tape_of(x));
     ag_shape s = ag_shape_of(x);
-    if (s.rank < 2 && x.tape)
-        ag_fail(x.tape, AG_ERR_SHAPE, "trace: shape %s is not that of matrices", ag_show_shape(s).text);
+    if (s.rank < 2 && ag_tape_of(x))
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "trace: shape %s is not that of matrices", ag_show_shape(s).text);
     return ag_sum_over(ag_diagonal(x), AG_AXES(-1), false);
 }

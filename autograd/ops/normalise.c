@@ -504,16 +504,16 @@ const ag_operation *const ag_builtin_normalise_back = &norm_back;
 /* ---- calls ---- */
 
 static ag_var apply(ag_var x, const norming *p, ag_var weight, ag_var bias) {
-    if (!ag_usable(x, name_of(p))) return ag_inert(x.tape);
-    if (x.tape == NULL) return ag_inert(weight.tape);
+    if (!ag_usable(x, name_of(p))) return ag_inert(ag_tape_of(x));
+    if (ag_tape_of(x) == NULL) return ag_inert(ag_tape_of(weight));
     ag_shape s = ag_shape_of(x);
     if (!(p->epsilon >= 0) || isinf(p->epsilon) || (!(p->flags & CHANNELS) && (p->axes < 1 || p->axes > s.rank))) {
-        ag_fail(x.tape, AG_ERR_VALUE, "%s: %lld axes of shape %s, epsilon %g", name_of(p), (long long)p->axes,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "%s: %lld axes of shape %s, epsilon %g", name_of(p), (long long)p->axes,
                 ag_show_shape(s).text, p->epsilon);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     int n = !ag_is_zero(bias) ? 3 : !ag_is_zero(weight) ? 2 : 1;
-    if (n == 3 && ag_is_zero(weight)) weight = ag_ones(x.tape, ag_shape_of(bias));
+    if (n == 3 && ag_is_zero(weight)) weight = ag_ones(ag_tape_of(x), ag_shape_of(bias));
     return ag_apply(&norm, (ag_var[]){x, weight, bias}, n, p, sizeof *p);
 }
 

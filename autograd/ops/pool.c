@@ -388,9 +388,9 @@ static bool planes_of(ag_var x, const char *what, int axes, pooling *p) {
     if (!ag_usable(x, what)) return false;
     ag_shape shape = ag_shape_of(x);
     if (shape.rank < axes) {
-        if (x.tape)
-            ag_fail(x.tape, AG_ERR_SHAPE, "%s: shape %s has not %d axes to pool over", what, ag_show_shape(shape).text,
-                    axes);
+        if (ag_tape_of(x))
+            ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "%s: shape %s has not %d axes to pool over", what,
+                    ag_show_shape(shape).text, axes);
         return false;
     }
     for (int a = 0; a < 2; a++) p->size[a] = axes == 2 || a == 1 ? shape.dim[shape.rank - 2 + a] : 1;
@@ -405,7 +405,7 @@ static ag_var pooled(kind k, ag_var x, int axes, const pooling *p) {
 
 static ag_var pool(kind k, ag_var x, const char *what, int axes, ag_pool_options o) {
     pooling p = {.flags = (o.ceil_mode ? CEIL : 0) | (k == MEAN && o.exclude_padding ? EXCLUDE_PADDING : 0)};
-    if (!planes_of(x, what, axes, &p)) return ag_inert(x.tape);
+    if (!planes_of(x, what, axes, &p)) return ag_inert(ag_tape_of(x));
     for (int a = 0; a < 2; a++) {
         int from = axes == 2 ? a : 0;
         bool real = axes == 2 || a == 1;
@@ -414,10 +414,11 @@ static ag_var pool(kind k, ag_var x, const char *what, int axes, ag_pool_options
         p.padding[a] = real ? o.padding[from] : 0;
         p.dilation[a] = real && k == MAX && o.dilation[from] ? o.dilation[from] : 1;
         if (k == MEAN && o.dilation[from] > 1) {
-            ag_fail(x.tape, AG_ERR_VALUE, "%s: means have no dilation, not %lld", what, (long long)o.dilation[from]);
-            return ag_inert(x.tape);
+            ag_fail(ag_tape_of(x), AG_ERR_VALUE, "%s: means have no dilation, not %lld", what,
+                    (long long)o.dilation[from]);
+            return ag_inert(ag_tape_of(x));
         }
-        if (!check_axis(x.tape, what, &p, a, ag_shape_of(x))) return ag_inert(x.tape);
+        if (!check_axis(ag_tape_of(x), what, &p, a, ag_shape_of(x))) return ag_inert(ag_tape_of(x));
         p.out[a] = results_along(&p, a);
     }
     return pooled(k, x, axes, &p);
@@ -425,12 +426,12 @@ static ag_var pool(kind k, ag_var x, const char *what, int axes, ag_pool_options
 
 static ag_var adaptive(kind k, ag_var x, const char *what, int axes, int64_t rows, int64_t columns) {
     pooling p = {.flags = ADAPTIVE, .out = {rows, columns}};
-    if (!planes_of(x, what, axes, &p)) return ag_inert(x.tape);
+    if (!planes_of(x, what, axes, &p)) return ag_inert(ag_tape_of(x));
     for (int a = 0; a < 2; a++) {
         if (p.out[a] >= 1 && p.out[a] <= 1 << 30 && p.size[a] >= 1 && p.size[a] <= 1 << 30) continue;
-        ag_fail(x.tape, AG_ERR_SHAPE, "%s: %lld x %lld results of shape %s", what, (long long)rows, (long long)columns,
-                ag_show_shape(ag_shape_of(x)).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "%s: %lld x %lld results of shape %s", what, (long long)rows,
+                (long long)columns, ag_show_shape(ag_shape_of(x)).text);
+        return ag_inert(ag_tape_of(x));
     }
     return pooled(k, x, axes, &p);
 }

@@ -155,7 +155,7 @@ static const ag_operation dropout = {
 const ag_operation *const ag_builtin_dropout = &dropout;
 
 ag_var ag_dropout(ag_var x, double p, uint64_t key, ag_var clock) {
-    ag_tape *tape = x.tape ? x.tape : clock.tape;
+    ag_tape *tape = ag_tape_of(x) ? ag_tape_of(x) : ag_tape_of(clock);
     if (!tape || !ag_usable_on(tape, x, "dropout") || !ag_usable_on(tape, clock, "dropout")) return ag_inert(tape);
     if (!(p >= 0 && p < 1)) {
         ag_fail(tape, AG_ERR_VALUE, "dropout: a probability of %g is outside 0..1, or is 1", p);
@@ -302,7 +302,7 @@ static ag_var random_of(ag_tape *tape, ag_shape shape, uint64_t key, ag_var cloc
     }
     random_params p = {.key = key, .kind = kind, .rank = shape.rank};
     for (int i = 0; i < shape.rank; i++) p.dim[i] = shape.dim[i];
-    if (!clock.tape) clock = ag_constant(tape, ag_num_value_(clock));
+    if (!ag_tape_of(clock)) clock = ag_constant(tape, clock.value);
     return ag_apply(&random_operation, &clock, 1, &p, sizeof p);
 }
 

@@ -119,8 +119,8 @@ ag_var ag_reduce(const ag_operation *operation, int where, ag_var x, ag_axes axe
         return ag_apply(operation, &x, 1, &p, sizeof p);
     }
     uint32_t mask;
-    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
-    if (!ag_reduce_axes(x.tape, operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(x.tape);
+    if (!ag_usable(x, operation->name)) return ag_inert(ag_tape_of(x));
+    if (!ag_reduce_axes(ag_tape_of(x), operation->name, axes, ag_shape_of(x), &mask)) return ag_inert(ag_tape_of(x));
     return ag_reduce_masked(operation, where, x, mask, keep);
 }
 
@@ -150,7 +150,7 @@ void ag_reduce_scalars(const ag_elements *e, ag_opcode op, double empty) {
     for (int64_t j = 0; j < results; j++) e->out[j] = ag_inert(NULL); /* not begun */
     for (int64_t i = 0; i < count; i++) {
         ag_var *to = &e->out[ag_reduce_target(e, i)], x = e->in[0][i];
-        *to = to->tape == ag_inert(NULL).tape ? x : ag_apply2_(op, *to, x);
+        *to = ag_tape_of(*to) == ag_tape_of(ag_inert(NULL)) ? x : ag_apply2_(op, *to, x);
     }
     for (int64_t j = 0; j < results && count == 0; j++) e->out[j] = ag_num(empty);
 }
@@ -439,15 +439,16 @@ ag_var ag_reduce_sum(ag_var x, const ag_reduction *p) { return ag_apply(&sum_ope
 ag_var ag_sum_over(ag_var x, ag_axes axes, bool keep) { return ag_reduce(&sum_operation, AG_ANY_AXES, x, axes, keep); }
 
 ag_var ag_mean_over(ag_var x, ag_axes axes, bool keep) {
-    if (!ag_usable(x, "mean")) return ag_inert(x.tape);
+    if (!ag_usable(x, "mean")) return ag_inert(ag_tape_of(x));
     ag_shape shape = ag_shape_of(x);
     uint32_t mask;
-    if (!ag_reduce_axes(x.tape, "mean", axes, shape, &mask)) return ag_inert(x.tape);
+    if (!ag_reduce_axes(ag_tape_of(x), "mean", axes, shape, &mask)) return ag_inert(ag_tape_of(x));
     int64_t count = 1;
     for (int i = 0; i < shape.rank; i++) count *= mask & 1u << i ? shape.dim[i] : 1;
     if (count == 0) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "mean: no elements to take the mean of in shape %s", ag_show_shape(shape).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "mean: no elements to take the mean of in shape %s",
+                ag_show_shape(shape).text);
+        return ag_inert(ag_tape_of(x));
     }
     return ag_div(ag_reduce_masked(&sum_operation, AG_ANY_AXES, x, mask, keep), (double)count);
 }

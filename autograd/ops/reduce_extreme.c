@@ -228,9 +228,9 @@ static const ag_operation argmax_operation = {
 const ag_operation *const ag_builtin_argmax = &argmax_operation;
 
 ag_var ag_argmax(ag_var x, int axis) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    ag_pause(x.tape); /* a constant */
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    ag_pause(ag_tape_of(x)); /* a constant */
     ag_var result = ag_reduce(&argmax_operation, AG_ADJACENT_AXES, x, (ag_axes){.count = 1, .axis = {axis}}, false);
-    ag_resume(x.tape);
+    ag_resume(ag_tape_of(x));
     return result;
 }

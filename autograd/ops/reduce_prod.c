@@ -86,7 +86,7 @@ static ag_var part_of(ag_var x, int64_t from, int64_t to) { return ag_slice(x, 1
 static ag_var products_of_others(ag_var x) {
     ag_shape shape = ag_shape_of(x);
     int64_t count = shape.dim[1], half = count / 2;
-    if (count <= 1) return ag_ones(x.tape, shape);
+    if (count <= 1) return ag_ones(ag_tape_of(x), shape);
     ag_var low = part_of(x, 0, half), high = part_of(x, half, 2 * half);
     if (count == 2) return ag_concat((ag_var[]){high, low}, 2, 1);
     ag_var pairs = ag_mul(low, high), odd = part_of(x, 2 * half, count);

@@ -478,10 +478,10 @@ static const ag_operation log_softmax_operation = {
 const ag_operation *const ag_builtin_log_softmax = &log_softmax_operation;
 
 static ag_var apply(const ag_operation *operation, ag_var x, int axis) {
-    if (x.tape == NULL) return ag_inert(NULL);
-    if (!ag_usable(x, operation->name)) return ag_inert(x.tape);
-    axis = ag_check_axis(x.tape, operation->name, axis, ag_shape_of(x));
-    if (axis < 0) return ag_inert(x.tape);
+    if (ag_tape_of(x) == NULL) return ag_inert(NULL);
+    if (!ag_usable(x, operation->name)) return ag_inert(ag_tape_of(x));
+    axis = ag_check_axis(ag_tape_of(x), operation->name, axis, ag_shape_of(x));
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     ag_reduction over = {1u << axis, true};
     return ag_apply(operation, &x, 1, &over, sizeof over);
 }

@@ -36,7 +36,7 @@ static inline ag_shape ag_dims_of(const ag_view *view) {
 /* The tape of the first operand that has one; NULL if all are plain numbers. */
 static inline ag_tape *ag_find_tape(const ag_var *xs, int n) {
     for (int k = 0; xs != NULL && k < n; k++) {
-        if (xs[k].tape != NULL) return xs[k].tape;
+        if (ag_tape_of(xs[k]) != NULL) return ag_tape_of(xs[k]);
     }
     return NULL;
 }

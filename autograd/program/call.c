@@ -31,7 +31,7 @@ static ag_var replay_call(const ag_replay *r, const ag_code *c) {
     if (!in) return ag_inert(r->t);
     for (uint32_t k = 0; k < call->n; k++) {
         in[k] = operand_of(r, *ag_ref_at(r->p, c->in + k));
-        if (!in[k].tape) in[k] = ag_constant(r->t, ag_num_value_(in[k]));
+        if (!ag_tape_of(in[k])) in[k] = ag_constant(r->t, in[k].value);
     }
     ag_var y = ag_apply(call->operation, in, (int)call->n, ag_pparams_at(r->p, call->params), call->params_size);
     if (in != few) ag_scratch_free(r->t, in);
@@ -54,7 +54,7 @@ static bool check_inputs(ag_tape *t, const ag_program *p, const ag_var *xs, ag_v
     if (p->type != ag_tape_type(t)) ag_fail(t, AG_ERR_VALUE, "call: the program is of another precision than the tape");
     for (int k = 0; k < ag_program_inputs(p) && t->status == AG_OK; k++) {
         ag_port port = ag_program_input(p, k);
-        own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
+        own[k] = ag_tape_of(xs[k]) ? xs[k] : ag_constant(t, xs[k].value);
         if (!ag_usable_on(t, own[k], "call")) return false;
         ag_shape shape = ag_shape_of(own[k]);
         bool fits = shape.rank == port.shape.rank;
@@ -77,7 +77,7 @@ void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *
         for (size_t i = 0; i < n && t->status == AG_OK; i++) r.value[i] = replay_code(&r, ag_code_at(p, i), space);
         for (int k = 0; k < ny && t->status == AG_OK; k++) {
             ys[k] = operand_of(&r, ag_poutput_at(p, (uint64_t)k)->ref);
-            if (!ys[k].tape) ys[k] = ag_constant(t, ag_num_value_(ys[k]));
+            if (!ag_tape_of(ys[k])) ys[k] = ag_constant(t, ys[k].value);
         }
     }
     for (int k = 0; ys && k < ny && ag_tape_status(t) != AG_OK; k++) ys[k] = ag_inert(t);

@@ -229,11 +229,12 @@ static bool follow_scalars(ag_following *f, const ag_code *c, int64_t count, uin
                          .params_size = call->params_size};
         tape_operands(f, c, &e, shapes, (const ag_var **)(void *)(shapes + call->n), vars, sets);
         if (t->status == AG_OK) call->operation->scalars(&e);
-        size_t size = t->head.top * sizeof *of_slot + 1;
+        size_t size = ag_top(t) * sizeof *of_slot + 1;
         of_slot = t->status == AG_OK ? ag_scratch(t, size) : NULL;
         if (of_slot) memset(of_slot, 0, size);
         done = of_slot && follow_tape(f, t, sets, of_slot);
-        for (int64_t i = 0; done && i < count; i++) out[i] = e.out[i].tape ? of_slot[(uint32_t)e.out[i].place] : 0;
+        for (int64_t i = 0; done && i < count; i++)
+            out[i] = ag_tape_of(e.out[i]) ? of_slot[(uint32_t)e.out[i].place] : 0;
     }
     *status = t->status;
     ag_scratch_free(t, of_slot);

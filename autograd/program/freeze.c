@@ -186,7 +186,7 @@ ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const c
     if (t && t->status == AG_OK) {
         x = operands_of(t, what, xs, nx);
         y = x ? operands_of(t, what, ys, ny) : NULL;
-        f.top = t->head.top;
+        f.top = ag_top(t);
         if (y && open_homes(&f, what) && freeze_inputs(&f, what, x, x_names, nx)) {
             freeze_instructions(&f);
             for (int k = 0; k < ny && f.b.p->status == AG_OK; k++)
@@ -205,8 +205,8 @@ ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int 
     if (nx < 0 || ny < 0 || (nx && !xs) || (ny && !ys))
         return ag_program_failed(NULL, AG_ERR_VALUE, "freeze: %d inputs, %d outputs, or an array of them that is NULL",
                                  nx, ny);
-    ag_tape *t = ag_tape_of(xs, nx);
-    if (!t) t = ag_tape_of(ys, ny);
+    ag_tape *t = ag_tape_among(xs, nx);
+    if (!t) t = ag_tape_among(ys, ny);
     if (!t) return ag_program_failed(NULL, AG_ERR_VALUE, "freeze: no input or output is a var of a tape");
     return ag_freeze_as(t, "freeze", xs, x_names, nx, ys, y_names, ny);
 }

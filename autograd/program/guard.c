@@ -74,7 +74,7 @@ static void guard_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
 static void guard_scalars(const ag_elements *e) {
     ag_var in[3];
     for (int k = 0; k < e->n && k < 3; k++)
-        in[k] = e->in[k][0].tape ? e->in[k][0] : ag_constant(e->tape, ag_num_value_(e->in[k][0]));
+        in[k] = ag_tape_of(e->in[k][0]) ? e->in[k][0] : ag_constant(e->tape, e->in[k][0].value);
     e->out[0] = ag_apply(&ag_guard_operation, in, e->n, e->params, e->params_size);
 }
 
@@ -115,8 +115,8 @@ static int32_t compared_by(ag_tape *t, ag_var condition, ag_var *operands) {
 }
 
 bool ag_guard(ag_var condition, const char *name) {
-    ag_tape *t = condition.tape;
-    if (!t) return ag_num_value_(condition) != 0;
+    ag_tape *t = ag_tape_of(condition);
+    if (!t) return condition.value != 0;
     if (t->status != AG_OK || !ag_usable(condition, "guard")) return false;
     if (ag_count(condition) != 1) {
         ag_fail(t, AG_ERR_SHAPE, "guard: the condition has shape %s; it has to be a scalar",

@@ -410,7 +410,7 @@ static ag_var solve_for(ag_tape *t, const ag_program *p, bool fixed, const ag_va
     if (own) {
         m.step = fixed ? p : made;
         m.residual = fixed ? made : p;
-        for (int k = 0; k < n; k++) own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
+        for (int k = 0; k < n; k++) own[k] = ag_tape_of(xs[k]) ? xs[k] : ag_constant(t, xs[k].value);
         x = ag_apply(&ag_root_operation, own, n, &m, sizeof m);
     }
     ag_scratch_free(t, own);

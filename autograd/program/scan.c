@@ -398,7 +398,7 @@ bool ag_scan_lesser(const void *params, size_t size, void *lesser, ag_shape *sha
 static ag_var next_result(const ag_scanning *m, ag_var flat, int k, int64_t *at) {
     ag_shape shape;
     if (!ag_rows_shape(ag_program_output(m->p, k), m->steps, k < m->carries ? AG_SHARED : AG_EACH, &shape))
-        return ag_inert(flat.tape);
+        return ag_inert(ag_tape_of(flat));
     return ag_next_part(flat, at, shape);
 }
 

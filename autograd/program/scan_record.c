@@ -180,7 +180,7 @@ static bool check_rows(ag_tape *t, const ag_scan_job *j, const ag_var *xs) {
         ag_shape want, got = ag_shape_of(xs[k]);
         bool fits = ag_rows_shape(port, j->steps, AG_EACH, &want) && want.rank == got.rank;
         for (int i = 0; fits && i < got.rank; i++) fits = want.dim[i] == got.dim[i];
-        if (fits || (xs[k].tape && !ag_usable_on(t, xs[k], "scan"))) continue;
+        if (fits || (ag_tape_of(xs[k]) && !ag_usable_on(t, xs[k], "scan"))) continue;
         ag_fail(t, AG_ERR_SHAPE, "scan: input %s has shape %s for a step, so %lld steps take another one than %s",
                 port.name, ag_show_shape(port.shape).text, (long long)j->steps, ag_show_shape(got).text);
     }
@@ -198,7 +198,7 @@ void ag_scan(ag_tape *t, const ag_program *p, int64_t steps, int carries, const 
     ag_var *own = ag_scratch(t, (size_t)nx * sizeof *own + 1);
     for (int k = 0; along && own && k < nx; k++) {
         along[k] = (uint8_t)(in ? in[k] : AG_EACH);
-        own[k] = xs[k].tape ? xs[k] : ag_constant(t, ag_num_value_(xs[k]));
+        own[k] = ag_tape_of(xs[k]) ? xs[k] : ag_constant(t, xs[k].value);
     }
     ag_scan_job j = {p, steps, o.states, carries, nx, ny, o.backward, along, {.no_reserve = true}};
     if (along && own && check_rows(t, &j, own)) record(t, &j, own, ys);

@@ -39,7 +39,8 @@ static void trace_with_states(ag_tape *t, const ag_var *xs, ag_var *ys, void *co
  * step by step: the rows of all steps make one product in the end. */
 static bool find_factors(ag_tape *t, ag_var d, ag_var *a, ag_var *b) {
     ag_operand o;
-    if (t->status != AG_OK || !d.tape || ag_shape_of(d).rank != 2 || ag_count(d) == 0 || !ag_resolve(t, "scan", d, &o))
+    if (t->status != AG_OK || !ag_tape_of(d) || ag_shape_of(d).rank != 2 || ag_count(d) == 0 ||
+        !ag_resolve(t, "scan", d, &o))
         return false;
     const ag_base *base = ag_base_of(t, o.slot);
     const ag_view *v = ag_view_at(t, o.view);
@@ -267,7 +268,7 @@ static void find_states(const ag_rule *rule, const ag_scanning *m, ag_var *ys, c
 
 /* The product of all steps' factors: (steps, k, m) and (steps, k, n). */
 static ag_var sum_of_products(ag_var a, ag_var b) {
-    if (ag_is_inert(a) || ag_is_inert(b)) return ag_inert(a.tape);
+    if (ag_is_inert(a) || ag_is_inert(b)) return ag_inert(ag_tape_of(a));
     ag_shape s = ag_shape_of(a), r = ag_shape_of(b);
     return ag_matmul(ag_transpose(ag_reshape(a, AG_SHAPE(s.dim[0] * s.dim[1], s.dim[2]))),
                      ag_reshape(b, AG_SHAPE(r.dim[0] * r.dim[1], r.dim[2])));

@@ -24,7 +24,7 @@ static ag_program *trace_on(ag_tape *t, ag_model f, void *context, const ag_port
     }
     if (t->status == AG_OK) f(t, v, v + nx, context);
     for (int k = 0; k < ny; k++)
-        if (!v[nx + k].tape) v[nx + k] = ag_constant(t, ag_num_value_(v[nx + k]));
+        if (!ag_tape_of(v[nx + k])) v[nx + k] = ag_constant(t, v[nx + k].value);
     ag_program *p = ag_freeze_as(t, "trace", v, names, nx, v + nx, names + nx, ny);
     ag_scratch_free(t, v);
     return p;

@@ -74,7 +74,9 @@ ag_var ag_arange(ag_tape *t, double start, double step, int64_t n) {
 
 /* ---- asking ---- */
 
-static const ag_view *view_of(ag_var x, ag_operand *o) { return ag_locate(x, o) ? ag_view_at(x.tape, o->view) : NULL; }
+static const ag_view *view_of(ag_var x, ag_operand *o) {
+    return ag_locate(x, o) ? ag_view_at(ag_tape_of(x), o->view) : NULL;
+}
 
 ag_shape ag_shape_of(ag_var x) {
     ag_operand o;
@@ -84,7 +86,7 @@ ag_shape ag_shape_of(ag_var x) {
 
 int64_t ag_count(ag_var x) {
     ag_operand o;
-    if (!x.tape) return 1;
+    if (!ag_tape_of(x)) return 1;
     const ag_view *v = view_of(x, &o);
     return v ? v->count : 0;
 }
@@ -97,7 +99,7 @@ bool ag_is_constant(ag_var x) {
 
 bool ag_is_inert(ag_var x) {
     ag_operand o;
-    return x.tape && (x.tape->status != AG_OK || !ag_locate(x, &o));
+    return ag_tape_of(x) && (ag_tape_of(x)->status != AG_OK || !ag_locate(x, &o));
 }
 
 /* The adjoints of these slots: NULL if the last sweep did not set them, so that they are 0; ag_forgotten if it let go of
@@ -113,7 +115,7 @@ static void *find_adjoint(const ag_tape *t, ag_operand o, const ag_view *v) {
 
 static bool one_element(ag_var x, const ag_view *v) {
     if (v->count == 1) return true;
-    ag_fail(x.tape, AG_ERR_SHAPE, "value: a var of shape %s is not a single number", ag_show_view(v).text);
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "value: a var of shape %s is not a single number", ag_show_view(v).text);
     return false;
 }
 
@@ -122,20 +124,20 @@ static bool has_no_value(const ag_tape *t, const ag_view *v) { return t->abstrac
 
 double ag_value(ag_var x) {
     ag_operand o;
-    if (!x.tape) return ag_num_value_(x);
+    if (!ag_tape_of(x)) return x.value;
     const ag_view *v = view_of(x, &o);
-    if (!v || !one_element(x, v) || has_no_value(x.tape, v)) return (double)NAN;
-    return ag_load(x.tape->type, x.tape->values.base, o.slot);
+    if (!v || !one_element(x, v) || has_no_value(ag_tape_of(x), v)) return (double)NAN;
+    return ag_load(ag_tape_of(x)->type, ag_tape_of(x)->values.base, o.slot);
 }
 
 double ag_grad(ag_var x) {
     ag_operand o;
-    if (!x.tape) return 0;
+    if (!ag_tape_of(x)) return 0;
     const ag_view *v = view_of(x, &o);
     if (!v || !one_element(x, v)) return (double)NAN;
-    const void *adjoint = find_adjoint(x.tape, o, v);
+    const void *adjoint = find_adjoint(ag_tape_of(x), o, v);
     if (adjoint == ag_forgotten) return (double)NAN;
-    return adjoint ? ag_load(x.tape->type, adjoint, 0) : 0;
+    return adjoint ? ag_load(ag_tape_of(x)->type, adjoint, 0) : 0;
 }
 
 /* Copies a view's elements out, row-major; from NULL: zeros. */
@@ -162,26 +164,26 @@ static void fill_nan(ag_type type, void *out, int64_t count) {
 
 /* Whether there is an array, where anything goes into one. */
 static bool can_write(ag_var x, const ag_view *v, const char *what, const void *out) {
-    return out || (v && v->count > 0 && ag_given(x.tape, what, "the array", out));
+    return out || (v && v->count > 0 && ag_given(ag_tape_of(x), what, "the array", out));
 }
 
 static void read_values(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!can_write(x, v, "read", out)) return;
-    if (!x.tape) ag_store(type, out, 0, ag_num_value_(x));
-    else if (v && has_no_value(x.tape, v)) fill_nan(type, out, v->count);
-    else if (v) read_view(x.tape, v, ag_value_at(x.tape, o.slot), type, out);
+    if (!ag_tape_of(x)) ag_store(type, out, 0, x.value);
+    else if (v && has_no_value(ag_tape_of(x), v)) fill_nan(type, out, v->count);
+    else if (v) read_view(ag_tape_of(x), v, ag_value_at(ag_tape_of(x), o.slot), type, out);
 }
 
 static void read_adjoints(ag_var x, ag_type type, void *out) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!can_write(x, v, "read_grad", out)) return;
-    const void *adjoint = x.tape && v ? find_adjoint(x.tape, o, v) : NULL;
-    if (!x.tape) ag_store(type, out, 0, 0);
+    const void *adjoint = ag_tape_of(x) && v ? find_adjoint(ag_tape_of(x), o, v) : NULL;
+    if (!ag_tape_of(x)) ag_store(type, out, 0, 0);
     else if (v && adjoint == ag_forgotten) fill_nan(type, out, v->count);
-    else if (v) read_view(x.tape, v, adjoint, type, out);
+    else if (v) read_view(ag_tape_of(x), v, adjoint, type, out);
 }
 
 void ag_read(ag_var x, double *out) { read_values(x, AG_F64, out); }
@@ -192,33 +194,34 @@ void ag_read_grad_f32(ag_var x, float *out) { read_adjoints(x, AG_F32, out); }
 void *ag_data(ag_var x) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
-    return v && v->contiguous ? ag_value_at(x.tape, o.slot) : NULL;
+    return v && v->contiguous ? ag_value_at(ag_tape_of(x), o.slot) : NULL;
 }
 
 void *ag_grad_data(ag_var x) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
-    if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)x.tape->swept_top) return NULL;
-    if (find_adjoint(x.tape, o, v) == ag_forgotten) return NULL;
+    if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)ag_tape_of(x)->swept_top)
+        return NULL;
+    if (find_adjoint(ag_tape_of(x), o, v) == ag_forgotten) return NULL;
     bool fresh;
-    return ag_adjoint_of(x.tape, o, false, &fresh);
+    return ag_adjoint_of(ag_tape_of(x), o, false, &fresh);
 }
 
 ag_numbers ag_numbers_of(ag_var x) {
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!v || !v->contiguous) return (ag_numbers){NULL, NULL, 0};
-    void *adjoint = find_adjoint(x.tape, o, v);
-    const ag_watched *watched = o.view == VIEW_SCALAR ? ag_watched_at(x.tape, o.slot) : NULL;
+    void *adjoint = find_adjoint(ag_tape_of(x), o, v);
+    const ag_watched *watched = o.view == VIEW_SCALAR ? ag_watched_at(ag_tape_of(x), o.slot) : NULL;
     if (watched && !watched->reached) adjoint = NULL;
-    return (ag_numbers){ag_value_at(x.tape, o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
+    return (ag_numbers){ag_value_at(ag_tape_of(x), o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
 }
 
 /* ---- changing inputs ---- */
 
 /* A contiguous var whose slots no instruction computes; NULL after an error. */
 static const ag_view *input_of(ag_var x, const char *what, ag_operand *o) {
-    ag_tape *t = x.tape;
+    ag_tape *t = ag_tape_of(x);
     if (!t || t->status != AG_OK || !ag_resolve(t, what, x, o)) return NULL;
     const ag_view *v = ag_view_at(t, o->view);
     const ag_base *base = ag_base_of(t, o->slot);
@@ -235,7 +238,7 @@ static const ag_view *input_of(ag_var x, const char *what, ag_operand *o) {
 static void set_values(ag_var x, ag_type type, const void *data) {
     ag_operand o;
     const ag_view *v = input_of(x, "set", &o);
-    if (v) convert(x.tape->type, ag_value_at(x.tape, o.slot), type, data, v->count);
+    if (v) convert(ag_tape_of(x)->type, ag_value_at(ag_tape_of(x), o.slot), type, data, v->count);
 }
 
 void ag_set(ag_var x, const double *data) { set_values(x, AG_F64, data); }
@@ -244,15 +247,16 @@ void ag_set_f32(ag_var x, const float *data) { set_values(x, AG_F32, data); }
 void ag_step(ag_var x, double rate) {
     ag_operand o;
     const ag_view *v = input_of(x, "step", &o);
-    const void *adjoint = v ? find_adjoint(x.tape, o, v) : NULL;
-    if (adjoint) x.tape->kernels->add_scaled((size_t)v->count, ag_value_at(x.tape, o.slot), rate, adjoint);
+    const void *adjoint = v ? find_adjoint(ag_tape_of(x), o, v) : NULL;
+    if (adjoint)
+        ag_tape_of(x)->kernels->add_scaled((size_t)v->count, ag_value_at(ag_tape_of(x), o.slot), rate, adjoint);
 }
 
 ag_var ag_detach(ag_var x) {
     ag_operand o;
-    if (!x.tape) return x;
-    if (x.tape->status != AG_OK || !ag_resolve(x.tape, "detach", x, &o)) return ag_inert(x.tape);
-    ag_tape *t = x.tape;
+    if (!ag_tape_of(x)) return x;
+    if (ag_tape_of(x)->status != AG_OK || !ag_resolve(ag_tape_of(x), "detach", x, &o)) return ag_inert(ag_tape_of(x));
+    ag_tape *t = ag_tape_of(x);
     const ag_view *v = ag_view_at(t, o.view);
     if (v->constant) return x;
     if (t->tracing) return ag_stop(x);

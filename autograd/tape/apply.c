@@ -142,7 +142,7 @@ static void say_what_lacks(ag_tape *t, const ag_operation *op, size_t params_siz
 }
 
 AG_INLINE_ ag_var apply(const ag_operation *op, const ag_var *v, int n, const void *params, size_t params_size) {
-    ag_tape *t = ag_tape_of(v, n);
+    ag_tape *t = ag_tape_among(v, n);
     if (!t || t->status != AG_OK || n < 0) return ag_inert(t);
     if (!is_whole(op, params, params_size)) {
         say_what_lacks(t, op, params_size);

@@ -24,7 +24,7 @@ static ag_var record(ag_checker *c) {
         c->x[i] = c->shape[i].rank ? ag_tensor(c->t, c->at[i], c->shape[i]) : ag_input(c->t, *c->at[i]);
     ag_var y = c->f(c->t, c->x, c->n, c->context);
     int64_t count = ag_count(y);
-    if (y.tape && y.tape != c->t)
+    if (ag_tape_of(y) && ag_tape_of(y) != c->t)
         ag_fail(c->t, AG_ERR_TAPE, "check_gradient: the function's result is on another tape");
     else if (ag_is_inert(y)) ag_fail(c->t, AG_ERR_STALE, "check_gradient: the function's result is inert or stale");
     else if (c->m >= 0 && count != c->m)
@@ -192,7 +192,7 @@ static void *copy_inputs(ag_checker *c, const ag_var *inputs) {
 }
 
 ag_report ag_check_gradient(ag_function f, void *context, const ag_var *inputs, int n, double tolerance) {
-    ag_tape *from = ag_tape_of(inputs, n);
+    ag_tape *from = ag_tape_among(inputs, n);
     ag_type type = from ? ag_tape_type(from) : AG_F64;
     ag_report report = {.tolerance = tolerance > 0 ? tolerance : type == AG_F64 ? 1e-6 : 2e-2};
     ag_options options = {.type = type};

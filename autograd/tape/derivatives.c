@@ -31,7 +31,7 @@ static ag_var stack_derivatives(ag_tape *t, ag_var y, ag_var x, bool rows, int64
 }
 
 ag_var ag_jacobian(ag_var y, ag_var x) {
-    ag_tape *t = y.tape ? y.tape : x.tape;
+    ag_tape *t = ag_tape_of(y) ? ag_tape_of(y) : ag_tape_of(x);
     if (!t || t->status != AG_OK) return ag_inert(t);
     ag_operand oy, ox;
     if (!ag_resolve(t, "jacobian", y, &oy) || !ag_resolve(t, "jacobian", x, &ox)) return ag_inert(t);

@@ -7,7 +7,7 @@ static const ag_label *labels_of(const ag_tape *t) { return (const ag_label *)(v
 
 void ag_name(ag_var x, const char *name) {
     ag_operand o;
-    ag_tape *t = x.tape;
+    ag_tape *t = ag_tape_of(x);
     if (!t || t->status != AG_OK || !name || !ag_resolve(t, "name", x, &o)) return;
     size_t size = strlen(name) + 1;
     const size_t most = UINT32_MAX;
@@ -63,7 +63,8 @@ static void put_vertex(ag_drawing *d, uint32_t slot, uint32_t view, const char *
     if (v->rank) fprintf(d->out, "%s\\n", ag_show_view(v).text);
     put_elements(d, v, ag_value_at(t, slot));
     const ag_base *base = ag_base_of(t, slot);
-    if (!v->constant && slot + (uint64_t)v->count <= t->swept_top && (!base || (base->epoch == t->epoch && base->adjoint != ag_forgotten))) {
+    if (!v->constant && slot + (uint64_t)v->count <= t->swept_top &&
+        (!base || (base->epoch == t->epoch && base->adjoint != ag_forgotten))) {
         fputs("\\nadjoint ", d->out);
         put_elements(d, v, ag_adjoint_in(t, base, slot));
     }

@@ -218,7 +218,7 @@ static ag_var common_tensor(ag_tape *t, const ag_var *parts, const ag_placement 
     if (n < 2 || n > MOST) return ag_inert(NULL);
     for (uint32_t k = 0; k < n; k++) {
         ag_operand o;
-        if (parts[k].tape != t || !ag_locate(parts[k], &o) || o.view <= VIEW_CONSTANT) return ag_inert(NULL);
+        if (ag_tape_of(parts[k]) != t || !ag_locate(parts[k], &o) || o.view <= VIEW_CONSTANT) return ag_inert(NULL);
         const ag_base *base = ag_base_of(t, o.slot);
         views[k] = ag_view_at(t, o.view);
         if (!base || (whole && base != whole)) return ag_inert(NULL);

@@ -86,7 +86,7 @@ static bool resolve_all(ag_tape *t, const char *what, const ag_var *v, int n, ag
 
 static bool check_seed(ag_tape *t, const char *what, ag_var w, ag_operand y) {
     ag_operand o;
-    if (!w.tape) return true;
+    if (!ag_tape_of(w)) return true;
     if (!ag_resolve(t, what, w, &o)) return false;
     const ag_view *from = ag_view_at(t, o.view), *to = ag_view_at(t, y.view);
     if (from->rank == 0 || ag_same_shape(from, to)) return true;
@@ -101,7 +101,7 @@ static ag_var result_at(ag_flow *f, ag_operand x) {
     ag_var v = ag_flow_at(f, x);
     ag_shape shape = ag_operand_shape(t, x);
     if (ag_is_zero(v)) return shape.rank ? ag_zeros(t, shape) : ag_constant(t, 0);
-    return v.tape ? v : ag_expand_to(t, v, shape);
+    return ag_tape_of(v) ? v : ag_expand_to(t, v, shape);
 }
 
 typedef void ag_flowing(ag_flow *f);
@@ -111,8 +111,8 @@ static void derive(const char *what, const ag_var *from, const ag_var *seeds, in
                    bool reverse, ag_flowing *flow, ag_var *out) {
     const ag_var *ys = reverse ? from : to, *xs = reverse ? to : from;
     int ny = reverse ? nf : nt, nx = reverse ? nt : nf;
-    ag_tape *t = ag_tape_of(ys, ny);
-    if (!t) t = ag_tape_of(xs, nx);
+    ag_tape *t = ag_tape_among(ys, ny);
+    if (!t) t = ag_tape_among(xs, nx);
     for (int i = 0; out && i < nt; i++) out[i] = ag_inert(t);
     if (!t || t->status != AG_OK) return;
     if ((nf > 0 && !ag_given(t, what, reverse ? "the array of outputs" : "the array of inputs", from)) ||
@@ -151,8 +151,9 @@ void ag_vjp(const ag_var *ys, const ag_var *ws, int ny, const ag_var *xs, int nx
 }
 
 void ag_gradient(ag_var y, const ag_var *xs, int n, ag_var *out) {
-    if (y.tape && ag_count(y) != 1 && !ag_is_inert(y))
-        ag_fail(y.tape, AG_ERR_SHAPE, "gradient: the output has shape %s; only a scalar has a gradient, see ag_vjp",
+    if (ag_tape_of(y) && ag_count(y) != 1 && !ag_is_inert(y))
+        ag_fail(ag_tape_of(y), AG_ERR_SHAPE,
+                "gradient: the output has shape %s; only a scalar has a gradient, see ag_vjp",
                 ag_show_shape(ag_shape_of(y)).text);
     ag_var one = ag_num(1);
     ag_vjp(&y, &one, 1, xs, n, out);
@@ -184,7 +185,7 @@ static ag_var step_forward(ag_flow *f, const ag_step_info *s) {
     }
     close_rule(f, &r);
     ag_shape shape = ag_operand_shape(t, s->result);
-    return ag_is_zero(sum) || (!shape.rank && !sum.tape) ? sum : ag_expand_to(t, sum, shape);
+    return ag_is_zero(sum) || (!shape.rank && !ag_tape_of(sum)) ? sum : ag_expand_to(t, sum, shape);
 }
 
 static void flow_forward(ag_flow *f) {

@@ -395,7 +395,7 @@ static bool say_derivative(ag_words *w, ag_tape *t, ag_var y) {
 
 bool ag_find_infinity(ag_var y, char *text, size_t size) {
     ag_words w = {text, text ? size : 0, 0};
-    ag_tape *t = y.tape;
+    ag_tape *t = ag_tape_of(y);
     ag_operand o;
     int64_t index[AG_MAX_RANK];
     if (w.size) *text = '\0';

@@ -1,5 +1,6 @@
 /* Recording: checking operands, leaves, scalar operations outside the inline path, and room for tensors. */
 #include "tape_impl.h"
+#include "../ops/sine_impl.h"
 
 #define T double
 #define M(function) function
@@ -7,39 +8,40 @@
 
 /* ---- operands ---- */
 
-ag_tape *ag_tape_of(const ag_var *v, int n) {
-    for (int i = 0; v && i < n; i++)
-        if (v[i].tape) return v[i].tape;
-    return NULL;
+ag_tape *ag_tape_among(const ag_var *v, int n) {
+    ag_tape *t = NULL;
+    for (int i = 0; v && i < n && !t; i++) t = ag_tape_of(v[i]);
+    return t;
 }
 
 /* Whether a var's slots are on its tape now, and were when it was made. */
 static bool is_current(const ag_tape *t, ag_var v) {
-    uint32_t id = ag_view_bits(v) & VIEW_MASK;
-    if (id >= t->view_count || AG_SLOT_(v) >= t->head.top) return false;
-    if ((ag_view_bits(v) & ~(uint32_t)VIEW_MASK) != ag_section_of(t, AG_SLOT_(v))->stamp) return false;
+    uint32_t id = ag_view_id(v);
+    if (id >= t->view_count || AG_SLOT_(v) >= ag_top(t)) return false;
+    if (ag_stamp_of(v) != ag_section_of(t, AG_SLOT_(v))->stamp) return false;
     const ag_view *view = ag_view_at(t, id);
-    return (int64_t)AG_SLOT_(v) + view->lo >= 0 && (int64_t)AG_SLOT_(v) + view->hi < (int64_t)t->head.top;
+    return (int64_t)AG_SLOT_(v) + view->lo >= 0 && (int64_t)AG_SLOT_(v) + view->hi < (int64_t)ag_top(t);
 }
 
 bool ag_locate(ag_var v, ag_operand *out) {
-    if (!v.tape || (ag_view_bits(v) & VIEW_MASK) == VIEW_INERT || !v.tape->view_count || !is_current(v.tape, v))
-        return false;
-    *out = (ag_operand){AG_SLOT_(v), ag_view_bits(v) & VIEW_MASK};
+    const ag_tape *t = ag_tape_of(v);
+    if (!t || ag_view_id(v) == VIEW_INERT || !t->view_count || !is_current(t, v)) return false;
+    *out = (ag_operand){AG_SLOT_(v), ag_view_id(v)};
     return true;
 }
 
 bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
-    if (!v.tape) {
+    ag_tape *its = ag_tape_of(v);
+    if (!its) {
         out->view = VIEW_CONSTANT;
-        return ag_push_scalar_constant(t, ag_num_value_(v), &out->slot);
+        return ag_push_scalar_constant(t, v.value, &out->slot);
     }
-    if (v.tape != t) {
+    if (its != t) {
         ag_fail(t, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
-        ag_fail(v.tape, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
+        ag_fail(its, AG_ERR_TAPE, "%s: the operands are on different tapes", what);
         return false;
     }
-    if ((ag_view_bits(v) & VIEW_MASK) == VIEW_INERT) {
+    if (ag_view_id(v) == VIEW_INERT) {
         ag_fail(t, AG_ERR_STALE, "%s: an operand is the result of an operation that failed", what);
         return false;
     }
@@ -48,23 +50,24 @@ bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out) {
                 AG_SLOT_(v));
         return false;
     }
-    *out = (ag_operand){AG_SLOT_(v), ag_view_bits(v) & VIEW_MASK};
+    *out = (ag_operand){AG_SLOT_(v), ag_view_id(v)};
     return true;
 }
 
 bool ag_usable_on(ag_tape *t, ag_var x, const char *what) {
     ag_operand o;
-    return !x.tape || (t->status == AG_OK && ag_resolve(t, what, x, &o));
+    return !ag_tape_of(x) || (t->status == AG_OK && ag_resolve(t, what, x, &o));
 }
 
-bool ag_usable(ag_var x, const char *what) { return ag_usable_on(x.tape, x, what); }
+bool ag_usable(ag_var x, const char *what) { return ag_usable_on(ag_tape_of(x), x, what); }
 
 int ag_rank_unchecked(ag_var x) {
-    uint32_t id = ag_view_bits(x) & VIEW_MASK;
-    return x.tape && id < x.tape->view_count ? ag_view_at(x.tape, id)->rank : 0;
+    const ag_tape *t = ag_tape_of(x);
+    uint32_t id = ag_view_id(x);
+    return t && id < t->view_count ? ag_view_at(t, id)->rank : 0;
 }
 
-bool ag_is_zero(ag_var x) { return !x.tape && ag_num_value_(x) == 0; }
+bool ag_is_zero(ag_var x) { return !ag_tape_of(x) && x.value == 0; }
 
 /* ---- instructions and scalars ---- */
 
@@ -72,14 +75,15 @@ void ag_push_instruction(ag_tape *t, uint32_t op, uint32_t a, uint32_t b, uint32
     *t->head.next++ = (ag_instruction_){op, a, b, c};
 }
 
-static void push_value(ag_tape *t, double value) { ag_store(t->type, t->values.base, t->head.top++, value); }
+static void push_value(ag_tape *t, double value) {
+    ag_store(t->type, t->values.base, (uint32_t)t->head.place++, value);
+}
 
 bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
     if (!ag_make_room(t, "constant", 1, 1)) return false;
-    if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD)
-        ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top);
+    if (t->head.next[-1].head >= MOST_CONSTANTS_HEAD) ag_push_instruction(t, OP_LEAF, NOTHING, ag_top(t), ag_top(t));
     ag_count_constant(&t->head.next[-1]);
-    *slot = t->head.top;
+    *slot = ag_top(t);
     push_value(t, value);
     ag_set_limit(t);
     return true;
@@ -87,7 +91,7 @@ bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot) {
 
 ag_var ag_input(ag_tape *t, double value) {
     if (!t || t->status != AG_OK || !ag_make_room(t, "input", 1, 1)) return ag_inert(t);
-    uint32_t slot = t->head.top;
+    uint32_t slot = ag_top(t);
     ag_push_instruction(t, OP_LEAF, SCALAR_INPUT, slot, slot);
     push_value(t, value);
     ag_set_limit(t);
@@ -105,13 +109,33 @@ static double scalar_value(const ag_tape *t, const ag_op_info *info, const doubl
     return (double)info->value_f32((float)x[0], (float)x[1], (float)x[2]);
 }
 
-/* The partial of a function of one operand. */
-static double scalar_partial(const ag_tape *t, const ag_op_info *info, double x, double value) {
-    double p[3];
-    float p_f32[3];
-    if (t->type == AG_F64) info->partials(x, 0, 0, value, p);
-    else info->partials_f32((float)x, 0, 0, (float)value, p_f32);
-    return t->type == AG_F64 ? p[0] : (double)p_f32[0];
+/* f(x) and f'(x) of functions of one operand: the partial once for all sweeps. */
+static inline double partial_of(ag_opcode op, double x, double by_table) {
+    if (op == AG_SIN) return ag_sine_shifted(x, 1);
+    return op == AG_COS ? ag_sine_shifted(x, 2) : by_table;
+}
+#define AG_OP1(NAME, name, ...)                                                                                        \
+    ag_value_and_partial_ ag_at_##name##_(double x) {                                                                  \
+        double value = n_##name(x);                                                                                    \
+        return (ag_value_and_partial_){value, partial_of(AG_##NAME, x, p0_##name(x, 0, 0, value))};                    \
+    }
+#define AG_OP2(...)
+#define AG_OP3(...)
+#include "../ops/elementwise.def"
+#undef AG_OP1
+#define AG_OP1(NAME, name, ...) [AG_##NAME] = ag_at_##name##_,
+static ag_value_and_partial_ (*const at[AG_OPCODES])(double) = {
+#include "../ops/elementwise.def"
+};
+#undef AG_OP1
+#undef AG_OP2
+#undef AG_OP3
+
+static ag_value_and_partial_ value_and_partial(const ag_tape *t, ag_opcode op, double x) {
+    if (t->type == AG_F64) return at[op](x);
+    float p[3], value = ag_op_table[op].value_f32((float)x, 0, 0);
+    ag_op_table[op].partials_f32((float)x, 0, 0, value, p);
+    return (ag_value_and_partial_){(double)value, (double)p[0]};
 }
 
 static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
@@ -125,14 +149,17 @@ static ag_var record_scalar(ag_tape *t, ag_opcode op, const ag_operand *in) {
         slots[k] = in[k].slot;
     }
     if (!ag_make_room(t, info->name, 1, 1)) return ag_inert(t);
-    double value = scalar_value(t, info, x);
-    if (!active || ag_is_pausing(t)) return ag_constant(t, value);
+    double value;
     if (info->arity == 1) {
-        double partial = scalar_partial(t, info, x[0], value);
-        memcpy(&slots[1], &partial, sizeof partial);
+        ag_value_and_partial_ r = value_and_partial(t, op, x[0]);
+        value = r.value;
+        memcpy(&slots[1], &r.partial, sizeof r.partial);
+    } else {
+        value = scalar_value(t, info, x);
     }
+    if (!active || ag_is_pausing(t)) return ag_constant(t, value);
     ag_push_instruction(t, op, slots[0], slots[1], slots[2]);
-    uint32_t slot = t->head.top;
+    uint32_t slot = ag_top(t);
     push_value(t, value);
     ag_set_limit(t);
     return ag_var_of(t, slot, VIEW_SCALAR);
@@ -149,10 +176,10 @@ ag_var ag_stopped(ag_tape *t, ag_var x) {
 
 static ag_var apply(ag_opcode op, const ag_var *v, int n) {
     const ag_op_info *info = &ag_op_table[op];
-    ag_tape *t = ag_tape_of(v, n);
+    ag_tape *t = ag_tape_among(v, n);
     if (!t) {
         double x[3] = {0};
-        for (int k = 0; k < n; k++) x[k] = ag_num_value_(v[k]);
+        for (int k = 0; k < n; k++) x[k] = v[k].value;
         return ag_num(info->value(x[0], x[1], x[2]));
     }
     if (t->status != AG_OK) return ag_inert(t);
@@ -167,24 +194,15 @@ static ag_var apply(ag_opcode op, const ag_var *v, int n) {
 
 /* The way of small tensors, where every step counts. */
 ag_var ag_apply1_(ag_opcode op, ag_var x) {
-    ag_tape *t = x.tape;
+    ag_tape *t = ag_tape_of(x);
     ag_operand in;
     if (!t || t->status != AG_OK) return apply(op, &x, 1);
     if (!ag_resolve(t, ag_op_table[op].name, x, &in)) return ag_inert(t);
     return ag_result(t, in.view <= VIEW_CONSTANT ? record_scalar(t, op, &in) : ag_elementwise(t, op, &in, 1));
 }
 
-/* The partial is computed here, once for all sweeps, and after the value is stored: the processor goes on with what needs
- * the value meanwhile. x is loaded twice, so that compilers do not make one sincos, which takes longer, of the two. */
 #define AG_OP1(NAME, name, ...)                                                                                        \
-    ag_var ag_##name(ag_var x) {                                                                                       \
-        if (!AG_LIKELY_(ag_is_fast_(x))) return ag_apply1_(AG_##NAME, x);                                              \
-        double r = n_##name(AG_AT_(x));                                                                                \
-        ag_var result = ag_push_(x.tape, AG_##NAME, AG_SLOT_(x), 0, 0, r);                                             \
-        double partial = p0_##name(AG_AT_(x), 0, 0, r);                                                                \
-        memcpy(&AG_HEAD_(x)->next[-1].b, &partial, sizeof partial);                                                    \
-        return result;                                                                                                 \
-    }
+    ag_var(ag_##name)(ag_var x) { return ag_##name##_(x); }
 #define AG_OP2(...)
 #define AG_OP3(...)
 #include "../ops/elementwise.def"
@@ -194,21 +212,19 @@ ag_var ag_apply1_(ag_opcode op, ag_var x) {
 
 ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
     const ag_op_info *info = &ag_op_table[op];
-    if (AG_LIKELY_(ag_is_fast2_(x, y))) {
-        double r = info->value(AG_AT_(x), AG_AT_(y), 0);
-        return ag_push_(x.tape, op, AG_SLOT_(x), AG_SLOT_(y), 0, r);
+    ag_head_ *h = ag_head_of_(x.place ? x : y);
+    if (ag_is_fast_(x.place | y.place, h)) {
+        if (x.place && y.place)
+            return ag_push_(h, op, AG_SLOT_(x), AG_SLOT_(y), 0, info->value(ag_value_(x, h), ag_value_(y, h), 0));
+        if (op == AG_POW && !y.place && y.value == 2) return ag_square(x);
+        if (x.place)
+            return ag_push_num_(h, op | AG_NUMBER_SECOND_, AG_SLOT_(x), y.value,
+                                info->value(ag_value_(x, h), y.value, 0));
+        return ag_push_num_(h, op | AG_NUMBER_FIRST_, AG_SLOT_(y), x.value, info->value(x.value, ag_value_(y, h), 0));
     }
-    if (!y.tape && op == AG_POW && ag_num_value_(y) == 2) return ag_square(x);
-    if (!y.tape && ag_is_fast_(x)) {
-        double number = ag_num_value_(y), r = info->value(AG_AT_(x), number, 0);
-        return ag_push_num_(x.tape, op | AG_NUMBER_SECOND_, AG_SLOT_(x), number, r);
-    }
-    if (!x.tape && ag_is_fast_(y)) {
-        double number = ag_num_value_(x), r = info->value(number, AG_AT_(y), 0);
-        return ag_push_num_(y.tape, op | AG_NUMBER_FIRST_, AG_SLOT_(y), number, r);
-    }
-    ag_tape *t = x.tape;
-    if (!t || t != y.tape || t->status != AG_OK) return apply(op, (ag_var[]){x, y}, 2);
+    if (op == AG_POW && !y.place && y.value == 2) return ag_square(x);
+    ag_tape *t = ag_tape_of(x);
+    if (!t || t != ag_tape_of(y) || t->status != AG_OK) return apply(op, (ag_var[]){x, y}, 2);
     ag_operand in[2];
     if (!ag_resolve(t, info->name, x, &in[0]) || !ag_resolve(t, info->name, y, &in[1])) return ag_inert(t);
     bool scalar = in[0].view <= VIEW_CONSTANT && in[1].view <= VIEW_CONSTANT;
@@ -216,26 +232,22 @@ ag_var ag_apply2_(ag_opcode op, ag_var x, ag_var y) {
 }
 
 /* Room for constants beside an operation, without growing anything. */
-static bool is_roomy(ag_var x) {
-    return ag_is_fast_(x) && AG_HEAD_(x)->limit - AG_HEAD_(x)->top > 4 && AG_HEAD_(x)->next[-1].head < UINT32_MAX / 2;
-}
+static bool is_roomy(const ag_head_ *h) { return h->limit - h->place > 4 && h->next[-1].head < UINT32_MAX / 2; }
 
 /* The slot of an operand that is fast or a number. */
 static uint32_t fast_slot(ag_head_ *h, ag_var x) {
-    if (x.tape) return AG_SLOT_(x);
+    if (x.place) return AG_SLOT_(x);
     ag_count_constant(&h->next[-1]);
-    h->values[h->top] = ag_num_value_(x);
-    return h->top++;
+    uint32_t slot = (uint32_t)h->place++;
+    h->values[slot] = x.value;
+    return slot;
 }
 
 ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) {
-    ag_var v[3] = {x, y, z}, one = x.tape ? x : y.tape ? y : z;
-    bool fast = is_roomy(one);
-    for (int k = 0; k < 3; k++) fast = fast && (!v[k].tape || ag_is_fast2_(v[k], one));
-    if (!fast) return apply(op, v, 3);
-    ag_head_ *h = AG_HEAD_(one);
+    ag_head_ *h = ag_head_of_(x.place ? x : y.place ? y : z);
+    if (!ag_is_fast_(x.place | y.place | z.place, h) || !is_roomy(h)) return apply(op, (ag_var[]){x, y, z}, 3);
     uint32_t a = fast_slot(h, x), b = fast_slot(h, y), c = fast_slot(h, z);
-    return ag_push_(one.tape, op, a, b, c, ag_op_table[op].value(h->values[a], h->values[b], h->values[c]));
+    return ag_push_(h, op, a, b, c, ag_op_table[op].value(h->values[a], h->values[b], h->values[c]));
 }
 
 /* ---- tensors ---- */
@@ -244,18 +256,18 @@ bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *
     uint32_t align = t->type == AG_F64 ? 8 : 16; /* 64 bytes */
     const ag_view *v = ag_view_at(t, view);
     int64_t count = v->count;
-    if ((uint64_t)count > MOST_SLOTS - t->head.top) {
+    if ((uint64_t)count > MOST_SLOTS - ag_top(t)) {
         ag_fail(t, AG_ERR_SLOTS, "%s: out of slots: shape %s needs %lld, %u are in use, a tape has at most %llu", what,
-                ag_show_view(v).text, (long long)count, t->head.top, (unsigned long long)MOST_SLOTS);
+                ag_show_view(v).text, (long long)count, ag_top(t), (unsigned long long)MOST_SLOTS);
         return false;
     }
     if (!ag_make_room(t, what, (uint64_t)count + 2 * align, 2)) return false;
     uint64_t need = (t->base_count + (uint64_t)1) * sizeof(ag_base);
     if (need > t->bases.size && !ag_range_grow(&t->memory, &t->bases, need, MOST_SLOTS * sizeof(ag_base)))
         return ag_out_of_memory(t, what, sizeof(ag_base));
-    uint32_t slot = t->head.top + 1; /* one for the header */
+    uint32_t slot = ag_top(t) + 1; /* one for the header */
     if (count >= align / 2) slot = (slot + align - 1) / align * align;
-    *out = (ag_pending){slot, (uint32_t)count, t->head.top};
+    *out = (ag_pending){slot, (uint32_t)count, ag_top(t)};
     return true;
 }
 
@@ -277,7 +289,7 @@ ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view) 
         ag_push_instruction(t, OP_NODE, node, p.slot, p.old_top);
     }
     if (p.count == 0) ag_store(t->type, ag_value_at(t, p.slot), 0, 0); /* the slot that it has all the same */
-    t->head.top = p.slot + (p.count ? p.count : 1);
+    ag_set_top(t, p.slot + (p.count ? p.count : 1));
     ag_set_limit(t);
     return ag_var_of(t, p.slot, view);
 }

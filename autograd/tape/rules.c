@@ -42,13 +42,13 @@ static ag_var partial(ag_opcode op, int k, ag_var x, ag_var y, ag_var z, ag_var 
 
 /* chain(w, p), without an instruction where w or p is a plain number that makes it w, -w, p or 0. */
 static ag_var chain(ag_var w, ag_var p) {
-    if (!p.tape) {
-        double c = ag_num_value_(p);
+    if (!ag_tape_of(p)) {
+        double c = p.value;
         if (c == 1) return w;
         if (c == -1) return ag_neg(w);
         return c == 0 ? ag_num(0) : ag_mul(w, p);
     }
-    if (!w.tape && ag_num_value_(w) == 1) return p;
+    if (!ag_tape_of(w) && w.value == 1) return p;
     return ag_chain(w, p);
 }
 
@@ -63,18 +63,18 @@ ag_var ag_elementwise_contribution(ag_tape *t, ag_opcode op, int k, ag_var w, co
     if (ag_op_table[op].traits & AG_FLAT) return ag_num(0);
     int n = ag_op_table[op].arity;
     ag_var p = partial(op, k, in[0], n > 1 ? in[1] : ag_num(0), n > 2 ? in[2] : ag_num(0), r);
-    if (!p.tape && w.tape) return chain(ag_sum_to(t, w, shape), p);
+    if (!ag_tape_of(p) && ag_tape_of(w)) return chain(ag_sum_to(t, w, shape), p);
     return ag_sum_to(t, chain(w, p), shape);
 }
 
 /* ---- shapes ---- */
 
 ag_var ag_expand_to(ag_tape *t, ag_var x, ag_shape shape) {
-    return ag_expand(x.tape ? x : ag_constant(t, ag_num_value_(x)), shape);
+    return ag_expand(ag_tape_of(x) ? x : ag_constant(t, x.value), shape);
 }
 
 ag_var ag_sum_to(ag_tape *t, ag_var x, ag_shape shape) {
-    if (!x.tape) return ag_expand_to(t, x, shape);
+    if (!ag_tape_of(x)) return ag_expand_to(t, x, shape);
     ag_shape from = ag_shape_of(x);
     if (from.rank < shape.rank) return ag_expand_to(t, x, shape);
     int lead = from.rank - shape.rank;
@@ -246,7 +246,7 @@ ag_var ag_tangent_by_record(const ag_operation *op, const ag_rule *rule, const a
     op->record(rule, u, back);
     int m = 0;
     for (size_t k = 0; k < n; k++) {
-        if (!rule->wanted[k] || !back[k].tape) continue;
+        if (!rule->wanted[k] || !ag_tape_of(back[k])) continue;
         back[m] = back[k];
         along[m++] = tangents[k];
     }

@@ -42,7 +42,7 @@ static void extend_checkpoints(ag_tape *t, uint32_t slot) {
 
 uint32_t ag_find_instruction(ag_tape *t, uint32_t slot, uint32_t *first_slot) {
     const ag_instruction_ *first = ag_instructions(t), *last = t->head.next - 1;
-    *first_slot = ag_op_of(last) < OP_NODE ? t->head.top - 1 - ag_constants_after(last) : last->b;
+    *first_slot = ag_op_of(last) < OP_NODE ? ag_top(t) - 1 - ag_constants_after(last) : last->b;
     if (slot >= *first_slot) return (uint32_t)(last - first);
     const ag_base *base = ag_base_of(t, slot);
     if (base) {
@@ -160,7 +160,7 @@ static void reset_adjoints(ag_tape *t) {
         from = b->start + b->count;
         behind = b->instruction + 1;
     }
-    zero_slots(t, from, t->head.top);
+    zero_slots(t, from, ag_top(t));
 }
 
 /* The same for what instructions compute; what is new since the last sweep starts at 0 too. */
@@ -194,7 +194,7 @@ static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
         return ag_out_of_memory(t, "sweep", need - t->adjoints.size);
     if (mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET) reset_results(t);
     else reset_adjoints(t);
-    t->swept_top = t->head.top;
+    t->swept_top = ag_top(t);
     t->forgets = mode == AG_RESET_FORGET || mode == AG_ACCUMULATE_FORGET;
     return true;
 }
@@ -209,13 +209,13 @@ static bool resolve_seed(ag_tape *t, ag_var y, const ag_var *w, ag_seeded *s) {
     if (!ag_resolve(t, "sweep", y, &s->y)) return false;
     const ag_view *v = ag_view_at(t, s->y.view);
     s->weight.view = VIEW_INERT;
-    s->number = w ? ag_num_value_(*w) : 1;
+    s->number = w ? w->value : 1;
     if (!w && v->count != 1) {
         ag_fail(t, AG_ERR_SHAPE, "sweep: the output has shape %s; only a scalar can be swept without a seed",
                 ag_show_view(v).text);
         return false;
     }
-    if (!w || !w->tape) return true;
+    if (!w || !ag_tape_of(*w)) return true;
     if (!ag_resolve(t, "sweep", *w, &s->weight)) return false;
     const ag_view *from = ag_view_at(t, s->weight.view);
     if (from->count == 1 || ag_same_shape(from, v)) return true;
@@ -276,7 +276,7 @@ static bool note_reached(ag_tape *t, const ag_seeded *list, int n, ag_sweep_mode
 }
 
 void ag_sweep(const ag_var *ys, const ag_var *seeds, int n, ag_sweep_mode mode) {
-    ag_tape *t = ag_tape_of(ys, n);
+    ag_tape *t = ag_tape_among(ys, n);
     if (!t || t->status != AG_OK) return;
     ag_seeded one, *list = n == 1 ? &one : ag_scratch(t, (size_t)n * sizeof *list);
     bool ok = list != NULL;

@@ -1,6 +1,7 @@
 /* Lifecycle of a tape: creation, errors, room, marks, statistics. */
 #include "tape_impl.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -21,25 +22,28 @@ const char *ag_status_text(ag_status status) {
 /* ---- errors ---- */
 
 /* What ag_tape_new gives when there is no memory: in error for ever, and never written to. */
-static ag_tape nil_tape = {
-    .head = {.reject = UINT64_MAX}, .status = AG_ERR_MEMORY, .message = "tape: out of memory when it was made"};
+static ag_tape nil_tape = {.head = {.reject = UINT64_MAX},
+                           .status = AG_ERR_MEMORY,
+                           .message = "tape: out of memory when it was made, or 12,870 others were there"};
 
 /* Where results are that have no tape. */
 static ag_tape no_tape = {.head = {.reject = UINT64_MAX},
                           .status = AG_ERR_TAPE,
                           .message = "no tape: it is NULL, or all operands are plain numbers"};
 
-static bool is_nil(const ag_tape *t) { return t == NULL || t == &nil_tape || t == &no_tape; }
+/* Where scalars are whose tape was freed. */
+static ag_tape freed_tape = {
+    .head = {.reject = UINT64_MAX}, .status = AG_ERR_STALE, .message = "the tape of an operand was freed"};
 
-ag_var ag_inert(ag_tape *t) { return ag_make_var(t ? t : &no_tape, 0, VIEW_INERT); }
+static bool is_nil(const ag_tape *t) { return t == NULL || t == &nil_tape || t == &no_tape || t == &freed_tape; }
 
 void ag_set_limit(ag_tape *t) {
     t->head.limit = 0;
     if (t->status != AG_OK || t->paused || t->type != AG_F64) return;
     uint64_t slots = t->values.size / sizeof(double);
-    uint64_t by_instructions = t->head.top + t->instructions.size / sizeof(ag_instruction_) - ag_instruction_count(t);
+    uint64_t by_instructions = ag_top(t) + t->instructions.size / sizeof(ag_instruction_) - ag_instruction_count(t);
     uint64_t limit = slots < by_instructions ? slots : by_instructions;
-    t->head.limit = (uint32_t)(limit < MOST_SLOTS ? limit : MOST_SLOTS);
+    t->head.limit = t->head.place >> 32 << 32 | (limit < MOST_SLOTS ? limit : MOST_SLOTS);
 }
 
 void ag_fail(ag_tape *t, ag_status status, const char *format, ...) {
@@ -83,11 +87,11 @@ static bool grow(ag_tape *t, const char *what, ag_range *range, uint64_t need, u
 }
 
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions) {
-    uint64_t top = t->head.top + slots + 1, count = ag_instruction_count(t) + (uint64_t)instructions + 1;
+    uint64_t top = ag_top(t) + slots + 1, count = ag_instruction_count(t) + (uint64_t)instructions + 1;
     uint64_t size = ag_type_size(t->type);
     if (top > MOST_SLOTS || count > MOST_SLOTS) {
         ag_fail(t, AG_ERR_SLOTS, "%s: out of slots: %llu more are needed, %u are in use, a tape has at most %llu", what,
-                (unsigned long long)slots, t->head.top, (unsigned long long)MOST_SLOTS);
+                (unsigned long long)slots, ag_top(t), (unsigned long long)MOST_SLOTS);
         return false;
     }
     if (top * size <= t->values.size && count * sizeof(ag_instruction_) <= t->instructions.size) return true;
@@ -113,7 +117,9 @@ static uint32_t next_code(uint32_t code, int bits, int weight) {
     }
 }
 
-enum { CLEAR_SHIFT = VIEW_BITS, CLEAR_BITS = 6, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
+enum { CLEAR_SHIFT = STAMP_SHIFT, CLEAR_BITS = 6, REWIND_SHIFT = VIEW_BITS + CLEAR_BITS, REWIND_BITS = 8 };
+
+static uint32_t latest_stamp(const ag_tape *t) { return (uint32_t)(t->head.place >> 32) >> STAMP_SHIFT << STAMP_SHIFT; }
 
 static uint32_t stamp_after_clear(uint32_t stamp) {
     uint32_t code = (stamp >> CLEAR_SHIFT) & ((1u << CLEAR_BITS) - 1);
@@ -126,8 +132,9 @@ static uint32_t stamp_after_rewind(uint32_t stamp) {
 }
 
 static void use_stamp(ag_tape *t, uint32_t stamp) {
-    t->head.stamp = stamp;
-    t->head.reject = (uint64_t)~stamp << 32;
+    uint32_t upper = stamp | t->number;
+    t->head.place = (uint64_t)upper << 32 | ag_top(t);
+    t->head.reject = ((uint64_t)~upper << 32) & ~AG_ASK_;
 }
 
 const ag_section *ag_earlier_section(const ag_tape *t, uint32_t slot) {
@@ -141,15 +148,26 @@ const ag_section *ag_earlier_section(const ag_tape *t, uint32_t slot) {
     return &s[lo];
 }
 
-ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view) {
-    return ag_make_var(t, slot, view | ag_section_of(t, slot)->stamp);
+/* The var of a slot and a view, which is not of an active scalar. */
+static ag_var tensor_var(ag_tape *t, uint32_t slot, uint32_t view, uint32_t stamp) {
+    ag_var v = {AG_TENSOR_ | (uint64_t)(stamp | view) << 32 | slot, 0};
+    memcpy(&v.value, &t, sizeof t);
+    return v;
 }
+
+ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view) {
+    uint32_t stamp = ag_section_of(t, slot)->stamp;
+    if (view != VIEW_SCALAR) return tensor_var(t, slot, view, stamp);
+    return (ag_var){AG_ASK_ | (uint64_t)(stamp | t->number) << 32 | slot, 0};
+}
+
+ag_var ag_inert(ag_tape *t) { return tensor_var(t ? t : &no_tape, 0, VIEW_INERT, 0); }
 
 static bool push_section(ag_tape *t, uint32_t stamp) {
     uint64_t need = (t->section_count + (uint64_t)1) * sizeof(ag_section);
     if (!grow(t, "mark", &t->sections, need, MOST_SLOTS * sizeof(ag_section))) return false;
     ag_sections(t)[t->section_count++] = (ag_section){.id = ++t->next_mark,
-                                                      .start = t->head.top,
+                                                      .start = ag_top(t),
                                                       .stamp = stamp,
                                                       .instructions = ag_instruction_count(t),
                                                       .nodes = t->node_top,
@@ -161,17 +179,17 @@ static bool push_section(ag_tape *t, uint32_t stamp) {
 }
 
 /* A boundary that constants recorded later are counted from, so that a rewind need not correct older instructions. */
-static void push_position(ag_tape *t) { ag_push_instruction(t, OP_LEAF, NOTHING, t->head.top, t->head.top); }
+static void push_position(ag_tape *t) { ag_push_instruction(t, OP_LEAF, NOTHING, ag_top(t), ag_top(t)); }
 
 ag_mark ag_tape_mark(ag_tape *t) {
     if (is_nil(t) || t->status != AG_OK) return (ag_mark){0, UINT32_MAX};
     const ag_section *last = &ag_sections(t)[t->section_count - 1];
-    if (t->section_count > 1 && last->start == t->head.top && last->instructions + 1 == ag_instruction_count(t) &&
+    if (t->section_count > 1 && last->start == ag_top(t) && last->instructions + 1 == ag_instruction_count(t) &&
         last->names == t->label_count)
         return (ag_mark){last->id,
                          t->section_count - 1}; /* nothing is new: a loop that marks and rewinds does not grow */
     if (!ag_make_room(t, "mark", 0, 1)) return (ag_mark){0, UINT32_MAX};
-    if (!push_section(t, stamp_after_rewind(t->head.stamp))) return (ag_mark){0, UINT32_MAX};
+    if (!push_section(t, stamp_after_rewind(latest_stamp(t)))) return (ag_mark){0, UINT32_MAX};
     push_position(t);
     ag_set_limit(t);
     return (ag_mark){t->next_mark, t->section_count - 1};
@@ -179,7 +197,7 @@ ag_mark ag_tape_mark(ag_tape *t) {
 
 static void return_to(ag_tape *t, const ag_section *s) {
     t->head.next = ag_instructions(t) + s->instructions;
-    t->head.top = s->start;
+    ag_set_top(t, s->start);
     t->node_top = s->nodes;
     t->base_count = s->bases;
     while (t->label_count > s->names) t->text_top = ((ag_label *)(void *)t->labels.base)[--t->label_count].text;
@@ -195,7 +213,7 @@ void ag_tape_rewind(ag_tape *t, ag_mark mark) {
         return;
     }
     ag_section *s = &ag_sections(t)[mark.section];
-    s->stamp = stamp_after_rewind(t->head.stamp);
+    s->stamp = stamp_after_rewind(latest_stamp(t));
     t->section_count = mark.section + 1;
     return_to(t, s);
     use_stamp(t, s->stamp);
@@ -235,7 +253,7 @@ void ag_restore_pause(ag_tape *t, uint32_t paused) {
 
 /* Whether values behind those that are there are few and far between. */
 static void set_sparse(ag_tape *t, bool sparse) {
-    ag_range_set_sparse(&t->values, sparse ? (t->head.top + (size_t)1) * ag_type_size(t->type) : 0, sparse);
+    ag_range_set_sparse(&t->values, sparse ? (ag_top(t) + (size_t)1) * ag_type_size(t->type) : 0, sparse);
 }
 
 void ag_tape_trace(ag_tape *t, bool on) {
@@ -258,13 +276,39 @@ void ag_tape_trace_shapes(ag_tape *t) {
     ag_set_limit(t);
 }
 
+/* ---- numbers of tapes ---- */
+
+ag_tape *ag_tapes_[AG_TAPES_];
+static pthread_mutex_t numbering = PTHREAD_MUTEX_INITIALIZER;
+
+/* Numbers go round, so that the scalars of a tape that was freed are long known to be its. 0: all are in use. */
+static uint32_t take_number(ag_tape *t) {
+    static uint32_t last;
+    pthread_mutex_lock(&numbering);
+    uint32_t first = next_code(last, NUMBER_BITS, NUMBER_BITS / 2), number = first;
+    while (ag_tapes_[number] && ag_tapes_[number] != &freed_tape) {
+        number = next_code(number, NUMBER_BITS, NUMBER_BITS / 2);
+        if (number == first) number = 0;
+    }
+    if (number) ag_tapes_[last = number] = t;
+    pthread_mutex_unlock(&numbering);
+    return number;
+}
+
+static void give_back_number(const ag_tape *t) {
+    if (!t->number) return;
+    pthread_mutex_lock(&numbering);
+    ag_tapes_[t->number] = &freed_tape;
+    pthread_mutex_unlock(&numbering);
+}
+
 /* ---- lifecycle ---- */
 
 static bool start(ag_tape *t) {
     t->head.next = ag_instructions(t);
     if (!ag_make_room(t, "tape", 0, 1)) return false;
     t->section_count = 0;
-    if (!push_section(t, stamp_after_clear(t->head.stamp))) return false;
+    if (!push_section(t, stamp_after_clear(latest_stamp(t)))) return false;
     push_position(t);
     ag_set_limit(t);
     return true;
@@ -280,7 +324,8 @@ ag_tape *ag_tape_new_with(const ag_options *options) {
     t->type = options->type == AG_F32 ? AG_F32 : AG_F64;
     t->kernels = ag_kernels_for(t->type);
     t->forget_from = LEAST_FORGOTTEN;
-    if (ag_open_views(t) && start(t)) return t;
+    t->number = take_number(t);
+    if (t->number && ag_open_views(t) && start(t)) return t;
     ag_tape_free(t);
     return &nil_tape;
 }
@@ -289,6 +334,7 @@ ag_tape *ag_tape_new(ag_type type) { return ag_tape_new_with(&(ag_options){.type
 
 void ag_tape_free(ag_tape *t) {
     if (is_nil(t)) return;
+    give_back_number(t);
     drop_spares(t);
     ag_free_blocks(t);
     ag_drop_held(t);
@@ -315,7 +361,7 @@ void ag_tape_trim(ag_tape *t) {
     drop_spares(t);
     ag_free_blocks(t);
     size_t size = ag_type_size(t->type);
-    if (t->values.reserved) ag_range_trim(&t->memory, &t->values, (t->head.top + (size_t)1) * size);
+    if (t->values.reserved) ag_range_trim(&t->memory, &t->values, (ag_top(t) + (size_t)1) * size);
     if (t->adjoints.reserved) ag_range_trim(&t->memory, &t->adjoints, t->swept_top * size);
     uint32_t used = ag_instruction_count(t);
     ag_range_trim(&t->memory, &t->instructions, (used + (size_t)1) * sizeof(ag_instruction_));
@@ -336,7 +382,7 @@ ag_stats ag_tape_stats(ag_tape *t) {
         s.scalar_instructions += op < AG_OPCODES;
         s.tensor_instructions += op == OP_NODE;
     }
-    s.slots = t->head.top;
+    s.slots = ag_top(t);
     s.instruction_bytes =
         ag_instruction_count(t) * sizeof(ag_instruction_) + (size_t)t->node_top * 8 + t->base_count * sizeof(ag_base);
     s.value_bytes = s.slots * ag_type_size(t->type);

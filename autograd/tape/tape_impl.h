@@ -18,7 +18,7 @@
  * so that a tensor's adjoint is written once and a tensor without adjoint costs nothing; bases of which scalars were taken
  * are the exception (base.scalars).
  *
- * The view in a var has a stamp in its upper 14 bits, which tells vars of a rewound or cleared part: 6 bits, three of them set,
+ * A var has a stamp in its upper 14 bits, which tells vars of a rewound or cleared part: 6 bits, three of them set,
  * change when the tape is cleared; 8 bits, four or none of them set, when it is rewound. As codes of equal weight are never
  * part of each other, `place & head.reject` is 0 only for scalars recorded outside any mark or since the last rewind; other
  * vars are looked up in `sections`. (A stale var is taken for a good one only if it is a multiple of 20 clears or of 70 rewinds old.
@@ -41,18 +41,20 @@ static inline uint32_t ag_constants_after(const ag_instruction_ *i) { return i->
 
 #define NOTHING UINT32_MAX
 #define SCALAR_INPUT (UINT32_MAX - 1)
-enum { VIEW_BITS = 18, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
+enum { VIEW_BITS = 17, VIEW_MASK = (1 << VIEW_BITS) - 1, VIEW_SCALAR = 0, VIEW_CONSTANT = 1, VIEW_INERT = VIEW_MASK };
+enum { STAMP_SHIFT = VIEW_BITS + 1 }; /* in the upper half of a place */
+enum { NUMBER_BITS = 16 };            /* of a tape */
+_Static_assert(AG_TENSOR_ == (uint64_t)1 << (32 + VIEW_BITS), "the bit behind the view");
 #define MOST_SLOTS ((uint64_t)UINT32_MAX - 65536)
 
 typedef struct ag_operand {
     uint32_t slot, view; /* the view without its stamp */
 } ag_operand;
 
-/* View and stamp of a var, and a var of them. */
-static inline uint32_t ag_view_bits(ag_var v) { return (uint32_t)(v.place >> 32); }
-static inline ag_var ag_make_var(ag_tape *t, uint32_t slot, uint32_t view_bits) {
-    return (ag_var){t, slot | (uint64_t)view_bits << 32};
+static inline uint32_t ag_view_id(ag_var v) {
+    return v.place & AG_TENSOR_ ? (uint32_t)(v.place >> 32) & VIEW_MASK : (uint32_t)VIEW_SCALAR;
 }
+static inline uint32_t ag_stamp_of(ag_var v) { return (uint32_t)(v.place >> 32) >> STAMP_SHIFT << STAMP_SHIFT; }
 
 typedef struct ag_base {
     uint32_t start, count; /* slots */
@@ -110,6 +112,7 @@ enum { RECENT_VIEWS = 64 };
 
 struct ag_tape {
     ag_head_ head;
+    uint32_t number; /* in ag_tapes_ */
     ag_type type;
     ag_status status;
     uint32_t paused;
@@ -138,6 +141,10 @@ struct ag_tape {
     const ag_kernels *kernels;
     char message[640];
 };
+
+/* The next slot. */
+static inline uint32_t ag_top(const ag_tape *t) { return (uint32_t)t->head.place; }
+static inline void ag_set_top(ag_tape *t, uint32_t top) { t->head.place = t->head.place >> 32 << 32 | top; }
 
 /* Slots of a scalar instruction's operands, NOTHING for one that is a number; how many there are. */
 static inline int ag_scalar_operands(const ag_instruction_ *i, uint32_t slot[3], double *number) {
@@ -203,7 +210,7 @@ bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out);
 /* The same for reading, which never sets an error: false if inert or stale, or a number. */
 bool ag_locate(ag_var v, ag_operand *out);
 /* The tape of the first operand that has one; NULL if all are numbers. */
-ag_tape *ag_tape_of(const ag_var *v, int n);
+ag_tape *ag_tape_among(const ag_var *v, int n);
 bool ag_push_scalar_constant(ag_tape *t, double value, uint32_t *slot);
 void ag_push_instruction(ag_tape *t, uint32_t op, uint32_t a, uint32_t b, uint32_t c);
 

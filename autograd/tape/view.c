@@ -131,12 +131,12 @@ ag_axes ag_make_axes_(int count, const int *axis) {
 /* An operand of a view operation: false if there is nothing to view (a number, or an error; *result is then the answer). */
 static bool open_view(const char *what, ag_var x, ag_operand *o, const ag_view **v, ag_var *result) {
     *result = x;
-    if (!x.tape) return false;
-    if (x.tape->status != AG_OK || !ag_resolve(x.tape, what, x, o)) {
-        *result = ag_inert(x.tape);
+    if (!ag_tape_of(x)) return false;
+    if (ag_tape_of(x)->status != AG_OK || !ag_resolve(ag_tape_of(x), what, x, o)) {
+        *result = ag_inert(ag_tape_of(x));
         return false;
     }
-    *v = ag_view_at(x.tape, o->view);
+    *v = ag_view_at(ag_tape_of(x), o->view);
     return true;
 }
 
@@ -167,7 +167,7 @@ ag_var ag_view_of(ag_var x, int64_t offset, ag_shape shape, const int64_t *strid
     const ag_view *v;
     ag_var result;
     if (!open_view("view", x, &o, &v, &result)) return result;
-    return make_view(x.tape, o, offset, shape.rank, shape.dim, stride);
+    return make_view(ag_tape_of(x), o, offset, shape.rank, shape.dim, stride);
 }
 
 /* Of the n views a run of the last axes lies side by side, and such rows make up everything. */
@@ -195,8 +195,8 @@ bool ag_views_tile(const ag_view *const *views, const int64_t *offset, int n, in
 
 bool ag_is_column_major(ag_var x) {
     ag_operand o;
-    if (!x.tape || !ag_resolve(x.tape, "view", x, &o)) return false;
-    const ag_view *v = ag_view_at(x.tape, o.view);
+    if (!ag_tape_of(x) || !ag_resolve(ag_tape_of(x), "view", x, &o)) return false;
+    const ag_view *v = ag_view_at(ag_tape_of(x), o.view);
     return v->rank == 2 && v->dim[0] > 1 && v->dim[1] > 1 && v->stride[0] == 1 && v->stride[1] == v->dim[0];
 }
 
@@ -251,11 +251,11 @@ ag_var ag_reshape(ag_var x, ag_shape shape) {
     const ag_view *v;
     ag_var result;
     if (!open_view("reshape", x, &o, &v, &result)) return result;
-    if (!complete_shape(x.tape, v, &shape)) return ag_inert(x.tape);
+    if (!complete_shape(ag_tape_of(x), v, &shape)) return ag_inert(ag_tape_of(x));
     int64_t stride[AG_MAX_RANK] = {0};
     if (v->contiguous) ag_row_major(shape.rank, shape.dim, stride);
     else if (!reshaped_strides(v, shape, stride)) return ag_reshape(ag_contiguous(x), shape);
-    return make_view(x.tape, o, 0, shape.rank, shape.dim, stride);
+    return make_view(ag_tape_of(x), o, 0, shape.rank, shape.dim, stride);
 }
 
 ag_var ag_permute(ag_var x, ag_axes order) {
@@ -266,18 +266,18 @@ ag_var ag_permute(ag_var x, ag_axes order) {
     int64_t dim[AG_MAX_RANK], stride[AG_MAX_RANK];
     unsigned seen = 0;
     for (int i = 0; i < v->rank && order.count == v->rank; i++) {
-        int a = ag_check_axis(x.tape, "permute", order.axis[i], ag_view_shape(v));
-        if (a < 0) return ag_inert(x.tape);
+        int a = ag_check_axis(ag_tape_of(x), "permute", order.axis[i], ag_view_shape(v));
+        if (a < 0) return ag_inert(ag_tape_of(x));
         seen |= 1u << a;
         dim[i] = v->dim[a];
         stride[i] = v->stride[a];
     }
     if (order.count != v->rank || seen != (1u << v->rank) - 1) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "permute: the %d axes given are not each axis of shape %s once", order.count,
-                ag_show_view(v).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "permute: the %d axes given are not each axis of shape %s once",
+                order.count, ag_show_view(v).text);
+        return ag_inert(ag_tape_of(x));
     }
-    return make_view(x.tape, o, 0, v->rank, dim, stride);
+    return make_view(ag_tape_of(x), o, 0, v->rank, dim, stride);
 }
 
 ag_var ag_transpose(ag_var x) {
@@ -289,7 +289,7 @@ ag_var ag_transpose(ag_var x) {
     int a = v->rank - 2, b = v->rank - 1;
     w.dim[a] = v->dim[b], w.dim[b] = v->dim[a];
     w.stride[a] = v->stride[b], w.stride[b] = v->stride[a];
-    return make_view(x.tape, o, 0, w.rank, w.dim, w.stride);
+    return make_view(ag_tape_of(x), o, 0, w.rank, w.dim, w.stride);
 }
 
 static int64_t clamp(int64_t i, int64_t lo, int64_t hi) { return i < lo ? lo : i > hi ? hi : i; }
@@ -313,17 +313,17 @@ static ag_var slice(const char *what, ag_var x, int axis, int64_t start, int64_t
     const ag_view *v;
     ag_var result;
     if (!open_view(what, x, &o, &v, &result)) return result;
-    axis = ag_check_axis(x.tape, what, axis, ag_view_shape(v));
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), what, axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     if (step == 0 || step < -INT64_MAX) {
-        ag_fail(x.tape, AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "slice: step %lld along axis %d of %s", (long long)step, axis,
                 ag_show_view(v).text);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     ag_view w = *v;
     w.dim[axis] = slice_length(v->dim[axis], &start, stop, step);
     w.stride[axis] = w.dim[axis] > 1 ? v->stride[axis] * step : v->stride[axis];
-    return make_view(x.tape, o, w.dim[axis] ? start * v->stride[axis] : 0, w.rank, w.dim, w.stride);
+    return make_view(ag_tape_of(x), o, w.dim[axis] ? start * v->stride[axis] : 0, w.rank, w.dim, w.stride);
 }
 
 static void remove_axis(ag_view *v, int axis) {
@@ -336,17 +336,17 @@ ag_var ag_index(ag_var x, int axis, int64_t i) {
     const ag_view *v;
     ag_var result;
     if (!open_view("index", x, &o, &v, &result)) return result;
-    axis = ag_check_axis(x.tape, "index", axis, ag_view_shape(v));
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "index", axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     int64_t n = v->dim[axis];
     if (i < -n || i >= n) {
-        ag_fail(x.tape, AG_ERR_VALUE, "index: position %lld is outside axis %d of %s", (long long)i, axis,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "index: position %lld is outside axis %d of %s", (long long)i, axis,
                 ag_show_view(v).text);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     ag_view w = *v;
     remove_axis(&w, axis);
-    return make_view(x.tape, o, (i < 0 ? i + n : i) * v->stride[axis], w.rank, w.dim, w.stride);
+    return make_view(ag_tape_of(x), o, (i < 0 ? i + n : i) * v->stride[axis], w.rank, w.dim, w.stride);
 }
 
 ag_var ag_at(ag_var x, int64_t i) {
@@ -355,16 +355,16 @@ ag_var ag_at(ag_var x, int64_t i) {
     ag_var result;
     if (!open_view("at", x, &o, &v, &result)) return result;
     if (i < 0 || i >= v->count) {
-        ag_fail(x.tape, AG_ERR_VALUE, "at: element %lld of shape %s, which has %lld", (long long)i,
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "at: element %lld of shape %s, which has %lld", (long long)i,
                 ag_show_view(v).text, (long long)v->count);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     int64_t offset = 0;
     for (int k = v->rank - 1; k >= 0; k--) {
         offset += i % v->dim[k] * v->stride[k];
         i /= v->dim[k];
     }
-    return make_view(x.tape, o, offset, 0, NULL, NULL);
+    return make_view(ag_tape_of(x), o, offset, 0, NULL, NULL);
 }
 
 ag_var ag_expand(ag_var x, ag_shape shape) {
@@ -380,11 +380,11 @@ ag_var ag_expand(ag_var x, ag_shape shape) {
         else fits = v->dim[i - lead] == 1;
     }
     if (!fits) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "expand: shape %s cannot be broadcast to %s", ag_show_view(v).text,
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "expand: shape %s cannot be broadcast to %s", ag_show_view(v).text,
                 ag_show_shape(shape).text);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
-    return make_view(x.tape, o, 0, shape.rank, shape.dim, stride);
+    return make_view(ag_tape_of(x), o, 0, shape.rank, shape.dim, stride);
 }
 
 ag_var ag_squeeze(ag_var x, int axis) {
@@ -392,12 +392,12 @@ ag_var ag_squeeze(ag_var x, int axis) {
     const ag_view *v;
     ag_var result;
     if (!open_view("squeeze", x, &o, &v, &result)) return result;
-    axis = ag_check_axis(x.tape, "squeeze", axis, ag_view_shape(v));
-    if (axis < 0) return ag_inert(x.tape);
+    axis = ag_check_axis(ag_tape_of(x), "squeeze", axis, ag_view_shape(v));
+    if (axis < 0) return ag_inert(ag_tape_of(x));
     if (v->dim[axis] != 1) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "squeeze: axis %d of shape %s has length %lld, not 1", axis, ag_show_view(v).text,
-                (long long)v->dim[axis]);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "squeeze: axis %d of shape %s has length %lld, not 1", axis,
+                ag_show_view(v).text, (long long)v->dim[axis]);
+        return ag_inert(ag_tape_of(x));
     }
     return ag_index(x, axis, 0);
 }
@@ -409,16 +409,16 @@ ag_var ag_unsqueeze(ag_var x, int axis) {
     if (!open_view("unsqueeze", x, &o, &v, &result)) return result;
     int rank = v->rank + 1;
     if (rank > AG_MAX_RANK || axis < -rank || axis >= rank) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "unsqueeze: a new axis at %d of shape %s: there are at most %d axes", axis,
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "unsqueeze: a new axis at %d of shape %s: there are at most %d axes", axis,
                 ag_show_view(v).text, AG_MAX_RANK);
-        return ag_inert(x.tape);
+        return ag_inert(ag_tape_of(x));
     }
     if (axis < 0) axis += rank;
     ag_view w = *v;
     for (int i = rank - 1; i > axis; i--) w.dim[i] = v->dim[i - 1], w.stride[i] = v->stride[i - 1];
     w.dim[axis] = 1;
     w.stride[axis] = 0;
-    return make_view(x.tape, o, 0, rank, w.dim, w.stride);
+    return make_view(ag_tape_of(x), o, 0, rank, w.dim, w.stride);
 }
 
 ag_var ag_slice(ag_var x, int axis, int64_t start, int64_t stop, int64_t step) {
@@ -433,13 +433,13 @@ ag_var ag_diagonal(ag_var x) {
     ag_var result;
     if (!open_view("diagonal", x, &o, &v, &result)) return result;
     if (v->rank < 2) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "diagonal: shape %s is not a matrix", ag_show_view(v).text);
-        return ag_inert(x.tape);
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "diagonal: shape %s is not a matrix", ag_show_view(v).text);
+        return ag_inert(ag_tape_of(x));
     }
     ag_view w = *v;
     int a = v->rank - 2, b = v->rank - 1;
     w.rank = b;
     w.dim[a] = v->dim[a] < v->dim[b] ? v->dim[a] : v->dim[b];
     w.stride[a] = v->stride[a] + v->stride[b];
-    return make_view(x.tape, o, 0, w.rank, w.dim, w.stride);
+    return make_view(ag_tape_of(x), o, 0, w.rank, w.dim, w.stride);
 }

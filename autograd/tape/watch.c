@@ -26,7 +26,7 @@ static bool make_room(ag_tape *t) {
 void ag_watch(ag_var x) {
     ag_operand o;
     uint32_t first;
-    ag_tape *t = x.tape;
+    ag_tape *t = ag_tape_of(x);
     if (!t || t->status != AG_OK || !ag_resolve(t, "watch", x, &o) || ag_watched_at(t, o.slot)) return;
     const ag_instruction_ *i = ag_instructions(t) + ag_find_instruction(t, o.slot, &first);
     if (ag_op_of(i) != OP_LEAF || i->a != SCALAR_INPUT || first != o.slot || !make_room(t)) return;
@@ -49,7 +49,7 @@ bool ag_watch_begin(ag_tape *t, bool accumulates, ag_watch_ *w) {
     *w = (ag_watch_){.flow = {.t = t}};
     for (uint32_t i = 0; i < t->watched_count; i++) t->watched[i].reached = accumulates && t->watched[i].reached;
     w->flow.lo = t->watched[0].slot;
-    w->flow.hi = t->head.top;
+    w->flow.hi = ag_top(t);
     w->needed = ag_memory_sparse(&t->memory, w->flow.hi - w->flow.lo + (size_t)1);
     return w->needed || ag_out_of_memory(t, "sweep", w->flow.hi - w->flow.lo);
 }

@@ -64,7 +64,7 @@ static bool prepare_constants(gb_run *run) {
 
 /* The k matrices Q: (k, d, d). */
 static ag_var triangles(const gmm *g, ag_var q, ag_var l) {
-    ag_var parts[] = {ag_exp(q), l, ag_zeros(q.tape, AG_SHAPE(g->k, 1))};
+    ag_var parts[] = {ag_exp(q), l, ag_zeros(ag_tape_of(q), AG_SHAPE(g->k, 1))};
     ag_var elements = ag_gather(ag_concat(parts, 3, 1), 1, g->triangle, g->d * g->d);
     return ag_reshape(elements, AG_SHAPE(g->k, g->d, g->d));
 }

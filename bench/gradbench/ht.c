@@ -133,7 +133,7 @@ static bool find_angles(gb_run *run) {
 
 /* A rotation about x by one angle, then about z by another, for each bone: (bones, 4, 4). */
 static ag_var bone_rotations(const ht *h, ag_var theta) {
-    ag_tape *t = theta.tape;
+    ag_tape *t = ag_tape_of(theta);
     ag_var zero = ag_zeros(t, AG_SHAPE(h->bones)), one = ag_ones(t, AG_SHAPE(h->bones));
     ag_var parts[] = {theta, ag_zeros(t, AG_SHAPE(1))}, angles = ag_concat(parts, 2, 0);
     ag_var x = ag_gather(angles, 0, h->x_angle, h->bones), z = ag_gather(angles, 0, h->z_angle, h->bones);
@@ -182,8 +182,8 @@ static ag_var transforms(ht *h, const ag_var *in) {
     ag_var all = ag_matmul(ag_stack(h->absolute, (int)h->bones, 0), in[INVERSE]);
     ag_var rows = ag_permute(ag_slice(all, 1, 0, 3, 1), AG_AXES(1, 0, 2)); /* (3, bones, 4) */
     const double mirror[3] = {h->mirrored ? -1 : 1, 1, 1};
-    ag_var turn =
-        ag_mul(global_rotation(ag_slice(in[POSE], 0, 0, 3, 1)), ag_constant_tensor(in[POSE].tape, mirror, AG_SHAPE(3)));
+    ag_var turn = ag_mul(global_rotation(ag_slice(in[POSE], 0, 0, 3, 1)),
+                         ag_constant_tensor(ag_tape_of(in[POSE]), mirror, AG_SHAPE(3)));
     return ag_matmul(turn, ag_reshape(rows, AG_SHAPE(3, h->bones * 4)));
 }
 

@@ -61,7 +61,7 @@ static ag_program *freeze(ac_law *law, ag_var sides[2]) {
     if (inputs == NULL) return NULL;
     for (int i = 0; i < law->name_count; i++) inputs[i] = e->values[law->names[i]->index];
     for (int i = 0; i < 2 - law->t->literal; i++)
-        if (sides[i].tape == NULL) sides[i] = ag_constant(e->tape, ag_value(sides[i]));
+        if (ag_tape_of(sides[i]) == NULL) sides[i] = ag_constant(e->tape, ag_value(sides[i]));
     e->held = ag_tape_held(e->tape);
     e->has_program = true;
     ag_program *program = ag_program_freeze(inputs, NULL, law->name_count, sides, NULL, 2 - law->t->literal);

@@ -36,7 +36,7 @@ static bool is_counter(const char *name, ag_shape shape) {
 static void add_var(nn_places *places, const char *name, ag_var var, nn_error *e) {
     nn_place *place = nn_places_add(places, name, e);
     if (place == NULL) return;
-    place->type = place->stored = ag_tape_type(var.tape) == AG_F64 ? NN_F64 : NN_F32;
+    place->type = place->stored = ag_tape_type(ag_tape_of(var)) == AG_F64 ? NN_F64 : NN_F32;
     place->shape = ag_shape_of(var);
     place->data = ag_data(var);
 }

@@ -46,7 +46,7 @@ static void add_field(recording *r, int k, const nn_array *numbers, const char *
 static void record(recording *r, nn_forward *forward, void *context, int outputs, nn_error *e) {
     forward(context, r->batch, r->out);
     for (int k = 0; k < outputs; k++)
-        if (r->out[k].tape == NULL) r->out[k] = ag_constant(r->tape, ag_value(r->out[k]));
+        if (ag_tape_of(r->out[k]) == NULL) r->out[k] = ag_constant(r->tape, ag_value(r->out[k]));
     fail_of_tape(r->tape, e);
 }
 

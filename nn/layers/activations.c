@@ -17,9 +17,9 @@ ag_var nn_activate(nn_activation activation, ag_var x) {
         NN_ACTIVATIONS(X)
 #undef X
     }
-    if (x.tape == NULL) return ag_num((double)NAN);
-    ag_fail(x.tape, AG_ERR_VALUE, "activate: there is no activation %d", (int)activation);
-    return ag_constant(x.tape, 0); /* inert */
+    if (ag_tape_of(x) == NULL) return ag_num((double)NAN);
+    ag_fail(ag_tape_of(x), AG_ERR_VALUE, "activate: there is no activation %d", (int)activation);
+    return ag_constant(ag_tape_of(x), 0); /* inert */
 }
 
 const char *nn_activation_name(nn_activation activation) {

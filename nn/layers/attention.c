@@ -37,8 +37,8 @@ static ag_var split_heads(ag_var x, int64_t heads) {
 static ag_var rotate(ag_var x, double base) {
     ag_shape s = ag_shape_of(x);
     int64_t half = s.dim[3] / 2;
-    ag_var speeds = ag_exp(ag_arange(x.tape, 0, -log(base) / (double)half, half));
-    ag_var angles = ag_unsqueeze(ag_outer(ag_arange(x.tape, 0, 1, s.dim[1]), speeds), 1);
+    ag_var speeds = ag_exp(ag_arange(ag_tape_of(x), 0, -log(base) / (double)half, half));
+    ag_var angles = ag_unsqueeze(ag_outer(ag_arange(ag_tape_of(x), 0, 1, s.dim[1]), speeds), 1);
     ag_var cosine = ag_cos(angles), sine = ag_sin(angles);
     ag_var a = ag_slice(x, 3, 0, half, 1), b = ag_slice(x, 3, half, AG_END, 1);
     ag_var turned[] = {ag_fnma(b, sine, ag_mul(a, cosine)), ag_fma(a, sine, ag_mul(b, cosine))};
@@ -49,7 +49,7 @@ static ag_var rotate(ag_var x, double base) {
 static ag_var mask(nn_attention layer, ag_var scores, ag_var keep) {
     ag_shape s = ag_shape_of(scores);
     if (layer.causal) {
-        ag_var future = ag_triu(ag_full(scores.tape, -INFINITY, AG_SHAPE(s.dim[2], s.dim[3])), 1);
+        ag_var future = ag_triu(ag_full(ag_tape_of(scores), -INFINITY, AG_SHAPE(s.dim[2], s.dim[3])), 1);
         scores = ag_add(scores, future);
     }
     if (ag_is_zero(keep)) return scores;
@@ -81,10 +81,10 @@ static ag_var attend(nn_attention layer, ag_var q, ag_var k, ag_var v, ag_var ke
 }
 
 static bool fits(nn_attention layer, const char *what, ag_var x, int64_t batch) {
-    if (x.tape == NULL || ag_is_inert(x) || ag_is_inert(layer.in.weight)) return false;
+    if (ag_tape_of(x) == NULL || ag_is_inert(x) || ag_is_inert(layer.in.weight)) return false;
     ag_shape s = ag_shape_of(x), weight = ag_shape_of(layer.in.weight);
     if (s.rank == 3 && (batch < 0 || s.dim[0] == batch) && s.dim[2] == weight.dim[1]) return true;
-    ag_fail(x.tape, AG_ERR_SHAPE, "attention: %s has shape %s, not (%s, positions, %" PRId64 ")", what,
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "attention: %s has shape %s, not (%s, positions, %" PRId64 ")", what,
             nn_show_shape(s).text, batch < 0 ? "batch" : "batch of x", weight.dim[1]);
     return false;
 }
@@ -94,7 +94,7 @@ static bool fits_keep(ag_var keep, ag_var keys) {
     ag_shape s = ag_shape_of(keep), k = ag_shape_of(keys);
     k.rank = 2;
     if (nn_same_shape(s, k)) return true;
-    ag_fail(keys.tape, AG_ERR_SHAPE, "attention: `keep` has shape %s, not %s", nn_show_shape(s).text,
+    ag_fail(ag_tape_of(keys), AG_ERR_SHAPE, "attention: `keep` has shape %s, not %s", nn_show_shape(s).text,
             nn_show_shape(k).text);
     return false;
 }

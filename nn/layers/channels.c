@@ -25,11 +25,11 @@ static ag_var affine(ag_var x, ag_var weight, ag_var bias) {
 }
 
 static bool fits(const char *what, int64_t channels, ag_var x) {
-    if (x.tape == NULL || ag_is_inert(x)) return false;
+    if (ag_tape_of(x) == NULL || ag_is_inert(x)) return false;
     ag_shape shape = ag_shape_of(x);
     if (shape.rank >= 2 && shape.dim[1] == channels) return true;
-    ag_fail(x.tape, AG_ERR_SHAPE, "%s: x has shape %s, not (n, %" PRId64 ", ...)", what, nn_show_shape(shape).text,
-            channels);
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "%s: x has shape %s, not (n, %" PRId64 ", ...)", what,
+            nn_show_shape(shape).text, channels);
     return false;
 }
 
@@ -67,7 +67,7 @@ ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x) {
     }
     int64_t count = ag_count(x) / ag_count(layer.mean);
     if (count < 2) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "batch_norm: x has shape %s, one number a channel, which has no variance",
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "batch_norm: x has shape %s, one number a channel, which has no variance",
                 nn_show_shape(ag_shape_of(x)).text);
         return nn_inert(x);
     }
@@ -96,7 +96,7 @@ nn_group_norm nn_group_norm_init(nn_model *model, const char *name, int64_t grou
 }
 
 ag_var nn_group_norm_apply(nn_group_norm layer, ag_var x) {
-    if (layer.weight.tape == NULL || ag_is_inert(layer.weight) || !fits("group_norm", ag_count(layer.weight), x))
+    if (ag_tape_of(layer.weight) == NULL || ag_is_inert(layer.weight) || !fits("group_norm", ag_count(layer.weight), x))
         return nn_inert(x);
     ag_shape shape = ag_shape_of(x);
     ag_var groups = ag_reshape(x, AG_SHAPE(shape.dim[0], layer.groups, -1));

@@ -18,14 +18,14 @@ ag_var nn_dense_apply(nn_dense layer, ag_var x) { return nn_dense_added(layer, x
 
 static bool fits(nn_dense layer, ag_var x) {
     ag_shape shape = ag_shape_of(x), weight = ag_shape_of(layer.weight);
-    if (x.tape == NULL || ag_is_inert(x) || ag_is_inert(layer.weight)) return true;
+    if (ag_tape_of(x) == NULL || ag_is_inert(x) || ag_is_inert(layer.weight)) return true;
     if (weight.rank != 2) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "dense: the weight has shape %s, not (outputs, inputs)",
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "dense: the weight has shape %s, not (outputs, inputs)",
                 nn_show_shape(weight).text);
         return false;
     }
     if (shape.rank == 0 || shape.dim[shape.rank - 1] != weight.dim[1]) {
-        ag_fail(x.tape, AG_ERR_SHAPE,
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE,
                 "dense: x has shape %s, its last dimension is not %" PRId64 " as in the weight, %s",
                 nn_show_shape(shape).text, weight.dim[1], nn_show_shape(weight).text);
         return false;

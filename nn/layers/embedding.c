@@ -16,10 +16,10 @@ static ag_shape rows_shape(ag_var weight, ag_shape shape) {
 
 ag_var nn_embedding_apply(nn_embedding layer, const int64_t *indices, ag_shape shape) {
     int64_t count = 1;
-    if (layer.weight.tape == NULL || ag_is_inert(layer.weight)) return layer.weight;
+    if (ag_tape_of(layer.weight) == NULL || ag_is_inert(layer.weight)) return layer.weight;
     for (int i = 0; i < shape.rank && i < AG_MAX_RANK; i++) count *= shape.dim[i] < 0 ? 0 : shape.dim[i];
     if (shape.rank < 0 || shape.rank >= AG_MAX_RANK) {
-        ag_fail(layer.weight.tape, AG_ERR_SHAPE, "embedding: indices of rank %d, not 0 to %d", shape.rank,
+        ag_fail(ag_tape_of(layer.weight), AG_ERR_SHAPE, "embedding: indices of rank %d, not 0 to %d", shape.rank,
                 AG_MAX_RANK - 1);
         return nn_inert(layer.weight);
     }

@@ -7,10 +7,10 @@ static double epsilon_of(nn_norm_options options) { return options.epsilon != 0 
 
 /* Whether the last axis of x is as long as the weight. */
 static bool fits(const char *what, ag_var weight, ag_var x) {
-    if (x.tape == NULL || ag_is_inert(x) || ag_is_inert(weight)) return false;
+    if (ag_tape_of(x) == NULL || ag_is_inert(x) || ag_is_inert(weight)) return false;
     ag_shape shape = ag_shape_of(x);
     if (shape.rank > 0 && shape.dim[shape.rank - 1] == ag_count(weight)) return true;
-    ag_fail(x.tape, AG_ERR_SHAPE, "%s: x has shape %s, its last dimension is not %" PRId64, what,
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "%s: x has shape %s, its last dimension is not %" PRId64, what,
             nn_show_shape(shape).text, ag_count(weight));
     return false;
 }

@@ -19,7 +19,7 @@ static nn_recurrent_part part_init(nn_model *model, const nn_recurrent *layer, c
     double limit = 1 / sqrt((double)layer->hidden);
     const ag_shape shapes[] = {AG_SHAPE(rows, inputs), AG_SHAPE(rows, layer->hidden), AG_SHAPE(rows), AG_SHAPE(rows)};
     static const char *const kinds[] = {"weight_ih", "weight_hh", "bias_ih", "bias_hh"};
-    ag_var vars[4] = {{NULL, 0}};
+    ag_var vars[4] = {{0}};
     for (int k = 0; k < (layer->options.no_bias ? 2 : 4); k++) {
         char suffix[40];
         snprintf(suffix, sizeof suffix, ".%s_l%d%s", kinds[k], level, number % directions ? "_reverse" : "");
@@ -100,7 +100,7 @@ static ag_var unrolled(const nn_recurrent *layer, step_inputs x, bool backward, 
     int64_t steps = ag_shape_of(x.gates).dim[0];
     ag_var *results = nn_allocate((size_t)steps, sizeof *results), all = x.gates;
     if (results == NULL) {
-        ag_fail(x.gates.tape, AG_ERR_MEMORY, "recurrent: out of memory for %" PRId64 " steps", steps);
+        ag_fail(ag_tape_of(x.gates), AG_ERR_MEMORY, "recurrent: out of memory for %" PRId64 " steps", steps);
         return nn_inert(x.gates);
     }
     for (int64_t i = 0; i < steps; i++) {
@@ -140,10 +140,11 @@ static ag_var scanned(const nn_recurrent *layer, step_inputs x, bool backward, a
     ag_shape shape = ag_shape_of(x.gates);
     ag_program *program = step_program(layer, shape.dim[1]);
     if (program == NULL) return nn_inert(x.gates);
-    ag_var xs[4] = {x.h, x.gates, ag_contiguous(x.weight)}, ys[2] = {{NULL, 0}};
+    ag_var xs[4] = {x.h, x.gates, ag_contiguous(x.weight)}, ys[2] = {{0}};
     const ag_along along[4] = {AG_EACH, AG_EACH, AG_SHARED, AG_SHARED};
-    if (layer->cell == NN_GRU) xs[3] = ag_is_zero(x.bias) ? ag_zeros(x.gates.tape, AG_SHAPE(shape.dim[2])) : x.bias;
-    ag_scan(x.gates.tape, program, shape.dim[0], 1, xs, along, &(ag_scan_options){.backward = backward}, ys);
+    if (layer->cell == NN_GRU)
+        xs[3] = ag_is_zero(x.bias) ? ag_zeros(ag_tape_of(x.gates), AG_SHAPE(shape.dim[2])) : x.bias;
+    ag_scan(ag_tape_of(x.gates), program, shape.dim[0], 1, xs, along, &(ag_scan_options){.backward = backward}, ys);
     *h = ys[0];
     return ys[1];
 }
@@ -172,8 +173,8 @@ static ag_var first_state(ag_var given, int number, ag_tape *tape, int64_t batch
 static bool fits_state(const nn_recurrent *layer, const char *name, ag_var state, ag_var x) {
     if (ag_is_zero(state)) return true;
     ag_shape want = AG_SHAPE(layer->options.layers * directions_of(layer), ag_shape_of(x).dim[1], layer->hidden);
-    if (state.tape == x.tape && nn_same_shape(ag_shape_of(state), want)) return true;
-    ag_fail(x.tape, AG_ERR_SHAPE, "recurrent: the state's %s has shape %s, not %s", name,
+    if (ag_tape_of(state) == ag_tape_of(x) && nn_same_shape(ag_shape_of(state), want)) return true;
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "recurrent: the state's %s has shape %s, not %s", name,
             nn_show_shape(ag_shape_of(state)).text, nn_show_shape(want).text);
     return false;
 }
@@ -183,7 +184,7 @@ static bool fits(const nn_recurrent *layer, ag_var x, const nn_recurrent_state *
     ag_shape s = ag_shape_of(x);
     bool first = layer->options.batch_first;
     if (s.rank != 3 || s.dim[0] < 1 || s.dim[0] > INT32_MAX || s.dim[1] < 1 || s.dim[2] != layer->inputs) {
-        ag_fail(x.tape, AG_ERR_SHAPE, "recurrent: x has shape %s, not (%s, %" PRId64 ")", nn_show_shape(s).text,
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "recurrent: x has shape %s, not (%s, %" PRId64 ")", nn_show_shape(s).text,
                 first ? "batch, steps" : "steps, batch", layer->inputs);
         return false;
     }
@@ -195,13 +196,13 @@ static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const 
                           ag_var *c) {
     int directions = directions_of(layer);
     ag_shape s = ag_shape_of(x);
-    ag_var y[2] = {{NULL, 0}};
+    ag_var y[2] = {{0}};
     for (int d = 0; d < directions; d++) {
         int number = level * directions + d;
         const nn_recurrent_part *part = &layer->parts[number];
-        ag_var first = first_state(start->h, number, x.tape, s.dim[1], layer->hidden);
+        ag_var first = first_state(start->h, number, ag_tape_of(x), s.dim[1], layer->hidden);
         if (layer->cell == NN_LSTM) {
-            ag_var cell = first_state(start->c, number, x.tape, s.dim[1], layer->hidden);
+            ag_var cell = first_state(start->c, number, ag_tape_of(x), s.dim[1], layer->hidden);
             y[d] = lstm(part, x, first, cell, d == 1, &h[number], &c[number]);
             continue;
         }
@@ -216,11 +217,12 @@ static ag_var apply_level(const nn_recurrent *layer, int level, ag_var x, const 
 }
 
 ag_var nn_recurrent_apply(const nn_recurrent *layer, ag_var x, nn_recurrent_state start, nn_recurrent_state *end) {
-    ag_var h[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}}, c[2 * NN_MAX_RECURRENT_LAYERS] = {{NULL, 0}};
-    if (layer == NULL) ag_fail(x.tape, AG_ERR_VALUE, "recurrent: the layer is NULL");
+    ag_var h[2 * NN_MAX_RECURRENT_LAYERS] = {{0}}, c[2 * NN_MAX_RECURRENT_LAYERS] = {{0}};
+    if (layer == NULL) ag_fail(ag_tape_of(x), AG_ERR_VALUE, "recurrent: the layer is NULL");
     bool batch_first = layer != NULL && layer->options.batch_first;
     if (end != NULL) end->h = end->c = nn_inert(x);
-    if (layer == NULL || layer->model == NULL || x.tape == NULL || ag_is_inert(x) || ag_tape_status(x.tape) != AG_OK)
+    if (layer == NULL || layer->model == NULL || ag_tape_of(x) == NULL || ag_is_inert(x) ||
+        ag_tape_status(ag_tape_of(x)) != AG_OK)
         return nn_inert(x);
     if (batch_first && ag_shape_of(x).rank == 3) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
     if (!fits(layer, x, &start)) return nn_inert(x);

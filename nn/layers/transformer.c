@@ -56,7 +56,7 @@ static ag_var normalise(const nn_block *layer, nn_layer_norm norm, ag_var x) {
 
 ag_var nn_block_apply(const nn_block *layer, ag_var x, ag_var keep) {
     if (layer == NULL) {
-        ag_fail(x.tape, AG_ERR_VALUE, "block: the layer is NULL");
+        ag_fail(ag_tape_of(x), AG_ERR_VALUE, "block: the layer is NULL");
         return nn_inert(x);
     }
     bool drops = nn_drops(layer->dropout1);

@@ -3,19 +3,19 @@
 #include <inttypes.h>
 #include <math.h>
 
-static bool has_shape(ag_var x) { return x.tape != NULL && !ag_is_inert(x); }
+static bool has_shape(ag_var x) { return ag_tape_of(x) != NULL && !ag_is_inert(x); }
 
 bool nn_comparable(const char *what, ag_var predictions, ag_var targets) {
     if (!has_shape(predictions) || !has_shape(targets)) return true;
     ag_shape a = ag_shape_of(predictions), b = ag_shape_of(targets);
     if (nn_same_shape(a, b)) return true;
-    ag_fail(predictions.tape, AG_ERR_SHAPE, "%s: predictions have shape %s, targets %s; they must be equal", what,
-            nn_show_shape(a).text, nn_show_shape(b).text);
+    ag_fail(ag_tape_of(predictions), AG_ERR_SHAPE, "%s: predictions have shape %s, targets %s; they must be equal",
+            what, nn_show_shape(a).text, nn_show_shape(b).text);
     return false;
 }
 
 static double number_at(ag_var x, const void *data, int64_t i) {
-    return ag_tape_type(x.tape) == AG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+    return ag_tape_type(ag_tape_of(x)) == AG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
 }
 
 bool nn_among(const char *what, ag_var targets, double a, double b) {
@@ -27,8 +27,8 @@ bool nn_among(const char *what, ag_var targets, double a, double b) {
     for (int64_t i = 0; data != NULL && values > 0 && i < count; i++) {
         double x = number_at(targets, data, i);
         if (x == a || x == b) continue;
-        ag_fail(targets.tape, AG_ERR_VALUE, "%s: target %" PRId64 " is %g, not %g or %g", what, i, isnan(x) ? NAN : x,
-                a, b);
+        ag_fail(ag_tape_of(targets), AG_ERR_VALUE, "%s: target %" PRId64 " is %g, not %g or %g", what, i,
+                isnan(x) ? NAN : x, a, b);
         return false;
     }
     return true;
@@ -39,7 +39,8 @@ bool nn_one_a_row(const char *what, const char *name, ag_var x, ag_var of) {
     ag_shape rows = ag_shape_of(of), shape = rows;
     if (shape.rank > 0) shape.rank--;
     if (rows.rank > 0 && (!has_shape(x) || nn_same_shape(ag_shape_of(x), shape))) return true;
-    ag_fail(of.tape, AG_ERR_SHAPE, "%s: %s of shape %s do not go with shape %s, which has one of them for each row",
-            what, name, nn_show_shape(ag_shape_of(x)).text, nn_show_shape(rows).text);
+    ag_fail(ag_tape_of(of), AG_ERR_SHAPE,
+            "%s: %s of shape %s do not go with shape %s, which has one of them for each row", what, name,
+            nn_show_shape(ag_shape_of(x)).text, nn_show_shape(rows).text);
     return false;
 }

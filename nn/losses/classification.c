@@ -7,25 +7,26 @@
 
 /* Checks that the rows of logits (..., classes) are n. */
 static bool has_rows(const char *what, ag_var logits, int64_t n) {
-    if (logits.tape == NULL || ag_is_inert(logits)) return true;
+    if (ag_tape_of(logits) == NULL || ag_is_inert(logits)) return true;
     ag_shape shape = ag_shape_of(logits);
     int64_t rows = 1;
     for (int i = 0; i + 1 < shape.rank; i++) rows *= shape.dim[i];
     if (shape.rank > 1 && rows == n) return true;
-    ag_fail(logits.tape, AG_ERR_SHAPE, "%s: logits have shape %s; for %" PRId64 " labels it is (%" PRId64 ", classes)",
-            what, nn_show_shape(shape).text, n, n);
+    ag_fail(ag_tape_of(logits), AG_ERR_SHAPE,
+            "%s: logits have shape %s; for %" PRId64 " labels it is (%" PRId64 ", classes)", what,
+            nn_show_shape(shape).text, n, n);
     return false;
 }
 
 static bool check_options(const char *what, ag_var logits, const nn_class_options *options) {
     if (!(options->smoothing >= 0 && options->smoothing <= 1)) {
-        ag_fail(logits.tape, AG_ERR_VALUE, "%s: smoothing is %g, not 0 to 1", what, options->smoothing);
+        ag_fail(ag_tape_of(logits), AG_ERR_VALUE, "%s: smoothing is %g, not 0 to 1", what, options->smoothing);
         return false;
     }
     if (ag_is_zero(options->weights) || ag_is_inert(options->weights)) return true;
     ag_shape shape = ag_shape_of(logits), weights = ag_shape_of(options->weights);
     if (weights.rank == 1 && weights.dim[0] == shape.dim[shape.rank - 1]) return true;
-    ag_fail(logits.tape, AG_ERR_SHAPE, "%s: logits have shape %s, weights of classes %s", what,
+    ag_fail(ag_tape_of(logits), AG_ERR_SHAPE, "%s: logits have shape %s, weights of classes %s", what,
             nn_show_shape(shape).text, nn_show_shape(weights).text);
     return false;
 }
@@ -48,17 +49,17 @@ static ag_var constant_labels(const char *what, ag_var logits, const int64_t *la
                               const nn_class_options *options) {
     ag_shape shape = ag_shape_of(logits);
     int64_t classes = shape.dim[--shape.rank];
-    if (labels == NULL && n > 0) ag_fail(logits.tape, AG_ERR_VALUE, "%s: no labels", what);
-    ag_var x = ag_zeros(logits.tape, shape);
+    if (labels == NULL && n > 0) ag_fail(ag_tape_of(logits), AG_ERR_VALUE, "%s: no labels", what);
+    ag_var x = ag_zeros(ag_tape_of(logits), shape);
     void *data = ag_data(x);
     for (int64_t i = 0; data != NULL && i < n; i++) {
         bool counts = !options->ignore || labels[i] != options->ignored;
         if (counts && labels[i] >= classes) {
-            ag_fail(logits.tape, AG_ERR_VALUE, "%s: label %" PRId64 " is %" PRId64 ", not 0 to %" PRId64, what, i,
-                    labels[i], classes - 1);
+            ag_fail(ag_tape_of(logits), AG_ERR_VALUE, "%s: label %" PRId64 " is %" PRId64 ", not 0 to %" PRId64, what,
+                    i, labels[i], classes - 1);
             return nn_inert(logits);
         }
-        if (ag_tape_type(x.tape) == AG_F64) ((double *)data)[i] = (double)labels[i];
+        if (ag_tape_type(ag_tape_of(x)) == AG_F64) ((double *)data)[i] = (double)labels[i];
         else ((float *)data)[i] = (float)labels[i];
     }
     return x;
@@ -81,7 +82,7 @@ static ag_var even(ag_var logits, ag_var labels, const nn_class_options *options
 
 ag_var nn_softmax_cross_entropy_at(ag_var logits, ag_var labels, nn_class_options options) {
     const char *what = "softmax_cross_entropy";
-    if (logits.tape == NULL || ag_is_inert(logits) || !nn_one_a_row(what, "labels", labels, logits) ||
+    if (ag_tape_of(logits) == NULL || ag_is_inert(logits) || !nn_one_a_row(what, "labels", labels, logits) ||
         !check_options(what, logits, &options))
         return nn_inert(logits);
     labels = counted(labels, &options);
@@ -94,7 +95,7 @@ ag_var nn_softmax_cross_entropy_at(ag_var logits, ag_var labels, nn_class_option
 
 ag_var nn_softmax_cross_entropy_with(ag_var logits, const int64_t *labels, int64_t n, nn_class_options options) {
     const char *what = "softmax_cross_entropy";
-    if (logits.tape == NULL || ag_is_inert(logits) || !has_rows(what, logits, n)) return nn_inert(logits);
+    if (ag_tape_of(logits) == NULL || ag_is_inert(logits) || !has_rows(what, logits, n)) return nn_inert(logits);
     return nn_softmax_cross_entropy_at(logits, constant_labels(what, logits, labels, n, &options), options);
 }
 
@@ -105,23 +106,25 @@ ag_var nn_softmax_cross_entropy_soft(ag_var logits, ag_var probabilities) {
 ag_var nn_nll_at(ag_var log_probabilities, ag_var labels, nn_class_options options) {
     const char *what = "nll";
     if (options.smoothing != 0) {
-        ag_fail(log_probabilities.tape, AG_ERR_VALUE,
+        ag_fail(ag_tape_of(log_probabilities), AG_ERR_VALUE,
                 "%s: smoothing is %g; it has none, see nn_softmax_cross_entropy_with", what, options.smoothing);
         return nn_inert(log_probabilities);
     }
-    if (log_probabilities.tape == NULL || ag_is_inert(log_probabilities) ||
+    if (ag_tape_of(log_probabilities) == NULL || ag_is_inert(log_probabilities) ||
         !nn_one_a_row(what, "labels", labels, log_probabilities) || !check_options(what, log_probabilities, &options))
         return nn_inert(log_probabilities);
     ag_shape shape = ag_shape_of(log_probabilities);
     labels = counted(labels, &options);
-    ag_var classes = ag_arange(log_probabilities.tape, 0, 1, shape.dim[shape.rank - 1]);
-    if (ag_is_zero(options.weights)) options.weights = ag_ones(classes.tape, ag_shape_of(classes)); /* checks labels */
+    ag_var classes = ag_arange(ag_tape_of(log_probabilities), 0, 1, shape.dim[shape.rank - 1]);
+    if (ag_is_zero(options.weights))
+        options.weights = ag_ones(ag_tape_of(classes), ag_shape_of(classes)); /* checks labels */
     ag_var targets = ag_mul(ag_eq(ag_unsqueeze(labels, -1), classes), options.weights);
     return ag_neg(ag_div(ag_sum(ag_chain(log_probabilities, targets)), ag_sum(row_weights(labels, &options))));
 }
 
 ag_var nn_nll(ag_var log_probabilities, const int64_t *labels, int64_t n, nn_class_options options) {
-    if (log_probabilities.tape == NULL || ag_is_inert(log_probabilities) || !has_rows("nll", log_probabilities, n))
+    if (ag_tape_of(log_probabilities) == NULL || ag_is_inert(log_probabilities) ||
+        !has_rows("nll", log_probabilities, n))
         return nn_inert(log_probabilities);
     return nn_nll_at(log_probabilities, constant_labels("nll", log_probabilities, labels, n, &options), options);
 }
@@ -144,8 +147,8 @@ ag_var nn_bce_logits_weighted(ag_var logits, ag_var targets, ag_var positive) {
     if (!nn_comparable("bce_logits", logits, targets)) return nn_inert(logits);
     ag_var weight = ag_fma(ag_sub(positive, 1), targets, 1);
     ag_var loss = ag_fma(weight, ag_softplus(ag_neg(logits)), ag_mul(ag_sub(1, targets), logits));
-    if (loss.tape != NULL && !ag_is_inert(loss) && ag_count(loss) != ag_count(logits)) {
-        ag_fail(loss.tape, AG_ERR_SHAPE, "bce_logits: logits have shape %s, weights of positives %s",
+    if (ag_tape_of(loss) != NULL && !ag_is_inert(loss) && ag_count(loss) != ag_count(logits)) {
+        ag_fail(ag_tape_of(loss), AG_ERR_SHAPE, "bce_logits: logits have shape %s, weights of positives %s",
                 nn_show_shape(ag_shape_of(logits)).text, nn_show_shape(ag_shape_of(positive)).text);
         return nn_inert(loss);
     }

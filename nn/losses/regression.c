@@ -15,7 +15,7 @@ ag_var nn_mae(ag_var predictions, ag_var targets) {
 static ag_var huber(const char *what, ag_var predictions, ag_var targets, double delta) {
     if (!nn_comparable(what, predictions, targets)) return nn_inert(predictions);
     if (!(delta > 0)) {
-        ag_tape *tape = predictions.tape != NULL ? predictions.tape : targets.tape;
+        ag_tape *tape = ag_tape_of(predictions) != NULL ? ag_tape_of(predictions) : ag_tape_of(targets);
         if (tape != NULL) ag_fail(tape, AG_ERR_VALUE, "%s: delta is %g, not above 0", what, delta);
         return nn_inert(predictions);
     }

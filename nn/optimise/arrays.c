@@ -55,7 +55,7 @@ void nn_moments_state(nn_moments *a, int i, nn_state *state) {
     int parameter = i / a->each;
     ag_var var = nn_parameter_at(a->model, parameter);
     snprintf(a->name, a->name_size, "%s.%s", nn_parameter_name(a->model, parameter), a->names[i % a->each]);
-    *state = (nn_state){a->name, ag_tape_type(var.tape), ag_shape_of(var), ag_count(var), a->place[i]};
+    *state = (nn_state){a->name, ag_tape_type(ag_tape_of(var)), ag_shape_of(var), ag_count(var), a->place[i]};
 }
 
 bool nn_moments_fit(const nn_moments *a, const char *what) {

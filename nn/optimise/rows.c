@@ -9,7 +9,7 @@
 bool nn_parameter_is_there(nn_model *model, const char *what, int i) {
     ag_var var = nn_parameter_at(model, i);
     if (!ag_is_inert(var)) return true;
-    ag_fail(var.tape, AG_ERR_STALE, "%s: parameter %.80s is of a part of the tape that was rewound", what,
+    ag_fail(ag_tape_of(var), AG_ERR_STALE, "%s: parameter %.80s is of a part of the tape that was rewound", what,
             nn_parameter_name(model, i));
     return false;
 }

@@ -153,7 +153,7 @@ static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, a
     s->forward(s->context, batch, out);
     if (!is_fine(s)) return false;
     for (int k = 0; k < s->options.outputs; k++)
-        if (out[k].tape == NULL) out[k] = ag_constant(t, ag_value(out[k]));
+        if (ag_tape_of(out[k]) == NULL) out[k] = ag_constant(t, ag_value(out[k]));
     ag_shape shape = ag_shape_of(out[0]);
     if (shape.rank != 0)
         ag_fail(t, AG_ERR_SHAPE, "step: the loss has %" PRId64 " elements, rank %d; it must be a scalar",

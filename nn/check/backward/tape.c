@@ -23,8 +23,9 @@ static bool tape_is_fine(nn_backward_check *c, ag_tape *tape) {
 static bool output_fits(nn_backward_check *c, ag_tape *tape, int o, ag_var *y) {
     const nn_backward_output *output = &c->b->outputs[o];
     char got[96], want[96];
-    if (y->tape == NULL) *y = ag_constant(tape, ag_value(*y));
-    if (y->tape != tape) return nn_backward_fail(c, AG_ERR_TAPE, "the recorded %s is on another tape", output->name);
+    if (ag_tape_of(*y) == NULL) *y = ag_constant(tape, ag_value(*y));
+    if (ag_tape_of(*y) != tape)
+        return nn_backward_fail(c, AG_ERR_TAPE, "the recorded %s is on another tape", output->name);
     if (ag_is_inert(*y)) return nn_backward_fail(c, AG_ERR_STALE, "the recorded %s is inert or stale", output->name);
     if (nn_same_shape(ag_shape_of(*y), output->shape)) return true;
     nn_shape_phrase(ag_shape_of(*y), got, sizeof got);
