@@ -41,13 +41,15 @@ static void settle_constant(ag_freezing *f, const ag_base *base) {
     settle_base(f, base, ag_emit_constant(&f->b, shape, ag_value_at(f->t, base->start)));
 }
 
-/* An operand of the tape in the program; what was not emitted yet is a constant. */
+/* An operand of the tape in the program; what was not emitted yet is a constant, and so is what has no elements, for which
+ * nothing needs to be computed. */
 static ag_ref ref_of(ag_freezing *f, ag_operand x) {
     ag_tape *t = f->t;
     ag_program *p = f->b.p;
     const ag_view *v = ag_view_at(t, x.view);
     const ag_base *base = ag_base_of(t, x.slot);
     static const int64_t none[AG_MAX_RANK];
+    if (v->count == 0) return ag_emit_constant(&f->b, ag_view_shape(v), NULL);
     if (base) {
         ag_base_home *home = &f->base[base_number(t, base)];
         if (home->value == UNKNOWN) settle_constant(f, base);
@@ -117,6 +119,7 @@ static void freeze_node(ag_freezing *f, ag_node *node) {
         .operation = node->operation, .n = node->n, .params_size = node->params_size, .saved_size = node->saved_size};
     ag_ref r = node->operation ? ag_emit_call(&f->b, &call, ag_node_params(node), in, shape)
                                : ag_emit(&f->b, node->code, in, shape);
+    if (ag_view_at(t, node->view)->count == 0) r = ag_emit_constant(&f->b, shape, NULL);
     if (in != few) ag_memory_free(&p->memory, in, node->n * sizeof *in);
     if (p->status == AG_OK) settle(f, node->slot, r);
 }

@@ -31,30 +31,41 @@ static const char *port_name(const ag_c_function *f, uint64_t k) {
     f->used[k] = 1;
     return f->ports[k];
 }
-static const char *input_name(const ag_c_function *f, uint32_t k) { return port_name(f, k); }
 static const char *output_name(const ag_c_function *f, uint64_t k) { return port_name(f, f->p->inputs.count + k); }
-static const char *work_name(const ag_c_function *f) {
-    f->used[ag_c_work_used(f)] = 1;
-    return "work";
-}
 
 ag_c_place ag_c_room(ag_c_function *f, int64_t count) {
     ag_c_place place = {.at = f->s.work + f->taken};
-    snprintf(place.text, sizeof place.text, "%s + %lld", work_name(f), (long long)place.at);
-    if (f->taken + count > f->inner_work) f->inner_work = f->taken + count;
+    snprintf(place.text, sizeof place.text, "work + %lld", (long long)place.at);
+    int64_t end = f->taken + (count ? count : 1); /* a place for no numbers is one, too */
+    if (end > f->inner_work) f->inner_work = end;
     return place;
 }
-static const char *out_name(const ag_c_function *f) {
-    f->used[ag_c_out_used(f)] = 1;
-    return "out";
+
+enum { TABLE_NAME = 2 * NAME_ROOM + 16 };
+
+/* A constant array, printed before the function when it is mentioned first. */
+static const char *table_name(const ag_c_function *f, uint32_t v, char name[TABLE_NAME]) {
+    int64_t count = ag_value_count(f->p, v);
+    snprintf(name, TABLE_NAME, "%s_c%u", f->name, v);
+    if (f->declared[v]) return name;
+    f->declared[v] = 1;
+    ag_text *t = &f->file->functions;
+    ag_text_add(t, "static const %s %s[%lld] = {", ag_c_number_type(f->p->type), name, (long long)count);
+    for (int64_t i = 0; i < count; i++) {
+        ag_c_literal l = ag_c_literal_of(f->p->type, *ag_pconstant_at(f->p, ag_code_at(f->p, v)->extra + (uint64_t)i));
+        ag_text_add(t, "%s%s%s", i % 8 == 0 ? "\n    " : " ", l.text, i + 1 < count ? "," : "");
+    }
+    ag_text_add(t, "};\n\n");
+    return name;
 }
 
 /* The name of the array that holds a value. */
 static void put_array(const ag_c_function *f, ag_text *t, uint32_t v) {
     const ag_code *c = ag_code_at(f->p, v);
+    char name[TABLE_NAME];
     switch ((ag_c_home)f->s.home[v]) {
-    case HOME_INPUT: ag_text_add(t, "%s", input_name(f, c->extra)); break;
-    case HOME_TABLE: ag_text_add(t, "%s_c%u", f->name, v); break;
+    case HOME_INPUT: ag_text_add(t, "%s", port_name(f, c->extra)); break;
+    case HOME_TABLE: ag_text_add(t, "%s", table_name(f, v, name)); break;
     case HOME_OUTPUT: ag_text_add(t, "%s", output_name(f, (uint64_t)f->s.offset[v])); break;
     default: ag_text_add(t, "v%u", v); break;
     }
@@ -94,7 +105,7 @@ static void put_element(const ag_c_context *x, uint32_t v, int64_t offset, int b
     }
     bool plain = home == HOME_LOCAL || (home == HOME_INPUT && is_scalar(f->p, v) && f->style == STYLE_PUBLIC);
     if (home == HOME_WORK && is_scalar(f->p, v) && c->op != CODE_CALL) {
-        ag_text_add(x->text, "%s[%lld]", work_name(f), (long long)f->s.offset[v]);
+        ag_text_add(x->text, "work[%lld]", (long long)f->s.offset[v]);
         return;
     }
     if (f->style == STYLE_ELEMENTS && home == HOME_INPUT) offset = seen_through(f->views[c->extra], offset);
@@ -199,15 +210,13 @@ static void put_line(ag_c_function *f, ag_text *line) {
 /* Declares what the statements of an item write to: a variable, or a pointer into the work array. */
 static void declare(ag_c_function *f, uint32_t v) {
     const char *number = ag_c_number_type(f->p->type);
-    int64_t count = ag_value_count(f->p, v);
     bool is_call = ag_code_at(f->p, v)->op == CODE_CALL;
     if (f->declared[v] == f->part + 1) return;
     if (f->s.home[v] == HOME_ARRAY && (is_call || !is_scalar(f->p, v)))
-        ag_text_line(&f->body, count ? "%s v%u[%lld];" : "%s v%u[1]; /* of %lld elements */", number, v,
-                     (long long)count);
+        ag_text_line(&f->body, "%s v%u[%lld];", number, v, (long long)ag_value_count(f->p, v));
     else if (f->s.home[v] == HOME_WORK && (is_call || !is_scalar(f->p, v)))
-        ag_text_line(&f->body, "%s *const v%u = %s + %lld;", number, v, work_name(f), (long long)f->s.offset[v]);
-    if (count == 0 && f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
+        ag_text_line(&f->body, "%s *const v%u = work + %lld;", number, v, (long long)f->s.offset[v]);
+    else if (f->s.home[v] == HOME_EMPTY) ag_text_line(&f->body, "%s v%u[1] = {0}; /* of no elements */", number, v);
     f->declared[v] = f->part + 1;
 }
 
@@ -216,26 +225,15 @@ static void declare_operands(ag_c_function *f, const ag_code *c) {
     for (uint32_t k = 0, n = ag_operand_count(f->p, c); k < n; k++) {
         uint32_t v = ag_ref_at(f->p, c->in + k)->value;
         if (f->s.home[v] == HOME_INLINE) declare_operands(f, ag_code_at(f->p, v));
-        else if (f->s.home[v] == HOME_WORK) declare(f, v);
+        else if (f->s.home[v] == HOME_WORK || f->s.home[v] == HOME_EMPTY) declare(f, v);
     }
-}
-
-/* What computes no element reads none, so nothing else may mention these. */
-static void ignore(ag_c_function *f, uint32_t v) {
-    bool local = f->s.home[v] == HOME_LOCAL && is_scalar(f->p, v);
-    if (local || f->s.home[v] == HOME_ARRAY) ag_text_line(&f->body, "(void)v%u;", v);
-    if (f->s.home[v] == HOME_TABLE) ag_text_line(&f->body, "(void)%s_c%u;", f->name, v);
-}
-
-static void ignore_operands(ag_c_function *f, const ag_code *c) {
-    for (uint32_t k = 0, n = ag_operand_count(f->p, c); k < n; k++) ignore(f, ag_ref_at(f->p, c->in + k)->value);
 }
 
 static void scalar_body(ag_c_function *f, uint32_t v) {
     ag_text line = {.memory = f->body.memory};
     ag_c_context x = {f, &line, NULL, 0};
     declare_operands(f, ag_code_at(f->p, v));
-    if (f->s.home[v] == HOME_WORK) ag_text_add(&line, "%s[%lld] = ", work_name(f), (long long)f->s.offset[v]);
+    if (f->s.home[v] == HOME_WORK) ag_text_add(&line, "work[%lld] = ", (long long)f->s.offset[v]);
     else ag_text_add(&line, "const %s v%u = ", ag_c_number_type(f->p->type), v);
     put_expression(&x, v, BINDS_CHOICE);
     ag_text_add(&line, ";");
@@ -286,9 +284,6 @@ static void loop_body(ag_c_function *f, const ag_c_item *item) {
         declare(f, v);
         declare_operands(f, ag_code_at(p, v));
     }
-    for (uint32_t m = 0; m < item->count && shape->count == 0; m++)
-        ignore_operands(f, ag_code_at(p, f->s.members[item->first + m]));
-    if (shape->count == 0) return;
     ag_c_loops loops;
     open_loops(f, item, shape, &loops);
     for (uint32_t m = 0; m < item->count; m++) {
@@ -330,7 +325,7 @@ static void put_pointer(ag_c_function *f, ag_text *t, ag_ref r) {
     bool variable = home == HOME_LOCAL || (home == HOME_INPUT && is_scalar(p, r.value) && f->style == STYLE_PUBLIC);
     bool in_work = home == HOME_WORK && is_scalar(p, r.value) && ag_code_at(p, r.value)->op != CODE_CALL;
     if (in_work) {
-        ag_text_add(t, "(%s + %lld)", work_name(f), (long long)f->s.offset[r.value]);
+        ag_text_add(t, "(work + %lld)", (long long)f->s.offset[r.value]);
         return;
     }
     if (variable) ag_text_add(t, "(&");
@@ -386,7 +381,7 @@ static void scalar_form(ag_c_function *f, const ag_pcall *call, const ag_view *c
         char name[2 * NAME_ROOM];
         snprintf(name, sizeof name, "%s_%s%u", f->file->name, call->operation->name, ++f->file->inner);
         int64_t work = ag_c_print_function(f->file, scalars, name, STYLE_ELEMENTS, views);
-        ag_text_add(arguments, "%s%s", call->n ? ", " : "", out);
+        ag_text_add(arguments, "%s%s", arguments->count ? ", " : "", out);
         if (work) ag_text_add(arguments, ", %s", ag_c_room(f, work).text);
         ag_c_call(&f->body, name, arguments, ag_c_can_fail(f->file, scalars));
     }
@@ -489,6 +484,19 @@ static bool copy_operands(ag_c_function *f, uint32_t n, ag_c_operands *o) {
     return true;
 }
 
+/* Operands that the statements behind `from` do not mention: there may be none that reads them. */
+static void ignore_operands(ag_c_function *f, uint32_t n, const ag_c_operands *o, size_t from) {
+    size_t last = from; /* often they come in their order */
+    for (uint32_t k = 0; k < n && !f->body.failed; k++) {
+        const char *base = f->body.base, *at = o->in[k], *name;
+        size_t length = ag_c_identifier(&at, &name);
+        const char *found = ag_c_mention(base + last, name, length);
+        if (!found) found = ag_c_mention(base + from, name, length);
+        if (found) last = (size_t)(found - base);
+        else ag_text_line(&f->body, "(void)%s;", o->in[k]);
+    }
+}
+
 static void call_body(ag_c_function *f, uint32_t v) {
     const ag_program *p = f->p;
     const ag_code *c = ag_code_at(p, v);
@@ -504,11 +512,10 @@ static void call_body(ag_c_function *f, uint32_t v) {
     declare_operands(f, c);
     bool ok = open_operands(f, c, &o);
     put_array(f, &out, v);
-    for (uint32_t k = 0; ok && k < call->n; k++) ag_text_add(&arguments, k ? ", %s" : "%s", o.in[k]);
+    for (uint32_t k = 0; ok && k < call->n; k++)
+        if (o.views[k]->count) ag_text_add(&arguments, arguments.count ? ", %s" : "%s", o.in[k]);
     if (!ok || out.failed || arguments.failed) ag_c_fail(f->file, AG_ERR_MEMORY, "print: out of memory");
-    else if (ag_value_count(p, v) == 0) {
-        ignore_operands(f, c);
-    } else {
+    else {
         struct ag_c_form_state state = {f};
         ag_c_form form = {.type = p->type,
                           .number = ag_c_number_type(p->type),
@@ -523,12 +530,14 @@ static void call_body(ag_c_function *f, uint32_t v) {
                           .blas = f->file->options.blas,
                           .state = &state};
         bool fits = call->operation->strided || is_row_major(&o, call->n), nested = ag_holds_programs(call->operation);
+        size_t from = f->body.count;
         ag_text_line(&f->body, "{ /* %s */", call->operation->name);
         f->body.depth++;
         if (!fits && (nested || call->operation->c_form)) fits = copy_operands(f, call->n, &o);
         if (nested && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));
         else if (!call->operation->c_form || !fits || !call->operation->c_form(&form))
             scalar_form(f, call, o.views, &arguments, out.base);
+        ignore_operands(f, call->n, &o, from);
         ag_text_line(&f->body, "}");
     }
     ag_text_free(&arguments);
@@ -547,10 +556,7 @@ static void output_body(ag_c_function *f, uint32_t k) {
     const ag_view *v = view_of(p, r.where);
     bool elements = f->style == STYLE_ELEMENTS;
     if (f->s.home[r.value] == HOME_OUTPUT && f->s.offset[r.value] == k && !elements) return;
-    if (v->count == 0) {
-        ignore(f, r.value);
-        return;
-    }
+    if (v->count == 0) return;
     if (f->s.home[r.value] == HOME_WORK) declare(f, r.value);
     if (f->s.home[r.value] == HOME_INLINE) declare_operands(f, ag_code_at(p, r.value));
     ag_c_loops loops = {.rank = v->rank};
@@ -565,7 +571,7 @@ static void output_body(ag_c_function *f, uint32_t k) {
     ag_view row_major = *v;
     ag_row_major(v->rank, v->dim, row_major.stride);
     bool lanes = f->style == STYLE_LANES;
-    ag_text_add(&line, "%s[", elements || lanes ? out_name(f) : output_name(f, k));
+    ag_text_add(&line, "%s[", elements || lanes ? "out" : output_name(f, k));
     if (lanes) ag_text_add(&line, "%lld + l", (long long)k * C_LANES);
     else if (elements) ag_text_add(&line, "%u", k);
     else if (v->rank) put_index(&x, &row_major, 0);

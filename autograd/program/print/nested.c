@@ -145,21 +145,29 @@ static ag_c_place take_room(ag_c_function *f, long long count) {
     return place;
 }
 
-/* An input that may have rows, at one. */
+/* An input that may have rows, at one. What has no elements is no argument. */
 static void add_input(ag_text *t, const ag_c_inner *in, int k, const char *from, bool each) {
+    if (in_count(in, k) == 0) return;
     add_argument(t, from);
     if (each) ag_text_add(t, " + row * %lld", in_count(in, k));
 }
 
+/* An output, at `at` of where all are; `row`: of one row. */
+static void add_output(ag_text *t, const ag_c_inner *in, int k, const char *to, long long at, bool row) {
+    if (out_count(in, k) == 0) return;
+    add_argument(t, to);
+    ag_text_add(t, " + %lld", at);
+    if (row) ag_text_add(t, " + row * %lld", out_count(in, k));
+}
+
 /* Of no rows or steps: the result is zeros, or the state as it was. */
-static void print_none(ag_c_function *f, const ag_pcall *call, const ag_program *p, int carries,
-                       const char *const *from, const char *out, long long results) {
+static void print_none(ag_c_function *f, const ag_program *p, int carries, const char *const *from, const char *out,
+                       long long results) {
     const ag_c_inner in = {.p = p};
     long long at = 0;
     for (int k = 0; k < carries; at += in_count(&in, k++))
         ag_text_line(&f->body, "for (long i = 0; i < %lld; i++) %s[%lld + i] = %s[i];", in_count(&in, k), out, at,
                      from[k]);
-    for (uint32_t k = (uint32_t)carries; k < call->n; k++) ag_text_line(&f->body, "(void)%s;", from[k]);
     if (at < results) ag_text_line(&f->body, "for (long i = %lld; i < %lld; i++) %s[i] = 0;", at, results, out);
 }
 
@@ -174,10 +182,11 @@ static void print_map(ag_c_function *f, const void *params, const char *const *f
     for (int k = 0; k < in.ny; k++) {
         long long count = out_count(&in, k);
         if (ag_map_along(params, in.nx + k) == AG_EACH) {
-            ag_text_add(&t, "%s%s + %lld + row * %lld", t.count ? ", " : "", out, (long long)at, count);
+            add_output(&t, &in, k, out, (long long)at, true);
             at += ag_map_rows(params) * count;
             continue;
         }
+        if (count == 0) continue;
         ag_c_place sum = take_room(f, count);
         add_argument(&t, sum.text);
         ag_text_line(&f->body, "for (long i = 0; i < %lld; i++) %s[%lld + i] = 0;", count, out, (long long)at);
@@ -202,20 +211,21 @@ static void print_scan(ag_c_function *f, const void *params, const char *const *
     ag_text t = {.memory = f->body.memory};
     long long states = 0, at;
     for (int k = 0; k < m->carries; k++) {
-        ag_text_line(&f->body, "for (long i = 0; i < %lld; i++) %s[%lld + i] = %s[i];", in_count(&in, k), out, states,
-                     from[k]);
-        ag_text_add(&t, "%s%s + %lld", t.count ? ", " : "", out, states);
+        if (in_count(&in, k))
+            ag_text_line(&f->body, "for (long i = 0; i < %lld; i++) %s[%lld + i] = %s[i];", in_count(&in, k), out,
+                         states, from[k]);
+        add_output(&t, &in, k, out, states, false);
         states += in_count(&in, k);
     }
-    ag_c_place after = take_room(f, states);
+    ag_c_place after = states ? take_room(f, states) : (ag_c_place){.at = 0};
     for (int k = m->carries; k < in.nx; k++) add_input(&t, &in, k, from[k], ag_scan_along(m, k) == AG_EACH);
     at = 0;
     for (int k = 0; k < m->carries; k++) {
-        ag_text_add(&t, "%swork + %lld", t.count ? ", " : "", (long long)after.at + at);
+        add_output(&t, &in, k, "work", (long long)after.at + at, false);
         at += out_count(&in, k);
     }
     for (int k = m->carries; k < in.ny; k++) {
-        ag_text_add(&t, "%s%s + %lld + row * %lld", t.count ? ", " : "", out, at, out_count(&in, k));
+        add_output(&t, &in, k, out, at, true);
         at += out_count(&in, k) * m->steps;
     }
     if (m->backward) ag_text_line(&f->body, "for (long row = %lld; row >= 0; row--) {", (long long)m->steps - 1);
@@ -239,12 +249,12 @@ typedef struct ag_c_root {
 static void evaluate(const ag_c_root *r, bool fixed) {
     ag_text t = {.memory = r->f->body.memory};
     add_argument(&t, r->out);
-    for (int k = 1; k < r->in.nx; k++) add_argument(&t, r->from[k]);
+    for (int k = 1; k < r->in.nx; k++) add_input(&t, &r->in, k, r->from[k], false);
     add_argument(&t, r->step.text);
     if (!fixed) add_argument(&t, r->residual.text);
     int64_t taken = r->f->taken;
     for (int k = 1; fixed && k < r->in.ny; k++) /* what g gives beside its value */
-        add_argument(&t, take_room(r->f, out_count(&r->in, k)).text);
+        if (out_count(&r->in, k)) add_argument(&t, take_room(r->f, out_count(&r->in, k)).text);
     call_inner(r->f, &r->in, &t);
     r->f->taken = taken;
     if (fixed) return;
@@ -318,9 +328,9 @@ static void print_root(ag_c_function *f, const void *params, const char *const *
 void ag_c_nested(ag_c_function *f, const ag_pcall *call, const char *const *in, const char *out, int64_t results) {
     const void *params = ag_pparams_at(f->p, call->params);
     const ag_scanning *scan = call->operation == &ag_scan_operation ? params : NULL;
-    if (scan && scan->steps == 0) print_none(f, call, scan->p, scan->carries, in, out, results);
+    if (scan && scan->steps == 0) print_none(f, scan->p, scan->carries, in, out, results);
     else if (scan) print_scan(f, params, in, out);
     else if (!ag_is_map(call->operation)) print_root(f, params, in, out);
-    else if (ag_map_rows(params) == 0) print_none(f, call, ag_map_program(params), 0, in, out, results);
+    else if (ag_map_rows(params) == 0) print_none(f, ag_map_program(params), 0, in, out, results);
     else print_map(f, params, in, out);
 }

@@ -29,54 +29,47 @@ bool ag_c_by_value(const ag_c_function *f, uint64_t k) {
     return f->style == STYLE_PUBLIC && k < f->p->inputs.count && ag_pinput_at(f->p, k)->ref.where & WHERE_ELEMENT;
 }
 
-/* Arguments that the function has beside `work`: outputs that are elements of one array are one. */
+static int64_t port_count(const ag_c_function *f, uint64_t k) {
+    uint64_t inputs = f->p->inputs.count;
+    return ag_where_count(f->p, (k < inputs ? ag_pinput_at(f->p, k) : ag_poutput_at(f->p, k - inputs))->ref.where);
+}
+
+/* Ports, before `work`: outputs that are elements of one array are one. */
 static uint64_t argument_count(const ag_c_function *f) {
     return f->style == STYLE_ELEMENTS ? f->p->inputs.count + 1 : ag_c_ports(f);
 }
 
+/* NULL: it is no argument, as it has no elements. */
 static const char *argument_name(const ag_c_function *f, uint64_t k) {
-    return f->style == STYLE_ELEMENTS && k == f->p->inputs.count ? "out" : f->ports[k];
+    if (f->style == STYLE_ELEMENTS && k == f->p->inputs.count) return "out";
+    return f->style == STYLE_PUBLIC || port_count(f, k) ? f->ports[k] : NULL;
 }
 
 static void put_arguments(const ag_c_function *f, ag_text *t, bool types, bool work) {
     const char *number = ag_c_number_type(f->p->type);
-    uint64_t n = argument_count(f), per_line = types ? 4 : 8;
-    for (uint64_t k = 0; k < n; k++) {
-        if (k) ag_text_add(t, k % per_line == 0 ? ",\n        " : ", ");
+    uint64_t n = 0, per_line = types ? 4 : 8;
+    for (uint64_t k = 0; k < argument_count(f); k++) {
+        const char *name = argument_name(f, k);
+        if (!name) continue;
+        if (n) ag_text_add(t, n % per_line == 0 ? ",\n        " : ", ");
         if (types && ag_c_by_value(f, k)) ag_text_add(t, "%s ", number);
         else if (types) ag_text_add(t, k < f->p->inputs.count ? "const %s *" : "%s *restrict ", number);
-        ag_text_add(t, "%s", argument_name(f, k));
+        ag_text_add(t, "%s", name);
+        n++;
     }
     if (work) ag_text_add(t, types ? "%s%s *restrict work" : "%swork", n ? ", " : "", number);
     if (types && n == 0 && !work) ag_text_add(t, "void");
 }
 
 /* Arguments that no statement of this part mentions. */
-static void ignore_unused(const ag_c_function *f, ag_text *t, bool work) {
+static void ignore_unused(const ag_c_function *f, ag_text *t, const ag_text *body, bool work) {
     for (uint64_t k = 0; k < argument_count(f); k++) {
+        const char *name = argument_name(f, k);
         bool out = f->style == STYLE_ELEMENTS && k == f->p->inputs.count;
-        if (!f->used[out ? ag_c_out_used(f) : k]) ag_text_line(t, "(void)%s;", argument_name(f, k));
+        if (name && !(out ? ag_c_mention(body->base, "out", 3) != NULL : f->used[k]))
+            ag_text_line(t, "(void)%s;", name);
     }
-    if (work && !f->used[ag_c_work_used(f)]) ag_text_line(t, "(void)work;");
-}
-
-/* ---- constants ---- */
-
-static void put_tables(ag_c_function *f) {
-    const ag_program *p = f->p;
-    for (uint32_t v = 0; v < f->s.n; v++) {
-        if (f->s.home[v] != HOME_TABLE) continue;
-        int64_t count = ag_value_count(p, v);
-        ag_text *t = &f->file->functions;
-        ag_text_add(t, "static const %s %s_c%u[%lld] = {", ag_c_number_type(p->type), f->name, v,
-                    (long long)(count ? count : 1));
-        for (int64_t i = 0; i < count; i++) {
-            ag_c_literal l = ag_c_literal_of(p->type, *ag_pconstant_at(p, ag_code_at(p, v)->extra + (uint64_t)i));
-            ag_text_add(t, "%s%s", i % 8 == 0 ? "\n    " : " ", l.text);
-            if (i + 1 < count) ag_text_add(t, ",");
-        }
-        ag_text_add(t, count ? "};\n\n" : "0};\n\n");
-    }
+    if (work && !ag_c_mention(body->base, "work", 4)) ag_text_line(t, "(void)work;");
 }
 
 /* ---- functions ---- */
@@ -88,7 +81,7 @@ static void put_function(ag_c_function *f, ag_text *t, const char *storage, cons
     put_arguments(f, t, true, work);
     ag_text_add(t, ") {\n");
     t->depth++;
-    ignore_unused(f, t, work);
+    ignore_unused(f, t, body, work);
     ag_text_add(t, "%s", body->base ? body->base : "");
     if (can_fail) ag_text_line(t, "return 0;");
     ag_text_line(t, "}");
@@ -109,7 +102,7 @@ static void write_parts(ag_c_function *f) {
         put_function(f, &f->file->functions, "static ", name, &f->body, true);
         ag_text_free(&f->body);
         f->body.depth = 1;
-        memset(f->used, 0, ag_c_ports(f) + 2);
+        memset(f->used, 0, ag_c_ports(f));
         ag_text line = {.memory = f->file->memory};
         put_arguments(f, &line, false, true);
         ag_c_call(&calls, name, &line, ag_c_can_fail(f->file, f->p));
@@ -118,7 +111,7 @@ static void write_parts(ag_c_function *f) {
     if (f->s.parts > 1) {
         ag_text_free(&f->body);
         f->body = calls;
-        memset(f->used, 1, ag_c_ports(f) + 2); /* handed on */
+        memset(f->used, 1, ag_c_ports(f)); /* handed on */
     } else {
         ag_text_free(&calls);
     }
@@ -131,14 +124,14 @@ bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, 
     bool fits = ag_c_schedule_open(&f->s, p, file->memory, style == STYLE_ELEMENTS || style == STYLE_LANES);
     f->ports = ag_memory_zeroed(file->memory, ag_c_ports(f) * sizeof *f->ports + 1);
     f->declared = ag_memory_zeroed(file->memory, p->codes.count * sizeof *f->declared + 1);
-    f->used = ag_memory_zeroed(file->memory, ag_c_ports(f) + 2);
+    f->used = ag_memory_zeroed(file->memory, ag_c_ports(f) + 1);
     if (fits && f->ports && f->declared && f->used) return true;
     ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
     return false;
 }
 
 void ag_c_close_function(ag_c_function *f) {
-    ag_memory_free(f->file->memory, f->used, ag_c_ports(f) + 2);
+    ag_memory_free(f->file->memory, f->used, ag_c_ports(f) + 1);
     ag_memory_free(f->file->memory, f->declared, f->p->codes.count * sizeof *f->declared + 1);
     ag_memory_free(f->file->memory, f->ports, ag_c_ports(f) * sizeof *f->ports + 1);
     ag_c_schedule_close(&f->s);
@@ -148,7 +141,6 @@ void ag_c_close_function(ag_c_function *f) {
 /* Everything but the function's own head; its need of a work array. */
 static int64_t write_function(ag_c_function *f) {
     name_ports(f);
-    put_tables(f);
     write_parts(f);
     int64_t work = f->s.work + f->inner_work;
     return work == 0 && f->s.parts > 1 ? 1 : work;

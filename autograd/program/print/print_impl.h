@@ -28,6 +28,10 @@ void ag_text_add(ag_text *t, const char *format, ...) AG_FORMAT_(2, 3);
 void ag_text_line(ag_text *t, const char *format, ...) AG_FORMAT_(2, 3);
 void ag_text_vline(ag_text *t, const char *format, va_list args);
 void ag_text_free(ag_text *t);
+/* The identifier at *at or behind it, not in a comment; *at moves past it. Its length; 0: there is none. */
+size_t ag_c_identifier(const char **at, const char **name);
+/* Where an identifier is in the text from `from` on; NULL: nowhere. */
+const char *ag_c_mention(const char *from, const char *name, size_t length);
 
 /* ---- names.c ---- */
 enum { NAME_ROOM = 64 };
@@ -68,6 +72,7 @@ size_t ag_c_translate(ag_text *t, const char *at, ag_type type);
 
 typedef enum ag_c_home {
     HOME_NONE,
+    HOME_EMPTY, /* no elements: an array that stands for it, where a statement mentions it */
     HOME_INPUT,
     HOME_LITERAL, /* a scalar constant */
     HOME_TABLE,   /* a constant array */
@@ -142,7 +147,7 @@ void ag_c_fail(ag_c_file *f, ag_status status, const char *format, ...) AG_FORMA
 /* How a function gets its inputs and outputs. */
 typedef enum ag_c_style {
     STYLE_PUBLIC,   /* scalar inputs by value */
-    STYLE_INNER,    /* all by pointer */
+    STYLE_INNER,    /* all by pointer, but for what has no elements, which is no argument */
     STYLE_ELEMENTS, /* the same, inputs seen through views; a single output that has all elements */
     STYLE_LANES     /* element i of all inputs, one after the other, is in[i * C_LANES + l]; of outputs likewise */
 } ag_c_style;
@@ -155,8 +160,8 @@ typedef struct ag_c_function {
     const char *name;
     const ag_view *const *views; /* STYLE_ELEMENTS: of the inputs */
     char (*ports)[NAME_ROOM];    /* names of inputs, then outputs */
-    uint8_t *used;               /* in this part: of each port, then WORK and OUT */
-    uint32_t *declared;          /* of each value, the part where its pointer is known, and 1 */
+    uint8_t *used;               /* ports that statements of this part mention */
+    uint32_t *declared;          /* of each value, the part where its pointer is known, and 1; tables: of the file */
     ag_c_schedule s;
     ag_text body; /* statements of the part that is written */
     uint32_t part;
@@ -164,10 +169,7 @@ typedef struct ag_c_function {
     int64_t taken;      /* what the call that is printed has of that */
 } ag_c_function;
 
-/* What `used` says behind the ports. */
 static inline uint64_t ag_c_ports(const ag_c_function *f) { return f->p->inputs.count + f->p->outputs.count; }
-static inline uint64_t ag_c_work_used(const ag_c_function *f) { return ag_c_ports(f); }
-static inline uint64_t ag_c_out_used(const ag_c_function *f) { return ag_c_ports(f) + 1; }
 
 bool ag_c_open_function(ag_c_function *f, ag_c_file *file, const ag_program *p, const char *name, ag_c_style style,
                         const ag_view *const *views);

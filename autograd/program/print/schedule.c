@@ -82,6 +82,12 @@ static void count_uses(ag_c_schedule *s) {
 
 static bool is_computed(const ag_code *c) { return c->op != CODE_INPUT && c->op != CODE_CONSTANT; }
 
+/* What computes no elements is not printed, but for calls in which something may fail. */
+static bool is_printed(const ag_program *p, uint32_t i) {
+    const ag_code *c = ag_code_at(p, i);
+    return is_computed(c) && (ag_value_count(p, i) || ag_can_refuse(p, c));
+}
+
 /* Operands that can be part of the expression of i, an elementwise instruction. */
 static void nest_operands(ag_c_schedule *s, uint32_t i) {
     const ag_program *p = s->p;
@@ -147,7 +153,7 @@ static void order(ag_c_schedule *s, uint32_t *waiting) {
     ag_waiting w = {.shape = NOBODY};
     for (uint32_t i = 0; i < s->n; i++) {
         const ag_code *c = ag_code_at(p, i);
-        if (!is_computed(c) || s->home[i] == HOME_INLINE) continue;
+        if (!is_printed(p, i) || s->home[i] == HOME_INLINE) continue;
         bool tensor = is_elementwise(c) && !is_scalar(p, i), whole = true;
         bool reads = w.shape != NOBODY && reads_waiting(s, i, &whole);
         if ((tensor && w.shape != NOBODY && (w.shape != c->view || (reads && !whole))) || (!tensor && reads))
@@ -178,7 +184,7 @@ static uint32_t item_of(const ag_c_schedule *s, uint32_t v) {
 static uint32_t part_of(const ag_c_schedule *s, uint32_t item) { return item / s->per_part; }
 
 static void read_in(ag_c_schedule *s, uint32_t v, uint32_t item) {
-    if (s->home[v] == HOME_INLINE) return;
+    if (s->home[v] == HOME_INLINE || s->home[v] == HOME_EMPTY) return;
     bool scalar = is_scalar(s->p, v) && is_elementwise(ag_code_at(s->p, v));
     if (s->last[v] < item) s->last[v] = item;
     if (scalar && part_of(s, s->item[v]) != part_of(s, item)) s->home[v] = HOME_WORK;
@@ -189,13 +195,14 @@ static void find_homes(ag_c_schedule *s) {
     const ag_program *p = s->p;
     for (uint32_t i = 0; i < s->n; i++) {
         const ag_code *c = ag_code_at(p, i);
-        if (c->op == CODE_INPUT) s->home[i] = HOME_INPUT;
+        if (ag_value_count(p, i) == 0) s->home[i] = HOME_EMPTY;
+        else if (c->op == CODE_INPUT) s->home[i] = HOME_INPUT;
         else if (c->op == CODE_CONSTANT) s->home[i] = is_scalar(p, i) ? HOME_LITERAL : HOME_TABLE;
         else if (s->home[i] != HOME_INLINE) s->home[i] = c->op == CODE_CALL ? HOME_ARRAY : HOME_LOCAL;
     }
     for (uint32_t i = 0; i < s->n; i++) {
         const ag_code *c = ag_code_at(p, i);
-        for (uint32_t k = 0, n = ag_operand_count(p, c); k < n; k++) {
+        for (uint32_t k = 0, n = is_printed(p, i) ? ag_operand_count(p, c) : 0; k < n; k++) {
             uint32_t v = ag_ref_at(p, c->in + k)->value;
             if (is_computed(ag_code_at(p, v))) read_in(s, v, item_of(s, i));
         }

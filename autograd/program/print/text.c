@@ -1,6 +1,7 @@
 /* Text that grows; lines indented by their braces. */
 #include "print_impl.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 
 enum { INDENT = 4 };
@@ -61,4 +62,23 @@ void ag_text_line(ag_text *t, const char *format, ...) {
 void ag_text_free(ag_text *t) {
     ag_memory_free(t->memory, t->base, t->size);
     *t = (ag_text){.memory = t->memory};
+}
+
+size_t ag_c_identifier(const char **at, const char **name) {
+    for (const char *c = *at; *c;) {
+        const char *past = strncmp(c, "/*", 2) == 0 ? strstr(c, "*/") : NULL;
+        size_t n = past ? (size_t)(past + 2 - c) : ag_c_token(c);
+        bool is_name = !past && (isalpha((unsigned char)*c) || *c == '_');
+        *name = c;
+        *at = c += n;
+        if (is_name) return n;
+    }
+    return 0;
+}
+
+const char *ag_c_mention(const char *from, const char *name, size_t length) {
+    const char *at = from, *found;
+    for (size_t n; from && (n = ag_c_identifier(&at, &found)) > 0;)
+        if (n == length && strncmp(found, name, length) == 0) return found;
+    return NULL;
 }
