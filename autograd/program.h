@@ -29,7 +29,7 @@ typedef struct ag_program ag_program;
 
 /* An input or output: what it is called and, for inputs, its shape. */
 typedef struct ag_port {
-    const char *name; /* NULL: x0, x1, ... or y0, y1, ... */
+    const char *name; /* NULL: x0, x1, ... or y0, y1, ...; inputs have different names, and outputs too */
     ag_shape shape;
     /* For inputs: values to record with, row-major, so that the function can branch on them. NULL: the input has no
      * value while it is recorded (NaN is read), only a shape. */
@@ -53,7 +53,8 @@ static inline ag_port ag_out(const char *name) {
 typedef void (*ag_model)(ag_tape *tape, const ag_var *xs, ag_var *ys, void *context);
 
 /* Records f. What f takes from elsewhere (constants, plain numbers) becomes part of the program. `outputs` may be NULL:
- * y0, y1, ... */
+ * y0, y1, ... Two inputs, or two outputs, that are given one name are an error; a made name that is taken gets a number:
+ * x1_2. */
 AG_API ag_program *ag_program_trace(ag_type type, ag_model f, void *context, const ag_port *inputs, int n_inputs,
                                     const ag_port *outputs, int n_outputs);
 /* The same for options->type, with options->permit asked for all memory: of the program, of what is derived from it, and of
@@ -62,7 +63,7 @@ AG_API ag_program *ag_program_trace_with(const ag_options *options, ag_model f, 
                                          int n_inputs, const ag_port *outputs, int n_outputs);
 /* The part of a live tape that leads from xs to ys; names may be NULL. What is not computed from the xs keeps the value
  * that it has on the tape. All xs and ys are vars of one tape; xs are inputs or any other vars that are all of a scalar
- * or tensor, in its order. Memory is asked for as by the tape. */
+ * or tensor, in its order. Memory is asked for as by the tape. Names are as for ag_program_trace. */
 AG_API ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int nx, const ag_var *ys,
                                      const char *const *y_names, int ny);
 /* Drops a reference; NULL is fine. */
@@ -85,7 +86,8 @@ AG_API void ag_program_dot(const ag_program *program, FILE *out);
 
 /* ---- transformations ----------------------------------------------------------------------------------------------
  *
- * `wrt` are numbers of inputs, n of them; with n = 0 all inputs are meant.
+ * `wrt` are numbers of inputs, n of them; with n = 0 all inputs are meant. Inputs and outputs that are those of p keep
+ * their names; where the name of another is taken, it gets the first number that makes it differ: d_x_2, d_x_3.
  *   gradient  outputs: those of p, the first of which is a scalar y; then dy / d input for each of wrt ("d_" and its name)
  *   vjp       inputs: those of p, then a seed of each output's shape ("w_" and its name)
  *             outputs: those of p, then sum_j <seed j, d output j / d input> for each of wrt
@@ -289,8 +291,8 @@ AG_API ag_status ag_compiled_run_rows(ag_compiled *compiled, int64_t rows, const
  * operations of the user's own is read with a table of them. */
 AG_API ag_status ag_program_save(const ag_program *program, FILE *out);
 /* Reads what ag_program_save wrote. Every byte is checked: a file that is damaged, or meant to do harm, gives a program in
- * error. `own` are the n operations of the user's own that it may use, found by name; they must have `valid` if they have
- * parameters. */
+ * error. Of inputs, or outputs, that are called alike in the file, all but the first get a number: x_2. `own` are the n
+ * operations of the user's own that it may use, found by name; they must have `valid` if they have parameters. */
 AG_API ag_program *ag_program_load(FILE *in, const ag_operation *const *own, int n);
 /* The same with options->permit asked for all memory, of the program and of what runs it: a small file may ask for large
  * tensors. options->context has to live as long as they do. NULL permits all. */

@@ -303,7 +303,7 @@ static void same_names(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
 
 static void names(void **unused) {
     static const char *const hard[] = {"double",   "exp", "int", "v0",     "v1",     "i",      "work",
-                                       "",         "9",   "a b", "a_b",    "a b",    "sum",    "*/",
+                                       "",         "9",   "a b", "a_b",    "a:b",    "sum",    "*/",
                                        "\xCF\x83", "__x", "_X",  "unix",   "y0",     "main",   "M_PI",
                                        "a\"b\n",   "l",   "x",   "x_step", "printf", "f_rows", "program_lanes",
                                        "free"};

@@ -53,6 +53,65 @@ static void names_and_shapes(void **unused) {
     }
 }
 
+/* ---- names that are there twice ---- */
+
+static void product(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_mul(ag_mul(x[0], x[1]), x[1]);
+    y[1] = ag_add(x[0], x[1]);
+}
+
+static void assert_message(ag_program *p, const char *message) {
+    assert_int_equal(ag_program_status(p), AG_ERR_VALUE);
+    assert_string_equal(ag_program_message(p), message);
+    ag_program_free(p);
+}
+
+static void given_twice(void **unused) {
+    (void)unused;
+    ag_port in[] = {ag_in("a", (ag_shape){0}), ag_in("a", (ag_shape){0})}, out[] = {ag_out("y"), ag_out("y")};
+    assert_message(ag_program_trace(AG_F64, product, NULL, in, 2, NULL, 2),
+                   "trace: inputs 0 and 1 are both called \"a\"");
+    in[0].name = "y"; /* an input may be called like an output */
+    assert_message(ag_program_trace(AG_F64, product, NULL, in, 2, out, 2),
+                   "trace: outputs 0 and 1 are both called \"y\"");
+    ag_tape *t = ag_tape_new(AG_F64);
+    ag_var x[] = {ag_input(t, 1), ag_input(t, 2)}, y[] = {ag_add(x[0], x[1]), ag_mul(x[0], x[1])};
+    assert_message(ag_program_freeze(x, (const char *[]){"a", "a"}, 2, y, NULL, 2),
+                   "freeze: inputs 0 and 1 are both called \"a\"");
+    assert_message(ag_program_freeze(x, NULL, 2, y, (const char *[]){"", ""}, 2),
+                   "freeze: outputs 0 and 1 are both called \"\"");
+    ag_tape_free(t);
+}
+
+static void assert_outputs(ag_program *p, const char *const *names) {
+    program_fine_("transformation", p);
+    for (int k = 0; k < ag_program_outputs(p); k++) assert_string_equal(ag_program_output(p, k).name, names[k]);
+    ag_program_free(p);
+}
+
+static void made_twice(void **unused) {
+    (void)unused;
+    ag_port in[] = {ag_in(NULL, (ag_shape){0}), ag_in("x0", (ag_shape){0})}, out[] = {ag_out("d_x0"), ag_out("y0")};
+    ag_program *p = ag_program_trace(AG_F64, product, NULL, in, 2, out, 2);
+    program_fine_("trace", p);
+    assert_string_equal(ag_program_input(p, 0).name, "x0_2");
+    assert_string_equal(ag_program_input(p, 1).name, "x0");
+    assert_outputs(ag_program_select(p, (int[]){1, 0, 1, 1}, 4), (const char *[]){"y0", "d_x0", "y0_2", "y0_3"});
+    ag_program *g = ag_program_gradient(p, (int[]){1, 1, 0}, 3), *j = ag_program_jvp(p, NULL, 0);
+    assert_outputs(ag_program_gradient(g, (int[]){1}, 1),
+                   (const char *[]){"d_x0", "y0", "d_x0_3", "d_x0_4", "d_x0_2", "d_x0_5"});
+    ag_program *twice = ag_program_jvp(j, NULL, 0);
+    program_fine_("jvp", twice);
+    for (int k = 0; k < ag_program_inputs(twice); k++)
+        for (int i = 0; i < k; i++)
+            assert_string_not_equal(ag_program_input(twice, k).name, ag_program_input(twice, i).name);
+    ag_program_free(twice);
+    ag_program_free(j);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* Outputs that are a number, a constant, an input, a view of one, the same twice; an input that is not used. */
 static void odd_outputs(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)context;
@@ -644,6 +703,8 @@ static void no_memory_for_room_to_work_in(void **unused) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_shapes),
+        cmocka_unit_test(given_twice),
+        cmocka_unit_test(made_twice),
         cmocka_unit_test(outputs_of_all_kinds),
         cmocka_unit_test(eight_dims_and_none),
         cmocka_unit_test(nothing_at_all),

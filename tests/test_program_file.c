@@ -79,6 +79,26 @@ static void maps(void **unused) {
     ag_program_free(p);
 }
 
+/* Files may have names twice; programs do not. */
+static void names_twice(void **unused) {
+    (void)unused;
+    ag_port in[] = {ag_in("a", (ag_shape){.rank = 0}), ag_in("b", (ag_shape){.rank = 0})};
+    ag_program *p = ag_program_trace(AG_F64, small, NULL, in, 2, NULL, 1), *g = ag_program_gradient(p, NULL, 0);
+    const char *first = ag_program_output(g, 1).name;
+    strcpy((char *)(uintptr_t)ag_program_output(g, 2).name, first);
+    bytes b = saved(g);
+    ag_program *q = ag_program_load_bytes(b.at, b.size, NULL, 0);
+    assert_int_equal(ag_program_status(q), AG_OK);
+    char expected[64];
+    snprintf(expected, sizeof expected, "%s_2", first);
+    assert_string_equal(ag_program_output(q, 1).name, first);
+    assert_string_equal(ag_program_output(q, 2).name, expected);
+    free(b.at);
+    ag_program_free(q);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* ---- the user's own ---- */
 
 static bool double_shape(ag_call *call) {
@@ -243,6 +263,7 @@ int main(void) {
         cmocka_unit_test(deterministic),
         cmocka_unit_test(equal),
         cmocka_unit_test(maps),
+        cmocka_unit_test(names_twice),
         cmocka_unit_test(own),
         cmocka_unit_test(damaged),
         cmocka_unit_test(forged),

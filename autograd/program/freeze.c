@@ -181,7 +181,7 @@ static ag_operand *operands_of(ag_tape *t, const char *what, const ag_var *v, in
 }
 
 ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,
-                         const ag_var *ys, const char *const *y_names, int ny) {
+                         const ag_var *ys, const char *const *y_names, int ny, bool derived) {
     ag_memory plain = {0};
     ag_freezing f = {.t = t};
     if (!ag_builder_open(&f.b, ag_tape_type(t), t ? &t->memory : &plain)) return f.b.p;
@@ -194,6 +194,8 @@ ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const c
             freeze_instructions(&f);
             for (int k = 0; k < ny && f.b.p->status == AG_OK; k++)
                 ag_program_add_port(f.b.p, &f.b.p->outputs, y_names ? y_names[k] : NULL, "y", ref_of(&f, y[k]));
+            if (x_names) ag_program_settle_names(f.b.p, &f.b.p->inputs, x_names, derived ? NULL : what);
+            if (y_names) ag_program_settle_names(f.b.p, &f.b.p->outputs, y_names, derived ? NULL : what);
         }
         close_homes(&f);
         ag_scratch_free(t, x);
@@ -211,5 +213,5 @@ ag_program *ag_program_freeze(const ag_var *xs, const char *const *x_names, int 
     ag_tape *t = ag_tape_among(xs, nx);
     if (!t) t = ag_tape_among(ys, ny);
     if (!t) return ag_program_failed(NULL, AG_ERR_VALUE, "freeze: no input or output is a var of a tape");
-    return ag_freeze_as(t, "freeze", xs, x_names, nx, ys, y_names, ny);
+    return ag_freeze_as(t, "freeze", xs, x_names, nx, ys, y_names, ny, false);
 }

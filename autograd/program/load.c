@@ -523,6 +523,8 @@ static void get_body(ag_reading *r) {
     uint32_t n = get_count(r, "instructions", 10);
     for (uint32_t i = 0; i < n && ok(r); i++) get_code(r);
     get_outputs(r);
+    ag_program_settle_names(r->p, &r->p->inputs, NULL, NULL);
+    ag_program_settle_names(r->p, &r->p->outputs, NULL, NULL);
 }
 
 static ag_program *get_program(ag_bytes *b, const ag_memory *memory, int *depth) {

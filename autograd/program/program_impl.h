@@ -215,9 +215,16 @@ const ag_program *ag_map_program(const void *params);
 int64_t ag_map_rows(const void *params);
 ag_along ag_map_along(const void *params, int port); /* inputs, then outputs */
 
+/* ---- names.c ---- */
+/* No two of the inputs, or of the outputs, are called alike from now on. Names that were not given (NULL: all were) are made
+ * and give way to others: they get a number, x1_2. Given names that are the same are an error of the function `refuse`; if
+ * that is NULL, all but the first get a number. */
+void ag_program_settle_names(ag_program *p, const ag_list *ports, const char *const *given, const char *refuse);
+
 /* ---- freeze.c ---- */
+/* `derived`: the names are not the user's. */
 ag_program *ag_freeze_as(ag_tape *t, const char *what, const ag_var *xs, const char *const *x_names, int nx,
-                         const ag_var *ys, const char *const *y_names, int ny);
+                         const ag_var *ys, const char *const *y_names, int ny, bool derived);
 
 /* ---- trace.c ---- */
 /* ag_program_trace with the type and the memory of p. */
