@@ -297,7 +297,7 @@ static void same_names(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t;
     int n = *(const int *)context;
     y[0] = ag_num(0);
-    for (int k = 0; k < n; k++) y[0] = ag_add(ag_exp(x[k]), ag_mul(y[0], 1.5));
+    for (int k = 0; k < n; k++) y[0] = ag_add(ag_exp(ag_abs(x[k])), ag_mul(y[0], 1.5));
     y[1] = ag_add(y[0], 1.0);
 }
 
@@ -306,15 +306,17 @@ static void names(void **unused) {
                                        "",         "9",   "a b", "a_b",    "a:b",    "sum",    "*/",
                                        "\xCF\x83", "__x", "_X",  "unix",   "y0",     "main",   "M_PI",
                                        "a\"b\n",   "l",   "x",   "x_step", "printf", "f_rows", "program_lanes",
-                                       "free"};
+                                       "fabsf",    "free"};
     enum { N = sizeof hard / sizeof *hard };
     ag_port in[N], out[] = {{"exp", {0}, NULL}, {"return", {0}, NULL}};
     int n = N;
     (void)unused;
     for (int k = 0; k < N; k++) in[k] = (ag_port){hard[k], (ag_shape){.rank = 0}, NULL};
     check("names", ag_program_trace(AG_F64, same_names, &n, in, N, out, 2));
+    check("names", ag_program_trace(AG_F32, same_names, &n, in, N, out, 2));
     ag_program *p = ag_program_trace(AG_F64, same_names, &n, in, N, out, 2);
-    static const char *const functions[] = {"while", "9 lives", "f; int g", "", "sin"};
+    static const char *const functions[] = {"while", "9 lives", "f; int g", "",     "sin",
+                                            "fabsf", "trunc",   "frexp",    "sinl", "complex"};
     for (size_t k = 0; k < sizeof functions / sizeof *functions; k++) print_too("names", p, functions[k], false);
     ag_program_free(p);
 }

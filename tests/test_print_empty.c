@@ -232,10 +232,26 @@ static void compiled(void **unused) {
     }
 }
 
+/* A map with a guard is there though it has no rows. */
+static void guarded(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_guard(ag_lt(x[0], 5.0), NULL) ? ag_sin(x[0]) : x[0];
+}
+
+static void guarded_by_none(void **unused) {
+    (void)unused;
+    double x = 1;
+    ag_port in = {"x", {0}, &x};
+    ag_program *p = ag_program_trace(AG_F64, guarded, NULL, &in, 1, NULL, 1);
+    check("guarded", ag_program_batch(p, 0, NULL, NULL));
+    ag_program_free(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(printed),
         cmocka_unit_test(compiled),
+        cmocka_unit_test(guarded_by_none),
         cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);

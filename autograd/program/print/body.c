@@ -484,16 +484,16 @@ static bool copy_operands(ag_c_function *f, uint32_t n, ag_c_operands *o) {
     return true;
 }
 
-/* Operands that the statements behind `from` do not mention: there may be none that reads them. */
-static void ignore_operands(ag_c_function *f, uint32_t n, const ag_c_operands *o, size_t from) {
+/* Operands and a result that the statements behind `from` do not mention: there may be none that uses them. */
+static void ignore_unused(ag_c_function *f, uint32_t n, const ag_c_operands *o, const char *out, size_t from) {
     size_t last = from; /* often they come in their order */
-    for (uint32_t k = 0; k < n && !f->body.failed; k++) {
-        const char *base = f->body.base, *at = o->in[k], *name;
+    for (uint32_t k = 0; k <= n && !f->body.failed; k++) {
+        const char *text = k < n ? o->in[k] : out, *base = f->body.base, *at = text, *name;
         size_t length = ag_c_identifier(&at, &name);
         const char *found = ag_c_mention(base + last, name, length);
         if (!found) found = ag_c_mention(base + from, name, length);
         if (found) last = (size_t)(found - base);
-        else ag_text_line(&f->body, "(void)%s;", o->in[k]);
+        else ag_text_line(&f->body, "(void)%s;", text);
     }
 }
 
@@ -537,7 +537,7 @@ static void call_body(ag_c_function *f, uint32_t v) {
         if (nested && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));
         else if (!call->operation->c_form || !fits || !call->operation->c_form(&form))
             scalar_form(f, call, o.views, &arguments, out.base);
-        ignore_operands(f, call->n, &o, from);
+        ignore_unused(f, call->n, &o, out.base, from);
         ag_text_line(&f->body, "}");
     }
     ag_text_free(&arguments);

@@ -4,7 +4,7 @@
 static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-/* Keywords of C and C++, predefined macros, and what printed code uses. Functions of <math.h> come from the table. */
+/* Keywords of C and C++, predefined macros, and what printed code and the headers that it includes use. */
 static const char *const reserved[] = {
     "alignas",
     "alignof",
@@ -93,14 +93,6 @@ static const char *const reserved[] = {
     "signbit",
     "isnormal",
     "abs",
-    "lgamma",
-    "tgamma",
-    "fmax",
-    "fmin",
-    "fabs",
-    "rint",
-    "rintf",
-    "ldexp",
     "NULL",
     "errno",
     "math_errhandling",
@@ -146,27 +138,53 @@ static const char *const reserved[] = {
     "pow10",
     "isgreater",
     "isless",
+    "complex",
+    "I",
+    "blasint",
+    "j0",
+    "j1",
+    "jn",
+    "yn",
+    "gamma",
     "stdin",
     "stdout",
     "stderr",
 };
 
+/* Functions of <math.h> beside those that are operations; each has versions that end in f and l. */
+static const char *const functions[] = {
+    "fabs",   "fmax",      "fmin",      "fmod",       "fdim",  "ldexp",  "frexp",   "scalbn", "scalbln",
+    "logb",   "ilogb",     "modf",      "trunc",      "round", "lround", "llround", "rint",   "lrint",
+    "llrint", "nearbyint", "remainder", "remquo",     "nan",   "ceil",   "floor",   "exp2",   "lgamma",
+    "tgamma", "copysign",  "nextafter", "nexttoward", "fma",   "cbrt",   "sincos",
+};
+
+/* Whether it is `base`, or that with an f or l behind it. */
+static bool is_version(const char *name, const char *base) {
+    size_t length = strlen(base);
+    if (strncmp(name, base, length) != 0) return false;
+    const char *end = name + length;
+    return *end == '\0' || ((*end == 'f' || *end == 'l') && end[1] == '\0');
+}
+
+static bool begins(const char *name, const char *with) { return strncmp(name, with, strlen(with)) == 0; }
+
 static bool is_reserved(const char *name) {
     for (size_t k = 0; k < sizeof reserved / sizeof *reserved; k++)
         if (strcmp(name, reserved[k]) == 0) return true;
-    for (uint32_t op = 0; op < AG_OPCODES; op++) {
-        size_t length = strlen(ag_op_table[op].name);
-        if (strncmp(name, ag_op_table[op].name, length) != 0) continue;
-        if (name[length] == '\0' || (name[length] == 'f' && name[length + 1] == '\0')) return true;
-    }
-    /* i1, v12, c3: loops, values, tables. _A, __a: the compiler's. M_PI: macros. */
+    for (size_t k = 0; k < sizeof functions / sizeof *functions; k++)
+        if (is_version(name, functions[k])) return true;
+    for (uint32_t op = 0; op < AG_OPCODES; op++)
+        if (is_version(name, ag_op_table[op].name)) return true;
+    /* i1, v12, c3: loops, values, tables. _A, __a: the compiler's. M_PI: macros. size_t: types. */
     if ((name[0] == 'i' || name[0] == 'v' || name[0] == 'c') && name[1]) {
         size_t k = 1;
         while (is_digit(name[k])) k++;
         if (name[k] == '\0') return true;
     }
-    return (name[0] == '_' && (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'))) || strncmp(name, "ad_", 3) == 0 ||
-           (name[0] == 'M' && name[1] == '_') || strncmp(name, "FP_", 3) == 0 || strncmp(name, "MATH_", 5) == 0;
+    return (name[0] == '_' && (name[1] == '_' || (name[1] >= 'A' && name[1] <= 'Z'))) || begins(name, "ad_") ||
+           begins(name, "M_") || begins(name, "FP_") || begins(name, "MATH_") || begins(name, "cblas_") ||
+           begins(name, "Cblas") || (strlen(name) > 2 && strcmp(name + strlen(name) - 2, "_t") == 0);
 }
 
 /* x_step, f_rows, f_lanes: parameters and functions beside x and f. */
