@@ -371,6 +371,30 @@ static bool own_forward(const ag_call *call) {
 }
 static const ag_operation own = {.name = "own", .shape = own_shape, .forward = own_forward};
 
+/* One that has a form, and a name that is none in C. */
+static void own_scalars(const ag_elements *e) { e->out[0] = ag_sin(e->in[0][0]); }
+static bool scalar_shape(ag_call *call) {
+    call->shape = (ag_shape){.rank = 0};
+    return true;
+}
+static bool own_sine(const ag_call *call) {
+    ag_store(call->type, call->out.data, 0, sin(ag_load(call->type, call->in[0].data, 0)));
+    return true;
+}
+static const ag_operation own_named = {
+    .name = "my */ \"own\"", .shape = scalar_shape, .forward = own_sine, .scalars = own_scalars};
+
+static void named_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_apply(&own_named, x, 1, NULL, 0);
+}
+
+static void own_name(void **unused) {
+    (void)unused;
+    ag_port in = ag_in("x", (ag_shape){.rank = 0});
+    check("an operation's name", ag_program_trace(AG_F64, named_model, NULL, &in, 1, NULL, 1));
+}
+
 static void own_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t, (void)context;
     y[0] = ag_apply(&own, x, 1, NULL, 0);
@@ -657,9 +681,10 @@ int main(void) {
         cmocka_unit_test(operations_f64), cmocka_unit_test(operations_f32), cmocka_unit_test(structures_f64),
         cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
-        cmocka_unit_test(no_compiler),    cmocka_unit_test(no_room),        cmocka_unit_test(cache),
-        cmocka_unit_test(missing_data),   cmocka_unit_test(rows),           cmocka_unit_test(printed_rows),
-        cmocka_unit_test(blas),           cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(own_name),       cmocka_unit_test(no_compiler),    cmocka_unit_test(no_room),
+        cmocka_unit_test(cache),          cmocka_unit_test(missing_data),   cmocka_unit_test(rows),
+        cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
+        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

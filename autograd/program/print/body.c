@@ -41,7 +41,7 @@ ag_c_place ag_c_room(ag_c_function *f, int64_t count) {
     return place;
 }
 
-enum { TABLE_NAME = 2 * NAME_ROOM + 16 };
+enum { TABLE_NAME = 3 * NAME_ROOM + 16 };
 
 /* A constant array, printed before the function when it is mentioned first. */
 static const char *table_name(const ag_c_function *f, uint32_t v, char name[TABLE_NAME]) {
@@ -378,8 +378,9 @@ static void scalar_form(ag_c_function *f, const ag_pcall *call, const ag_view *c
                   : ag_program_status(scalars) ? ag_program_message(scalars)
                                                : "too many scalar operations");
     } else {
-        char name[2 * NAME_ROOM];
-        snprintf(name, sizeof name, "%s_%s%u", f->file->name, call->operation->name, ++f->file->inner);
+        char own[NAME_ROOM], name[3 * NAME_ROOM];
+        ag_c_name(own, call->operation->name, NULL, 0);
+        snprintf(name, sizeof name, "%s_%s%u", f->file->name, own, ++f->file->inner);
         int64_t work = ag_c_print_function(f->file, scalars, name, STYLE_ELEMENTS, views);
         ag_text_add(arguments, "%s%s", arguments->count ? ", " : "", out);
         if (work) ag_text_add(arguments, ", %s", ag_c_room(f, work).text);
@@ -531,7 +532,7 @@ static void call_body(ag_c_function *f, uint32_t v) {
                           .state = &state};
         bool fits = call->operation->strided || is_row_major(&o, call->n), nested = ag_holds_programs(call->operation);
         size_t from = f->body.count;
-        ag_text_line(&f->body, "{ /* %s */", call->operation->name);
+        ag_text_line(&f->body, "{ /* %s */", strpbrk(call->operation->name, "*/\\\n") ? "" : call->operation->name);
         f->body.depth++;
         if (!fits && (nested || call->operation->c_form)) fits = copy_operands(f, call->n, &o);
         if (nested && fits) ag_c_nested(f, call, o.in, out.base, ag_value_count(p, v));

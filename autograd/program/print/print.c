@@ -97,7 +97,7 @@ static void write_parts(ag_c_function *f) {
         ag_c_item_body(f, &f->s.items[i]);
         bool last = i + 1 == f->s.item_count || (i + 1) / f->s.per_part != f->part;
         if (f->s.parts == 1 || !last) continue;
-        char name[2 * NAME_ROOM + 16];
+        char name[3 * NAME_ROOM + 16];
         snprintf(name, sizeof name, "%s_part%u", f->name, f->part + 1);
         put_function(f, &f->file->functions, "static ", name, &f->body, true);
         ag_text_free(&f->body);
