@@ -47,6 +47,9 @@ struct nn_model {
     entry *names; /* of both, hashed */
     bool training;
     ag_var clock;
+    double more; /* batches that were added to the step's first one: the commit advances the clock by them, too */
+    double committed_clock; /* while is_ahead */
+    bool is_ahead;          /* the clock is that of the last batch that was added */
     kept *kept;
 };
 
@@ -318,10 +321,18 @@ ag_var nn_buffer_update_at(const nn_model *model, int i) {
     return i >= 0 && i < nn_buffer_count(model) ? model->buffers.items[i]->next : ag_num(0);
 }
 
-static void tick(nn_model *model) {
-    double now = ag_value(model->clock) + 1, last = ag_tape_type(model->tape) == AG_F64 ? 0x1p53 : 0x1p24;
-    if (now >= last) now = 0; /* beyond it there are no more whole numbers one apart */
-    ag_set(model->clock, &now);
+/* In any state of the tape. */
+static void set_clock(const nn_model *model, double now) {
+    void *clock = ag_data(model->clock);
+    if (clock == NULL) return;
+    if (ag_tape_type(model->tape) == AG_F64) *(double *)clock = now;
+    else *(float *)clock = (float)now;
+}
+
+static void advance(const nn_model *model, double ticks) {
+    double now = ag_value(model->clock), last = ag_tape_type(model->tape) == AG_F64 ? 0x1p53 : 0x1p24;
+    double left = last - now; /* beyond it there are no more whole numbers one apart */
+    set_clock(model, ticks < left ? now + ticks : ticks - left);
 }
 
 void nn_model_forget_vars(nn_model *model) {
@@ -331,6 +342,7 @@ void nn_model_forget_vars(nn_model *model) {
 void nn_model_discard(nn_model *model) {
     nn_model_forget_vars(model);
     for (int i = 0; i < nn_buffer_count(model); i++) model->buffers.items[i]->is_staged = false;
+    if (model != NULL) model->more = 0;
 }
 
 static size_t bytes_of(const nn_model *model, const entry *e) {
@@ -365,12 +377,21 @@ static void swap(const nn_model *model, entry *e) {
 void nn_model_begin_more(nn_model *model) {
     for (int i = 0; i < nn_buffer_count(model); i++)
         if (model->buffers.items[i]->is_staged) swap(model, model->buffers.items[i]);
-    tick(model);
+    model->more++;
+    nn_model_begin_again(model);
 }
 
-void nn_model_end_more(nn_model *model) {
+void nn_model_begin_again(nn_model *model) {
+    model->committed_clock = ag_value(model->clock);
+    model->is_ahead = true;
+    advance(model, model->more);
+}
+
+void nn_model_end_batch(nn_model *model) {
     for (int i = 0; i < nn_buffer_count(model); i++)
         if (model->buffers.items[i]->is_swapped) swap(model, model->buffers.items[i]);
+    if (model->is_ahead) set_clock(model, model->committed_clock);
+    model->is_ahead = false;
 }
 
 /* Values are taken from where they lie, so that nothing is allocated. */
@@ -389,8 +410,9 @@ void nn_model_commit(nn_model *model) {
         const entry *e = model->buffers.items[i];
         if (e->is_staged || !ag_is_zero(e->next)) commit(model, e);
     }
+    double ticks = 1 + model->more;
     nn_model_discard(model);
-    tick(model);
+    advance(model, ticks);
 }
 
 void nn_model_train(nn_model *model, bool training) {

@@ -91,16 +91,18 @@ NN_API ag_var nn_buffer_latest(const nn_model *model,
                                ag_var buffer); /* its remembered next value, or the buffer itself */
 /* The remembered next value of buffer i; the number 0 (ag_is_zero) where there is none. */
 NN_API ag_var nn_buffer_update_at(const nn_model *model, int i);
-/* Ends a step: buffers get their next values, and the clock advances. Steps of optimisers do this. */
+/* Ends a step: buffers get their next values, and the clock advances, by one for each batch of the step (nn_step_run).
+ * Steps of optimisers do this. */
 NN_API void nn_model_commit(nn_model *model);
-/* Forgets the next values: after a step that was recorded and will be run otherwise, or is given up. */
+/* Forgets the next values and how many batches there were: after a step that was recorded and will be run otherwise, or is
+ * given up. */
 NN_API void nn_model_discard(nn_model *model);
 
 /* Training (at first) or not: what dropout and batch norm heed. */
 NN_API void nn_model_train(nn_model *model, bool training);
 NN_API bool nn_model_training(const nn_model *model);
 
-/* The number of steps that were committed, as a scalar input: the counter of random operations. ag_set changes it. In f32
+/* The number of batches of all steps that were committed, as a scalar input: the counter of random operations. ag_set changes it. In f32
  * it starts again after 2^24 steps, and what random operations draw is repeated. */
 NN_API ag_var nn_model_clock(const nn_model *model);
 /* What random operations of a name draw from: depends on the model's seed and the name alone. */

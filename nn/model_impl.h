@@ -18,8 +18,11 @@ ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *
 void nn_model_forget_vars(nn_model *model);
 /* A copy of `value`, of the tape's type, becomes buffer i's next value; false, with the tape in error, without memory. */
 bool nn_model_stage(nn_model *model, int i, const void *value);
-/* Between them the buffers are what is staged, and the clock has advanced: a batch more for the same step. */
+/* A batch more for the same step: the buffers are what is staged, and the clock is one later than for the last batch. */
 void nn_model_begin_more(nn_model *model);
-void nn_model_end_more(nn_model *model);
+/* The last batch once more, to see what went wrong: the clock is what it was then. */
+void nn_model_begin_again(nn_model *model);
+/* Ends either, or nothing. */
+void nn_model_end_batch(nn_model *model);
 
 #endif

@@ -52,7 +52,8 @@ typedef enum nn_wanted {
     NN_VALUES,        /* outputs alone: for validation. Buffers stay as they are */
     NN_GRADIENTS,     /* and adjoints of the parameters, and the buffers' next values, which wait for nn_model_commit:
                          an optimiser's step. Those that wait already are forgotten */
-    NN_MORE_GRADIENTS /* added to those that are there: several small batches for one step. The clock advances */
+    NN_MORE_GRADIENTS /* added to those that are there: several small batches for one step. Each has a clock of its own,
+                         one later than the last; outside of the runs it stays what it was, until the commit */
 } nn_wanted;
 
 /* Runs a batch. Fields of another type are converted to the tape's, which must hold their numbers (labels beyond 2^24 do

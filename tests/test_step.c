@@ -235,6 +235,50 @@ static void buffers_wait_for_the_commit(void **state) {
     }
 }
 
+static void expect_clock(const net *n, double want) { assert_true(ag_value(nn_model_clock(n->model)) == want); }
+
+/* A group of batches that fails, or is given up, leaves the clock as it was; one that is committed has had a clock each. */
+static void a_group_has_its_clocks_at_the_commit(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        net a;
+        open_net(&a, AG_F32);
+        nn_step *step = nn_step_new(a.model, forward, &a, (nn_step_options){.traced = traced});
+        samples x = batch_of(SAMPLES, 0), bad = batch_of(SAMPLES, 1);
+        ((int32_t *)bad.fields[1].data)[3] = (1 << 24) + 1;
+        double first = nn_step_run(step, x.fields, 2, NN_GRADIENTS);
+        double second = nn_step_run(step, x.fields, 2, NN_MORE_GRADIENTS);
+        assert_true(first != second);
+        expect_clock(&a, 0);
+        for (int given_up = 0; given_up < 2; given_up++) {
+            assert_true(nn_step_run(step, x.fields, 2, NN_GRADIENTS) == first);
+            assert_true(nn_step_run(step, x.fields, 2, NN_MORE_GRADIENTS) == second);
+            if (given_up) {
+                nn_model_discard(a.model);
+            } else {
+                assert_true(isnan(nn_step_run(step, bad.fields, 2, NN_MORE_GRADIENTS)));
+                ag_tape_recover(a.tape);
+            }
+            expect_clock(&a, 0);
+        }
+        (void)nn_step_run(step, x.fields, 2, NN_GRADIENTS);
+        for (int i = 0; i < 2; i++) (void)nn_step_run(step, x.fields, 2, NN_MORE_GRADIENTS);
+        nn_model_commit(a.model);
+        expect_clock(&a, 3);
+        ag_set(nn_model_clock(a.model), &(double){0x1p24 - 2});
+        (void)nn_step_run(step, x.fields, 2, NN_GRADIENTS);
+        for (int i = 0; i < 2; i++) (void)nn_step_run(step, x.fields, 2, NN_MORE_GRADIENTS);
+        expect_clock(&a, 0x1p24 - 2);
+        nn_model_commit(a.model);
+        expect_clock(&a, 1); /* it began again */
+        expect_ok(&a);
+        free_batch(&x);
+        free_batch(&bad);
+        nn_step_free(step);
+        close_net(&a);
+    }
+}
+
 /* Batches of many lengths: the least recently used programs go, and are recorded anew when they are wanted. */
 static void few_programs_are_kept(void **state) {
     (void)state;
@@ -470,6 +514,28 @@ static void length_of_parameter(void *context, const ag_var *batch, ag_var *out)
     out[0] = ag_add(ag_add(ag_sqrt(ag_sum(ag_square(n->output.bias))), 1), field);
 }
 
+static void root_of_clock(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    (void)batch;
+    out[0] = ag_add(ag_sum(n->output.bias), ag_sqrt(ag_sub(0.5, nn_model_clock(n->model))));
+}
+
+/* What a batch of a group had for a clock is what it is looked into with. */
+static void nan_of_a_later_batch_has_a_name(void **state) {
+    (void)state;
+    char text[200];
+    net a;
+    open_net(&a, AG_F64);
+    nn_step *step = nn_step_new(a.model, root_of_clock, &a, (nn_step_options){.traced = true});
+    assert_true(isfinite(nn_step_run(step, NULL, 0, NN_GRADIENTS)));
+    assert_true(isnan(nn_step_run(step, NULL, 0, NN_MORE_GRADIENTS)));
+    assert_true(nn_step_find_nan(step, NULL, 0, text, sizeof text));
+    assert_string_equal(text, "sqrt is nan, of -0.5");
+    expect_clock(&a, 0);
+    nn_step_free(step);
+    close_net(&a);
+}
+
 static void nan_has_a_name(void **state) {
     (void)state;
     char text[200];
@@ -503,12 +569,14 @@ int main(void) {
         cmocka_unit_test(traced_as_eager),
         cmocka_unit_test(gradients_add_up),
         cmocka_unit_test(buffers_wait_for_the_commit),
+        cmocka_unit_test(a_group_has_its_clocks_at_the_commit),
         cmocka_unit_test(few_programs_are_kept),
         cmocka_unit_test(a_model_grows),
         cmocka_unit_test(scalars_that_are_not_reached_stay),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(nan_has_a_name),
+        cmocka_unit_test(nan_of_a_later_batch_has_a_name),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -409,7 +409,7 @@ double nn_step_run(nn_step *s, const nn_array *fields, int count, nn_wanted want
     if (wanted == NN_MORE_GRADIENTS) nn_model_begin_more(s->model);
     if (s->options.traced) run_traced(s, fields, count, wanted);
     else run_eagerly(s, fields, count, wanted);
-    nn_model_end_more(s->model);
+    nn_model_end_batch(s->model);
     if (!is_fine(s)) nn_model_discard(s->model);
     return is_fine(s) ? nn_array_at(&s->outputs[0], 0) : NAN;
 }
@@ -432,7 +432,9 @@ int64_t nn_step_find_sample(nn_step *s, const nn_array *fields, int count, int64
         if (fields[k].shape.rank < 1 || fields[k].shape.dim[0] != samples) return -1;
     for (int64_t n = 0; n < samples; n++) {
         for (int k = 0; k < count; k++) one[k] = nn_sample_of(&fields[k], n);
+        nn_model_begin_again(s->model);
         run_eagerly(s, one, count, NN_VALUES);
+        nn_model_end_batch(s->model);
         ag_status now = ag_tape_status(tape_of(s));
         ag_tape_recover(tape_of(s));
         if (now != AG_OK && now != status) return -1;
@@ -454,6 +456,7 @@ bool nn_step_find_nan(nn_step *s, const nn_array *fields, int count, char *text,
     ag_tape *t = tape_of(s);
     ag_mark mark = ag_tape_mark(t);
     bool found = false;
+    nn_model_begin_again(s->model);
     if (record(s, fields, count, false, batch, out)) {
         if (isfinite(ag_value(out[0]))) {
             found = ag_find_infinity(out[0], text, size);
@@ -463,6 +466,7 @@ bool nn_step_find_nan(nn_step *s, const nn_array *fields, int count, char *text,
             found = record(s, fields, count, true, batch, out) && ag_find_infinity(out[0], text, size);
         }
     }
+    nn_model_end_batch(s->model);
     nn_model_forget_vars(s->model);
     ag_tape_rewind(t, mark);
     return found;
