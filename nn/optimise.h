@@ -229,8 +229,9 @@ typedef double (*nn_loss_function)(void *context);
 NN_API nn_lbfgs *nn_lbfgs_new(nn_model *model, nn_lbfgs_options options);
 NN_API void nn_lbfgs_free(nn_lbfgs *lbfgs);
 /* Up to `iterations` iterations, then nn_model_commit; returns the loss before them. Called again it goes on. At points
- * where the loss or a gradient is not finite a line search turns back; at the start that is an error (AG_ERR_VALUE). After
- * an error the parameters are those of the last whole iteration, and the result is NaN. Holds 2 * history + 7 numbers for
+ * where the loss or a gradient is not finite a line search turns back; at the start that is an error (AG_ERR_VALUE), and
+ * the model stays as it is, buffers included. After an error the parameters are those of the last whole iteration, and the
+ * result is NaN. Holds 2 * history + 7 numbers for
  * each of the model's. */
 NN_API double nn_lbfgs_step(nn_lbfgs *lbfgs, nn_loss_function loss, void *context);
 NN_API bool nn_lbfgs_state(nn_lbfgs *lbfgs, int i, nn_state *state);

@@ -286,7 +286,7 @@ static void bad_calls_are_errors(void **state) {
     problem_free(&p);
 }
 
-/* A running mean moves once a call, and the clock stands still within it. */
+/* A running mean moves once a call that starts well, and the clock stands still within it. */
 static double with_buffer(void *context) {
     problem *p = context;
     ag_var mean = nn_buffer_find(p->model, "mean");
@@ -308,6 +308,11 @@ static void buffers_move_once_a_call(void **state) {
         check_read("mean", mean, (const double[]){call + 1, call + 1});
     }
     assert_true(ag_value(nn_model_clock(p.model)) == 3);
+    p.break_at = 3; /* the clock, and with so many calls behind it the loss is NaN */
+    p.break_how = NOT_FINITE;
+    assert_true(isnan(nn_lbfgs_step(l, with_buffer, &p)));
+    expect_error(p.tape, AG_ERR_VALUE, "lbfgs: the loss is nan");
+    check_read("mean", mean, (const double[]){3, 3});
     nn_lbfgs_free(l);
     problem_free(&p);
 }

@@ -136,26 +136,26 @@ static void read_gradient(const nn_lbfgs *l, void *row) {
 
 /* ---- evaluations ----------------------------------------------------------------------------------------------- */
 
+static bool is_finite(const nn_lbfgs *l, double loss, int place) {
+    return isfinite(loss) && l->kernels->finite((size_t)l->n, l->gradient[place]);
+}
+
 /* Loss and gradient at the parameters; false after an error. Buffers that the loss updates take their next value at the
- * first evaluation of a call; the clock stands still, so that all evaluations are of the same function. */
+ * first evaluation of a call, if that is finite; the clock stands still, so that all evaluations are of the same function. */
 static bool evaluate(const nn_lbfgs *l, int place, bool first, double *loss) {
     ag_tape *tape = nn_model_tape(l->model);
     ag_mark mark = ag_tape_mark(tape);
     *loss = l->loss(l->context);
-    if (ag_tape_status(tape) == AG_OK && first) {
+    if (ag_tape_status(tape) == AG_OK) read_gradient(l, l->gradient[place]);
+    if (ag_tape_status(tape) == AG_OK && first && is_finite(l, *loss, place)) {
         double now = ag_value(nn_model_clock(l->model));
         nn_model_commit(l->model);
         ag_set(nn_model_clock(l->model), &now);
     }
     nn_model_discard(l->model);
     if (ag_tape_status(tape) != AG_OK) return false;
-    read_gradient(l, l->gradient[place]);
     ag_tape_rewind(tape, mark);
     return ag_tape_status(tape) == AG_OK;
-}
-
-static bool is_finite(const nn_lbfgs *l, double loss, int place) {
-    return isfinite(loss) && l->kernels->finite((size_t)l->n, l->gradient[place]);
 }
 
 static bool evaluate_on_line(void *context, nn_line_point *point) {
