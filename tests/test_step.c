@@ -398,6 +398,38 @@ static void scalars_that_are_not_reached_stay(void **state) {
     assert_memory_equal(results[0], results[1], sizeof results[0]);
 }
 
+/* A batch of one number is the parameter's, any other depends on no parameter. */
+static void one_or_none(void *context, const ag_var *batch, ag_var *out) {
+    nn_model *model = context;
+    bool one = ag_shape_of(batch[0]).dim[0] == 1;
+    out[0] = one ? ag_square(nn_parameter_at(model, 0)) : ag_sum(batch[0]);
+}
+
+/* A loss that reaches no parameter leaves no gradient of the batch before; added to that, it changes nothing. */
+static void no_gradients_are_left(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        ag_var p = nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, one_or_none, model, (nn_step_options){.traced = traced});
+        double x[2] = {3, 4};
+        nn_array one = {NN_F64, AG_SHAPE(1), x}, two = {NN_F64, AG_SHAPE(2), x};
+        for (int i = 0; i < 3; i++) {
+            (void)nn_step_run(step, &one, 1, NN_GRADIENTS);
+            assert_true(nn_step_run(step, &two, 1, NN_MORE_GRADIENTS) == 7);
+            assert_true(has_grad(p) && ag_grad(p) == 2);
+            assert_true(nn_step_run(step, &two, 1, NN_GRADIENTS) == 7);
+            assert_false(has_grad(p));
+            assert_true(ag_grad(p) == 0);
+        }
+        if (ag_tape_status(t) != AG_OK) fail_msg("%s", ag_tape_message(t));
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 /* Two models on a tape take turns. */
 static void two_models(void **state) {
     (void)state;
@@ -573,6 +605,7 @@ int main(void) {
         cmocka_unit_test(few_programs_are_kept),
         cmocka_unit_test(a_model_grows),
         cmocka_unit_test(scalars_that_are_not_reached_stay),
+        cmocka_unit_test(no_gradients_are_left),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(nan_has_a_name),

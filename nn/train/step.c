@@ -327,12 +327,15 @@ static bool open_adjoints(nn_step *s, const traced *r, bool more) {
     if (open || n == 0) return true;
     ag_var *xs = nn_allocate((size_t)n, 2 * sizeof *xs);
     if (xs == NULL) return out_of_memory(s);
+    ag_mark mark = ag_tape_mark(tape_of(s));
     for (int i = 0; i < n; i++)
         if (r->reaches[i]) {
             xs[n + reached] = ag_num(0);
             xs[reached++] = nn_parameter_at(s->model, i);
         }
+    if (reached == 0) xs[n] = xs[reached++] = ag_constant(tape_of(s), 0);
     ag_sweep(xs, xs + n, reached, more ? AG_ACCUMULATE : AG_RESET);
+    ag_tape_rewind(tape_of(s), mark);
     nn_release(xs);
     return is_fine(s);
 }
