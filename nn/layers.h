@@ -141,7 +141,8 @@ NN_API ag_var nn_conv_apply(nn_conv layer, ag_var x);
 /* ---- dropout ------------------------------------------------------------------------------------------------------- */
 
 /* In training each number is 0 with this probability, else divided by 1 - p: Srivastava et al., 2014. What is dropped
- * depends on the model's seed and clock and the layer's name, which no other dropout has. */
+ * depends on the model's seed and clock, the layer's name, which no other dropout has, and how often the layer was applied
+ * before in the same forward pass: that begins at nn_model_commit and nn_model_discard, and with each batch of an nn_step. */
 typedef struct nn_dropout {
     nn_model *model;
     double probability; /* 0 to below 1 */

@@ -32,6 +32,12 @@ typedef struct list {
     entry **items;
 } list;
 
+/* How often there were random numbers of a key in a forward pass. */
+typedef struct uses {
+    uint64_t key, forward, count;
+    UT_hash_handle hh;
+} uses;
+
 /* What belongs to layers. */
 typedef struct kept {
     char key[64];
@@ -50,6 +56,8 @@ struct nn_model {
     double more; /* batches that were added to the step's first one: the commit advances the clock by them, too */
     double committed_clock; /* while is_ahead */
     bool is_ahead;          /* the clock is that of the last batch that was added */
+    uint64_t forward;       /* which forward pass this is */
+    uses *uses;             /* hashed by key */
     kept *kept;
 };
 
@@ -79,6 +87,14 @@ static void free_list(list *l) {
     nn_release(l->items);
 }
 
+static void free_uses(uses *all) {
+    uses *d, *next;
+    HASH_ITER(hh, all, d, next) {
+        HASH_DEL(all, d);
+        nn_release(d);
+    }
+}
+
 static void free_kept(kept *k) {
     while (k != NULL) {
         kept *next = k->next;
@@ -93,6 +109,7 @@ void nn_model_free(nn_model *model) {
     HASH_CLEAR(hh, model->names);
     free_list(&model->parameters);
     free_list(&model->buffers);
+    free_uses(model->uses);
     free_kept(model->kept);
     nn_release(model);
 }
@@ -336,6 +353,7 @@ static void advance(const nn_model *model, double ticks) {
 }
 
 void nn_model_forget_vars(nn_model *model) {
+    if (model != NULL) model->forward++;
     for (int i = 0; i < nn_buffer_count(model); i++) model->buffers.items[i]->next = ag_num(0);
 }
 
@@ -422,6 +440,31 @@ void nn_model_train(nn_model *model, bool training) {
 bool nn_model_training(const nn_model *model) { return model != NULL && model->training; }
 
 ag_var nn_model_clock(const nn_model *model) { return model == NULL ? ag_num(0) : model->clock; }
+
+static uses *find_uses(nn_model *model, uint64_t key) {
+    uses *d = NULL, *added = NULL;
+    HASH_FIND(hh, model->uses, &key, sizeof key, d);
+    if (d != NULL) return d;
+    d = nn_allocate(1, sizeof *d);
+    if (d != NULL) {
+        d->key = key;
+        HASH_ADD(hh, model->uses, key, sizeof key, d);
+        HASH_FIND(hh, model->uses, &key, sizeof key, added);
+    }
+    if (added != NULL) return added;
+    ag_fail(model->tape, AG_ERR_MEMORY, "random numbers: out of memory");
+    nn_release(d);
+    return NULL;
+}
+
+uint64_t nn_model_next_key(nn_model *model, uint64_t key) {
+    uses *d = find_uses(model, key);
+    if (d == NULL) return key;
+    if (d->forward != model->forward) d->count = 0;
+    d->forward = model->forward;
+    nn_random number = {d->count++};
+    return number.state == 0 ? key : key ^ nn_random_bits(&number);
+}
 
 /* ---- what belongs to layers ------------------------------------------------------------------------------------- */
 

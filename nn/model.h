@@ -94,7 +94,7 @@ NN_API ag_var nn_buffer_update_at(const nn_model *model, int i);
 /* Ends a step: buffers get their next values, and the clock advances, by one for each batch of the step (nn_step_run).
  * Steps of optimisers do this. */
 NN_API void nn_model_commit(nn_model *model);
-/* Forgets the next values and how many batches there were: after a step that was recorded and will be run otherwise, or is
+/* Forgets the next values, how many batches there were, and how often random operations were applied: after a step that was recorded and will be run otherwise, or is
  * given up. */
 NN_API void nn_model_discard(nn_model *model);
 

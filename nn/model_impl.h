@@ -12,9 +12,13 @@ void *nn_model_keep(nn_model *model, const char *key, void *thing, void (*releas
 /* The same for a program; NULL, with the tape in error, for one that is in error, too. */
 ag_program *nn_model_keep_program(nn_model *model, const char *key, ag_program *program);
 
+/* What the next random operation of this key (nn_model_key) draws from: one more than the last in the same forward pass,
+ * which begins when what was recorded is forgotten. */
+uint64_t nn_model_next_key(nn_model *model, uint64_t key);
+
 /* ---- next values of buffers that do not lie on the tape: of a step that has run, and may be given up */
 
-/* Forgets what was recorded, not what is staged. */
+/* Forgets what was recorded, not what is staged: a forward pass begins. */
 void nn_model_forget_vars(nn_model *model);
 /* A copy of `value`, of the tape's type, becomes buffer i's next value; false, with the tape in error, without memory. */
 bool nn_model_stage(nn_model *model, int i, const void *value);

@@ -26,6 +26,7 @@ typedef struct task {
     ag_tape *tape;
     nn_model *model;
     nn_dense hidden, output;
+    nn_dropout dropout;
     nn_batch_norm norm; /* of one test */
     nn_optimiser *optimiser;
     nn_average *average;
@@ -40,7 +41,7 @@ typedef struct task {
 static void forward(void *context, const ag_var *batch, ag_var *out) {
     task *k = context;
     ag_var h = ag_tanh(nn_dense_apply(k->hidden, batch[0]));
-    if (nn_model_training(k->model)) h = ag_dropout(h, 0.1, nn_model_key(k->model, "drop"), nn_model_clock(k->model));
+    h = nn_dropout_apply(k->dropout, nn_dropout_apply(k->dropout, h)); /* other numbers each time */
     out[1] = ag_reshape(nn_dense_apply(k->output, h), AG_SHAPE(-1));
     out[0] = nn_mse(out[1], batch[1]);
     if (k->spoil == NAN_LOSS) out[0] = ag_add(out[0], ag_sum(ag_log(ag_sub(nn_model_clock(k->model), 3))));
@@ -75,6 +76,7 @@ static void open_task(task *k, bool traced) {
     k->tape = ag_tape_new(AG_F32);
     k->model = nn_model_new(k->tape, 1);
     k->hidden = nn_dense_init(k->model, "hidden", INPUTS, 8, (nn_dense_options){0});
+    k->dropout = nn_dropout_init(k->model, "drop", 0.1);
     k->output = nn_dense_init(k->model, "output", 8, 1, (nn_dense_options){0});
     k->optimiser = nn_adam(k->model, (nn_adam_options){.rate = 0.01});
     k->average = nn_average_new(k->model, 0.9);

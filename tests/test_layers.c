@@ -343,14 +343,20 @@ static void check_dropout(ag_tape *t) {
     nn_model *model = nn_model_new(t, 1);
     nn_dropout a = nn_dropout_init(model, "a", 0.25), b = nn_dropout_init(model, "b", 0.25);
     ag_var x = ag_tensor(t, NULL, AG_SHAPE(40, 50));
-    ag_var one = ag_add(x, 1), y = nn_dropout_apply(a, one), same = nn_dropout_apply(a, one),
+    ag_var one = ag_add(x, 1), y = nn_dropout_apply(a, one), again = nn_dropout_apply(a, one),
            other = nn_dropout_apply(b, one);
     double first[2000], second[2000], third[2000], kept = 0;
     ag_read(y, first);
-    ag_read(same, second);
+    ag_read(again, second);
     ag_read(other, third);
-    assert_memory_equal(first, second, sizeof first);
+    assert_memory_not_equal(first, second, sizeof first); /* each application drops others */
     assert_memory_not_equal(first, third, sizeof first);
+    assert_memory_not_equal(second, third, sizeof first);
+    nn_model_discard(model); /* the same step once more */
+    ag_read(nn_dropout_apply(a, one), third);
+    assert_memory_equal(first, third, sizeof first);
+    ag_read(nn_dropout_apply(a, one), third);
+    assert_memory_equal(second, third, sizeof first);
     for (int i = 0; i < 2000; i++) {
         assert_true(first[i] == 0 || fabs(first[i] - 1 / 0.75) < 1e-6);
         kept += first[i] != 0;

@@ -317,6 +317,37 @@ static void buffers_move_once_a_call(void **state) {
     problem_free(&p);
 }
 
+/* What dropout keeps is the same in all evaluations of a call, and also if it was applied before. */
+typedef struct dropped_problem {
+    problem p;
+    nn_dropout dropout;
+    double sums[2]; /* of the first evaluation */
+    int evaluations;
+} dropped_problem;
+static double with_dropout(void *context) {
+    dropped_problem *d = context;
+    for (int k = 0; k < 2; k++) {
+        ag_var kept = nn_dropout_apply(d->dropout, ag_ones(d->p.tape, AG_SHAPE(1000)));
+        double sum = ag_value(ag_sum(kept));
+        if (d->evaluations == 0) d->sums[k] = sum;
+        assert_true(sum == d->sums[k]);
+    }
+    d->evaluations++;
+    return evaluate(&d->p);
+}
+static void evaluations_drop_the_same(void **state) {
+    (void)state;
+    dropped_problem d = {.p = problem_new(AG_F64, bowl, bowl_start, 5)};
+    d.dropout = nn_dropout_init(d.p.model, "drop", 0.5);
+    nn_lbfgs *l = nn_lbfgs_new(d.p.model, (nn_lbfgs_options){.iterations = 3});
+    (void)nn_dropout_apply(d.dropout, ag_ones(d.p.tape, AG_SHAPE(1000)));
+    nn_lbfgs_step(l, with_dropout, &d);
+    check_fine("dropout", d.p.tape);
+    assert_true(d.evaluations > 2 && d.sums[0] != d.sums[1]);
+    nn_lbfgs_free(l);
+    problem_free(&d.p);
+}
+
 static void memory_may_run_out(void **state) {
     problem p = problem_new(AG_F32, bowl, bowl_start, 5);
     int before = taken;
@@ -348,6 +379,7 @@ int main(void) {
         cmocka_unit_test(losses_that_are_not_finite),
         cmocka_unit_test(bad_calls_are_errors),
         cmocka_unit_test(buffers_move_once_a_call),
+        cmocka_unit_test(evaluations_drop_the_same),
         cmocka_unit_test(memory_may_run_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

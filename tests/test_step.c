@@ -430,6 +430,53 @@ static void no_gradients_are_left(void **state) {
     }
 }
 
+typedef struct dropping {
+    nn_model *model;
+    nn_dropout dropout;
+} dropping;
+
+static void drop_twice(void *context, const ag_var *batch, ag_var *out) {
+    const dropping *d = context;
+    ag_var ones = ag_add(ag_mul(0, batch[0]), nn_parameter_at(d->model, 0));
+    out[1] = nn_dropout_apply(d->dropout, ones);
+    out[2] = nn_dropout_apply(d->dropout, ones);
+    out[0] = ag_sum(ag_mul(out[1], out[2]));
+}
+
+/* A layer that is applied twice drops other numbers each time, eagerly what it does traced, whatever was applied before. */
+static void each_application_drops_others(void **state) {
+    (void)state;
+    enum { RUNS = 6, N = 50 };
+    float dropped[2][RUNS][2][N], numbers[N] = {0};
+    for (int traced = 0; traced < 2; traced++) {
+        ag_tape *t = ag_tape_new(AG_F32);
+        nn_model *model = nn_model_new(t, 1);
+        (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        dropping d = {model, nn_dropout_init(model, "drop", 0.5)};
+        nn_step *step = nn_step_new(model, drop_twice, &d, (nn_step_options){.outputs = 3, .traced = traced});
+        nn_array x = {NN_F32, AG_SHAPE(N), numbers};
+        ag_mark mark = ag_tape_mark(t);
+        for (int run = 0; run < RUNS; run++) {
+            if (traced == run % 2) { /* one's own forward pass between steps changes nothing */
+                (void)nn_dropout_apply(d.dropout, ag_ones(t, AG_SHAPE(3)));
+                ag_tape_rewind(t, mark);
+            }
+            (void)nn_step_run(step, &x, 1, run % 3 == 1 ? NN_MORE_GRADIENTS : NN_GRADIENTS);
+            for (int k = 0; k < 2; k++)
+                memcpy(dropped[traced][run][k], nn_step_output(step, 1 + k)->data, sizeof numbers);
+            assert_memory_not_equal(dropped[traced][run][0], dropped[traced][run][1], sizeof numbers);
+            if (run % 3 != 0) nn_model_commit(model);
+        }
+        for (int k = 0; k < 2; k++)
+            assert_memory_not_equal(dropped[traced][0][k], dropped[traced][1][k], sizeof numbers);
+        if (ag_tape_status(t) != AG_OK) fail_msg("%s", ag_tape_message(t));
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+    assert_memory_equal(dropped[0], dropped[1], sizeof dropped[0]);
+}
+
 /* Two models on a tape take turns. */
 static void two_models(void **state) {
     (void)state;
@@ -606,6 +653,7 @@ int main(void) {
         cmocka_unit_test(a_model_grows),
         cmocka_unit_test(scalars_that_are_not_reached_stay),
         cmocka_unit_test(no_gradients_are_left),
+        cmocka_unit_test(each_application_drops_others),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(nan_has_a_name),

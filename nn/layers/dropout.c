@@ -1,5 +1,6 @@
 /* Dropout. */
 #include "nn/layers/parts.h"
+#include "nn/model_impl.h"
 
 nn_dropout nn_dropout_init(nn_model *model, const char *name, double probability) {
     nn_dropout layer = {model, probability, 0};
@@ -13,5 +14,6 @@ nn_dropout nn_dropout_init(nn_model *model, const char *name, double probability
 }
 
 ag_var nn_dropout_apply(nn_dropout layer, ag_var x) {
-    return nn_drops(layer) ? ag_dropout(x, layer.probability, layer.key, nn_model_clock(layer.model)) : x;
+    if (!nn_drops(layer) || ag_is_inert(x)) return x;
+    return ag_dropout(x, layer.probability, nn_model_next_key(layer.model, layer.key), nn_model_clock(layer.model));
 }

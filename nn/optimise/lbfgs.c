@@ -283,6 +283,7 @@ double nn_lbfgs_step(nn_lbfgs *l, nn_loss_function loss, void *context) {
     if (loss == NULL) ag_fail(tape, AG_ERR_VALUE, "%s: no loss function", name);
     l->loss = loss;
     l->context = context;
+    nn_model_discard(l->model); /* all evaluations begin alike */
     if (!has_pairs(l) || loss == NULL || !evaluate(l, l->now, true, &first)) return (double)NAN;
     if (!is_finite(l, first, l->now))
         ag_fail(tape, AG_ERR_VALUE, "%s: the loss is %g%s", name, first,
