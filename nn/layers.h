@@ -45,10 +45,15 @@ NN_API ag_var nn_dense_apply(nn_dense layer, ag_var x);
 typedef struct nn_embedding_options {
     nn_initial initial; /* NN_GAUSSIAN */
     double gain;
+    bool pad;
+    int64_t padding; /* with `pad`: this row stands for padding; it is zero at first and has no derivative */
 } nn_embedding_options;
 typedef struct nn_embedding {
     ag_var weight; /* (count, width); ".weight" */
+    bool pad;
+    int64_t padding;
 } nn_embedding;
+/* Errors: as nn_parameter_with; AG_ERR_VALUE for padding that is no row. */
 NN_API nn_embedding nn_embedding_init(nn_model *model, const char *name, int64_t count, int64_t width,
                                       nn_embedding_options options);
 /* Indices in 0..count-1, as many as `shape` has, give shape + (width). */
@@ -82,22 +87,27 @@ NN_API ag_var nn_rms_norm_apply(nn_rms_norm layer, ag_var x);
 /* ---- normalising layers of images: x (n, channels, ...) ------------------------------------------------------------ */
 
 typedef struct nn_batch_norm_options {
-    double epsilon;  /* 1e-5 */
-    double momentum; /* 0.1: the part of a batch in the running statistics */
-    bool no_affine;  /* neither weight nor bias */
+    double epsilon;     /* 1e-5 */
+    double momentum;    /* 0.1: the part of a batch in the running statistics */
+    bool cumulative;    /* instead, they are the mean over all batches: PyTorch's momentum=None */
+    bool no_statistics; /* there are none, and mean and variance are always the batch's: track_running_stats=False */
+    bool no_affine;     /* neither weight nor bias */
 } nn_batch_norm_options;
 
 /* (x - mean) / sqrt(variance + epsilon) weight + bias, for each channel: Ioffe, Szegedy, arXiv:1502.03167. In training mean
  * and variance are the batch's, and the running ones are updated at nn_model_commit; else they are the running ones. */
 typedef struct nn_batch_norm {
     nn_model *model;
-    ag_var weight, bias;            /* (channels), or the number 0 */
-    ag_var mean, variance, batches; /* buffers: ".running_mean", ".running_var", ".num_batches_tracked" */
+    ag_var weight, bias; /* (channels), or the number 0 */
+    /* buffers: ".running_mean", ".running_var", ".num_batches_tracked"; or the number 0 */
+    ag_var mean, variance, batches;
+    int64_t channels;
     double epsilon, momentum;
+    bool cumulative;
 } nn_batch_norm;
 NN_API nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t channels,
                                         nn_batch_norm_options options);
-/* In training a channel must have more than one number (AG_ERR_SHAPE). */
+/* Of a batch whose own statistics count, a channel must have more than one number (AG_ERR_SHAPE). */
 NN_API ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x);
 
 /* The same of each example over groups of channels, without running statistics: Wu, He, arXiv:1803.08494. */

@@ -26,7 +26,8 @@ static ag_var dense(nn_model *model, const char *name, const ag_var *x) {
 }
 
 static ag_var embedding(nn_model *model, const char *name, const ag_var *x) {
-    nn_embedding layer = nn_embedding_init(model, "l", 5, 3, (nn_embedding_options){0});
+    bool pad = strstr(name, "padded") != NULL;
+    nn_embedding layer = nn_embedding_init(model, "l", 5, 3, (nn_embedding_options){.pad = pad, .padding = 2});
     const reference_array *a = reference(name, "indices");
     int64_t indices[6];
     (void)x;
@@ -104,13 +105,17 @@ static ag_var conv(nn_model *model, const char *name, const ag_var *x) {
 
 static ag_var batch_norm(nn_model *model, const char *name, const ag_var *x) {
     nn_batch_norm_options plain = {.epsilon = 0.01, .momentum = 0.3, .no_affine = true}, none = {0};
-    bool is_plain = strcmp(name, "batch_norm_plain") == 0;
+    bool is_plain = strcmp(name, "batch_norm_plain") == 0, evaluates = strstr(name, "eval") != NULL;
+    none.cumulative = strstr(name, "cumulative") != NULL;
+    none.no_statistics = strstr(name, "alone") != NULL;
+    none.no_affine = none.no_statistics && evaluates;
     nn_batch_norm layer = nn_batch_norm_init(model, "l", is_plain ? 3 : 2, is_plain ? plain : none);
     load_parameters(name, model);
     ag_var y = nn_batch_norm_apply(layer, x[0]);
+    if (none.cumulative) y = ag_add(y, nn_batch_norm_apply(layer, x[1]));
     if (strcmp(name, "batch_norm_twice") == 0) y = nn_batch_norm_apply(layer, y);
     nn_model_commit(model);
-    if (strcmp(name, "batch_norm_eval") != 0) return y;
+    if (!evaluates) return y;
     nn_model_train(model, false);
     return nn_batch_norm_apply(layer, x[1]);
 }
@@ -157,6 +162,7 @@ static const layer_case cases[] = {
     {"dense", {"x"}, dense},
     {"dense_plain", {"x"}, dense},
     {"embedding", {NULL}, embedding},
+    {"embedding_padded", {NULL}, embedding},
     {"layer_norm", {"x"}, layer_norm},
     {"layer_norm_epsilon", {"x"}, layer_norm},
     {"rms_norm", {"x"}, rms_norm},
@@ -177,6 +183,9 @@ static const layer_case cases[] = {
     {"batch_norm_plain", {"x"}, batch_norm},
     {"batch_norm_eval", {"x", "y"}, batch_norm},
     {"batch_norm_twice", {"x"}, batch_norm},
+    {"batch_norm_cumulative", {"x", "y"}, batch_norm},
+    {"batch_norm_alone", {"x"}, batch_norm},
+    {"batch_norm_alone_eval", {"x", "y"}, batch_norm},
     {"group_norm", {"x"}, group_norm},
     {"rnn", {"x"}, recurrent},
     {"rnn_relu", {"x"}, recurrent},
@@ -218,6 +227,28 @@ static void layers_agree_with_pytorch(void **state) {
     (void)state;
     on_each_tape(agree_with_pytorch);
     assert_int_equal(taken, 0);
+}
+
+/* ---- what PyTorch's numbers do not show ---------------------------------------------------------------------------- */
+
+static void padding_is_zero_at_first(ag_tape *t) {
+    nn_model *model = nn_model_new(t, 1);
+    double with[6], without[6];
+    nn_embedding plain = nn_embedding_init(model, "e", 3, 2, (nn_embedding_options){0});
+    ag_read(plain.weight, without);
+    nn_model *other = nn_model_new(t, 1);
+    nn_embedding padded = nn_embedding_init(other, "e", 3, 2, (nn_embedding_options){.pad = true, .padding = 1});
+    ag_read(padded.weight, with);
+    assert_true(with[2] == 0 && with[3] == 0);
+    without[2] = without[3] = 0;
+    assert_memory_equal(with, without, sizeof with); /* the other rows are as without */
+    nn_model_free(model);
+    nn_model_free(other);
+}
+
+static void padding_on_each_tape(void **state) {
+    (void)state;
+    on_each_tape(padding_is_zero_at_first);
 }
 
 /* ---- derivatives of any order ------------------------------------------------------------------------------------ */
@@ -291,6 +322,7 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
     case 24:
         return nn_embedding_at(nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){0}),
                                ag_full(t, 0.5, AG_SHAPE(2)));
+    case 25: return nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){.pad = true, .padding = 3}).weight;
     default: return nn_block_init(m, NULL, 4, 2, (nn_block_options){0}).expand.weight;
     }
 }
@@ -322,6 +354,7 @@ static void misuse_is_an_error(void **state) {
         "dropout d: a probability of 1, not 0 to below 1",
         "dropout: no name",
         "gather_at",
+        "embedding e: row 3 of 3 is to be padding",
         "a layer has no name (its part is called .ln_1)",
     };
     (void)state;
@@ -470,6 +503,7 @@ static void memory_may_run_out(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_agree_with_pytorch),
+        cmocka_unit_test(padding_on_each_tape),
         cmocka_unit_test(layers_have_derivatives_of_any_order),
         cmocka_unit_test(dropout_drops),
         cmocka_unit_test(dropout_inside_layers),

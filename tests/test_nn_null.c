@@ -201,7 +201,7 @@ static void layers(void **state) {
     TAPE(nn_sequential_new(model, NULL), "no name");
     TAPE(nn_sequential_add(net, NULL, NULL, 0), "no function");
     QUIET(nn_sequential_residual(net, NULL));
-    TAPE(nn_embedding_apply((nn_embedding){dense.weight}, NULL, AG_SHAPE(2)), "NULL");
+    TAPE(nn_embedding_apply((nn_embedding){.weight = dense.weight}, NULL, AG_SHAPE(2)), "NULL");
     TAPE(nn_block_apply(NULL, x, ag_num(0)), "NULL");
     TAPE(nn_recurrent_apply(NULL, x, (nn_recurrent_state){0}, NULL), "NULL");
     nn_activation activation;

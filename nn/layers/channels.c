@@ -38,12 +38,15 @@ static bool fits(const char *what, int64_t channels, ag_var x) {
 nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t channels, nn_batch_norm_options options) {
     nn_batch_norm layer = {.model = model,
                            .epsilon = options.epsilon != 0 ? options.epsilon : 1e-5,
-                           .momentum = options.momentum != 0 ? options.momentum : 0.1};
+                           .momentum = options.momentum != 0 ? options.momentum : 0.1,
+                           .cumulative = options.cumulative,
+                           .channels = channels};
     const ag_shape shape = AG_SHAPE(channels), scalar = {0, {0}};
     if (!options.no_affine) {
         layer.weight = nn_part(model, name, ".weight", shape, NN_ONES, 1);
         layer.bias = nn_part(model, name, ".bias", shape, NN_ZEROS, 1);
     }
+    if (options.no_statistics) return layer;
     layer.mean = nn_part_buffer(model, name, ".running_mean", shape, NN_ZEROS);
     layer.variance = nn_part_buffer(model, name, ".running_var", shape, NN_ONES);
     layer.batches = nn_part_buffer(model, name, ".num_batches_tracked", scalar, NN_ZEROS);
@@ -51,31 +54,37 @@ nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t chan
 }
 
 /* A running statistic moves towards one of the batch. */
-static void update(nn_batch_norm layer, ag_var running, ag_var batch) {
+static void update(nn_batch_norm layer, ag_var running, ag_var batch, ag_var momentum) {
     ag_var before = nn_buffer_latest(layer.model, running);
     batch = ag_reshape(batch, AG_SHAPE(-1));
-    nn_model_update(layer.model, running, ag_fma(layer.momentum, ag_sub(batch, before), before));
+    nn_model_update(layer.model, running, ag_fma(momentum, ag_sub(batch, before), before));
+}
+
+static void update_statistics(nn_batch_norm layer, ag_var x) {
+    double count = (double)(ag_count(x) / layer.channels);
+    ag_var mean = ag_mean_over(x, others(x), true);
+    ag_var variance = ag_mean_over(ag_square(ag_sub(x, mean)), others(x), true);
+    ag_var batches = ag_add(nn_buffer_latest(layer.model, layer.batches), 1);
+    ag_var momentum = layer.cumulative ? ag_div(1, batches) : ag_num(layer.momentum);
+    update(layer, layer.mean, mean, momentum);
+    update(layer, layer.variance, ag_mul(variance, count / (count - 1)), momentum);
+    nn_model_update(layer.model, layer.batches, batches);
 }
 
 ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x) {
-    if (layer.model == NULL || ag_is_inert(layer.mean) || !fits("batch_norm", ag_count(layer.mean), x))
-        return nn_inert(x);
-    if (!nn_model_training(layer.model)) {
+    bool tracks = !ag_is_zero(layer.mean), training = nn_model_training(layer.model);
+    if (layer.model == NULL || ag_is_inert(layer.mean) || !fits("batch_norm", layer.channels, x)) return nn_inert(x);
+    if (tracks && !training) {
         ag_var scale = ag_div(1, ag_sqrt(ag_add(layer.variance, layer.epsilon)));
         if (!ag_is_zero(layer.weight)) scale = ag_mul(scale, layer.weight);
         return affine(ag_sub(x, along_channels(layer.mean, x)), scale, layer.bias);
     }
-    int64_t count = ag_count(x) / ag_count(layer.mean);
-    if (count < 2) {
+    if (ag_count(x) / layer.channels < 2) {
         ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "batch_norm: x has shape %s, one number a channel, which has no variance",
                 nn_show_shape(ag_shape_of(x)).text);
         return nn_inert(x);
     }
-    ag_var mean = ag_mean_over(x, others(x), true);
-    ag_var variance = ag_mean_over(ag_square(ag_sub(x, mean)), others(x), true);
-    update(layer, layer.mean, mean);
-    update(layer, layer.variance, ag_mul(variance, (double)count / (double)(count - 1)));
-    nn_model_update(layer.model, layer.batches, ag_add(nn_buffer_latest(layer.model, layer.batches), 1));
+    if (tracks) update_statistics(layer, x);
     return ag_batch_norm(x, layer.weight, layer.bias, layer.epsilon);
 }
 

@@ -21,6 +21,7 @@ for bias in [True, False]:
 
 indices = torch.tensor([[0, 4, 2], [2, 1, 2]])
 r.case("embedding", lambda layer: layer(indices), {}, nn.Embedding(5, 3), indices=indices)
+r.case("embedding_padded", lambda layer: layer(indices), {}, nn.Embedding(5, 3, padding_idx=2), indices=indices)
 r.case("layer_norm", call, {"x": (2, 3, 5)}, nn.LayerNorm(5))
 r.case("layer_norm_epsilon", call, {"x": (2, 3, 5)}, nn.LayerNorm(5, eps=0.1))
 
@@ -132,6 +133,11 @@ r.case("batch_norm", call, {"x": (3, 2, 2, 2)}, nn.BatchNorm2d(2))
 r.case("batch_norm_plain", call, {"x": (4, 3)}, nn.BatchNorm1d(3, affine=False, momentum=0.3, eps=0.01))
 r.case("batch_norm_eval", evaluated, {"x": (3, 2, 3), "y": (2, 2, 3)}, nn.BatchNorm1d(2))
 r.case("batch_norm_twice", lambda layer, x: layer(layer(x)), {"x": (3, 2, 3)}, nn.BatchNorm1d(2))
+r.case("batch_norm_cumulative", lambda layer, x, y: layer(x) + layer(y), {"x": (3, 2, 3), "y": (3, 2, 3)},
+       nn.BatchNorm1d(2, momentum=None))
+r.case("batch_norm_alone", call, {"x": (3, 2, 3)}, nn.BatchNorm1d(2, track_running_stats=False))
+r.case("batch_norm_alone_eval", evaluated, {"x": (3, 2, 3), "y": (2, 2, 3)},
+       nn.BatchNorm1d(2, affine=False, track_running_stats=False))
 r.case("group_norm", call, {"x": (2, 4, 3)}, nn.GroupNorm(2, 4))
 
 # ---- recurrent layers
