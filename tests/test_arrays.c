@@ -357,6 +357,49 @@ static void entries_that_overlap(void **unused) {
     }
 }
 
+/* An archive of an array "d/a.npy" and, before and after it, entries of folders; the last one is no folder if it has bytes. */
+static void folders_in_an_archive(void **unused) {
+    (void)unused;
+    static const char npy[] = "\x93NUMPY\x01\0\x30\0{'descr':'|u1','fortran_order':False,'shape':()}\x07";
+    static const char *const names[] = {"d/", "d/a.npy", "e/"};
+    for (int broken = 0; broken < 2; broken++) {
+        static uint8_t bytes[1024];
+        uint8_t *at = bytes, *local[3];
+        size_t sizes[] = {0, sizeof npy - 1, broken ? 4 : 0};
+        memset(bytes, 0, sizeof bytes);
+        for (int i = 0; i < 3; i++) {
+            local[i] = at;
+            (void)put(at, 0x04034b50, 4);
+            if (i == 1) memcpy(at + 30, npy, sizes[i]);
+            at += 30 + sizes[i];
+        }
+        uint8_t *directory = at;
+        for (int i = 0; i < 3; i++) {
+            size_t length = strlen(names[i]);
+            (void)put(at, 0x02014b50, 4);
+            (void)put(at + 16, crc32(0, local[i] + 30, (uInt)sizes[i]), 4);
+            (void)put(put(at + 20, sizes[i], 4), sizes[i], 4);
+            (void)put(at + 28, length, 2);
+            (void)put(at + 42, (uint64_t)(local[i] - bytes), 4);
+            memcpy(at + 46, names[i], length);
+            at += 46 + length;
+        }
+        (void)put(at, 0x06054b50, 4);
+        (void)put(at + 10, 3, 2);
+        (void)put(put(at + 12, (uint64_t)(at - directory), 4), (uint64_t)(directory - bytes), 4);
+        nn_error e = {0};
+        nn_arrays a = nn_npz_parse("f", bytes, (size_t)(at + 22 - bytes), &e);
+        if (broken) {
+            assert_error(&e, AG_ERR_VALUE, "f: e/: ");
+        } else {
+            assert_fine(&e);
+            assert_int_equal(a.count, 1);
+            assert_true(nn_array_at(nn_arrays_find(&a, "d/a"), 0) == 7);
+        }
+        nn_arrays_free(&a);
+    }
+}
+
 /* As many arrays as there may be, one name twice or all different, are refused or read at once: in about 0.1 s, not in 10. */
 static void many_entries(void **unused) {
     (void)unused;
@@ -483,10 +526,23 @@ static void gzip(void **unused) {
     assert_int_equal(out.size, 20000);
     assert_memory_equal(out.bytes, text, 20001);
     nn_content_free(&out);
-    memcpy(z.bytes + z.size, z.bytes, z.size); /* two streams */
-    out = nn_gunzip("f", z.bytes, 2 * z.size, &e);
-    assert_int_equal(out.size, 40000);
+    memset(z.bytes + z.size, 0, 1000); /* padded to a block of a tape, say */
+    out = nn_gunzip("f", z.bytes, z.size + 1000, &e);
+    assert_fine(&e);
+    assert_int_equal(out.size, 20000);
     nn_content_free(&out);
+    for (size_t zeros = 0; zeros < 4; zeros++) {
+        memset(z.bytes + z.size, 0, zeros);
+        memcpy(z.bytes + z.size + zeros, z.bytes, z.size); /* two streams */
+        out = nn_gunzip("f", z.bytes, 2 * z.size + zeros, &e);
+        assert_fine(&e);
+        assert_int_equal(out.size, 40000);
+        nn_content_free(&out);
+    }
+    z.bytes[z.size] = 0, z.bytes[z.size + 1] = 1;
+    (void)nn_gunzip("f", z.bytes, z.size + 2, &e);
+    assert_error(&e, AG_ERR_VALUE, "something else follows");
+    z.bytes[z.size] = z.bytes[0];
     for (size_t size = 0; size < z.size; size++) {
         (void)nn_gunzip("f", z.bytes, size, &e);
         assert_error(&e, AG_ERR_VALUE, "ends too early");
@@ -638,6 +694,7 @@ int main(void) {
         cmocka_unit_test(npy_there_and_back),
         cmocka_unit_test(damaged_npy),
         cmocka_unit_test(damaged_npz),
+        cmocka_unit_test(folders_in_an_archive),
         cmocka_unit_test(entries_that_overlap),
         cmocka_unit_test(many_entries),
         cmocka_unit_test(idx),

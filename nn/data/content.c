@@ -134,9 +134,11 @@ nn_content nn_gunzip(const char *name, const uint8_t *bytes, size_t size, nn_err
     z_stream z;
     size_t room = size < SIZE_MAX / 8 ? 4 * size + 64 : size, at = 0;
     if (!nn_ok(e) || !begin(&z, 15 + 16, name, e)) return content;
-    if (resize(&content, room, name, e)) do { /* a file may hold several streams, one behind the other */
+    if (resize(&content, room, name, e))
+        do { /* a file may hold several streams, one behind the other, padded by zeros */
             at += expand(&z, name, bytes + at, size - at, &room, most_of(size), &content, e);
             (void)inflateReset(&z);
+            while (at < size && bytes[at] == 0) at++;
         } while (nn_ok(e) && nn_is_gzip(bytes + at, size - at));
     (void)inflateEnd(&z);
     if (nn_ok(e) && at < size)

@@ -169,6 +169,11 @@ static char *array_name(const entry *n, nn_error *e) {
     return nn_copy_text(n->name, length, e);
 }
 
+/* Zip tools write entries for folders, too. */
+static bool is_folder(const entry *n) {
+    return n->size == 0 && n->name_length > 0 && n->name[n->name_length - 1] == '/';
+}
+
 /* Entries that share bytes could expand to any size. */
 static void count_bytes(const zip *z, const entry *n, uint64_t *used, nn_error *e) {
     if (!within(z, LOCAL, n->packed) || !within(z, *used, LOCAL + n->packed))
@@ -204,10 +209,10 @@ nn_arrays nn_npz_parse(const char *name, const uint8_t *bytes, size_t size, nn_e
     find_directory(&z, &entries, &offset, &length, e);
     arrays.names = nn_take((size_t)entries, sizeof *arrays.names, name, e);
     arrays.arrays = nn_take((size_t)entries, sizeof *arrays.arrays, name, e);
-    for (uint64_t end = offset + length; nn_ok(e) && (uint64_t)arrays.count < entries;) {
+    for (uint64_t end = offset + length, i = 0; nn_ok(e) && i < entries; i++) {
         entry n = read_entry(&z, &offset, end, e);
         if (nn_ok(e)) count_bytes(&z, &n, &used, e);
-        if (nn_ok(e)) add_array(&z, &n, &arrays, e);
+        if (nn_ok(e) && !is_folder(&n)) add_array(&z, &n, &arrays, e);
     }
     check_names(&arrays, name, e);
     if (!nn_ok(e)) nn_arrays_free(&arrays);
