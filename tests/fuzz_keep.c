@@ -115,7 +115,7 @@ static void mend_sum(nn_safetensors *f) {
     for (int64_t i = 0; i < f->metadata_count; i++) {
         if (strcmp(f->metadata[i].key, NN_CHECKPOINT_KEY) != 0) continue;
         nn_error e = {0};
-        nn_sum sum = nn_sum_of((const nn_tensor *const *)f->by_name_, f->count, false);
+        nn_sum sum = nn_sum_of((const nn_tensor *const *)f->by_name_, f->count, f->metadata, f->metadata_count, false);
         nn_release((char *)(uintptr_t)f->metadata[i].value);
         f->metadata[i].value = nn_copy_text(sum.text, strlen(sum.text), &e);
     }

@@ -283,7 +283,7 @@ static void misfits(void **unused) {
     close_training(&a), close_training(&b);
 }
 
-/* Every byte changed, every length cut: an error, or nothing that counts. */
+/* Every byte changed, every length cut: an error. */
 static void damaged(void **unused) {
     (void)unused;
     nn_error e = {0};
@@ -302,13 +302,8 @@ static void damaged(void **unused) {
         nn_safetensors_parse("f", c.bytes, c.size, &f, &e);
         bool whole = e.status == AG_OK;
         nn_checkpoint_load_from(b.model, &f, "f", b.kept, 8, &e);
-        if (e.status == AG_OK) {
-            accepted++;
-            numbers_of(&a, after), numbers_of(&b, before);
-            assert_memory_equal(before, after, sizeof before);
-        } else {
-            assert_error(&e, AG_ERR_VALUE, "f: ");
-        }
+        if (e.status == AG_OK) accepted++;
+        else assert_error(&e, AG_ERR_VALUE, "f: ");
         e = (nn_error){0};
         if (whole &&
             nn_model_load_from(b.model, &f, "f", (nn_load_options){.lenient = i % 2}, &e) > 0) { /* as weights */
@@ -319,7 +314,7 @@ static void damaged(void **unused) {
         c.bytes[i] ^= 0x10;
         nn_safetensors_close(&f);
     }
-    assert_true(accepted <= 8); /* the letters of "format" and "pt" */
+    assert_int_equal(accepted, 0);
     numbers_of(&b, before);
     for (size_t size = 0; size < c.size; size += 7) {
         nn_safetensors f = {0};

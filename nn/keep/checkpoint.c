@@ -10,12 +10,28 @@
 
 /* ---- the sum ---- */
 
-nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, bool native) {
+static uLong add_text(uLong sum, const char *text) { return crc32_z(sum, (const Bytef *)text, strlen(text) + 1); }
+
+static uLong add_header(uLong sum, const nn_tensor *t) {
+    char dimension[24];
+    sum = add_text(add_text(sum, t->name), nn_type_name(t->type));
+    for (int i = 0; i < t->shape.rank; i++) {
+        (void)snprintf(dimension, sizeof dimension, "%" PRId64, t->shape.dim[i]);
+        sum = add_text(sum, dimension);
+    }
+    return sum;
+}
+
+nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, const nn_text_pair *metadata, int64_t metadata_count,
+                 bool native) {
     uLong sum = crc32_z(0, NULL, 0);
+    for (int64_t i = 0; i < metadata_count; i++)
+        if (strcmp(metadata[i].key, NN_CHECKPOINT_KEY) != 0)
+            sum = add_text(add_text(sum, metadata[i].key), metadata[i].value);
     for (int64_t i = 0; i < count; i++) {
         const nn_tensor *t = by_name[i];
         size_t size = nn_type_size(t->type), bytes = (size_t)nn_elements(t->shape, size) * size;
-        sum = crc32_z(sum, (const Bytef *)t->name, strlen(t->name) + 1);
+        sum = add_header(sum, t);
         if (!native || !nn_big_endian()) {
             if (bytes > 0) sum = crc32_z(sum, t->data, bytes);
             continue;
@@ -146,8 +162,12 @@ void nn_checkpoint_save(const nn_model *model, const char *path, const nn_kept *
 void nn_check_sum(const nn_safetensors *file, const char *path, nn_error *e) {
     const char *sum = nn_ok(e) ? nn_safetensors_metadata(file, NN_CHECKPOINT_KEY) : NULL;
     if (sum == NULL) nn_fail(e, AG_ERR_VALUE, "%.200s: not a checkpoint", path);
-    else if (strcmp(sum, nn_sum_of((const nn_tensor *const *)file->by_name_, file->count, false).text) != 0)
-        nn_fail(e, AG_ERR_VALUE, "%.200s: damaged: its numbers or names are not those that were written", path);
+    else {
+        nn_sum now = nn_sum_of((const nn_tensor *const *)file->by_name_, file->count, file->metadata,
+                               file->metadata_count, false);
+        if (strcmp(sum, now.text) != 0)
+            nn_fail(e, AG_ERR_VALUE, "%.200s: damaged: its numbers or names are not those that were written", path);
+    }
 }
 
 static const nn_place *find_data(const nn_places *places, const void *data) {

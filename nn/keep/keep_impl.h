@@ -50,13 +50,15 @@ int64_t nn_model_load_from(nn_model *model, const nn_safetensors *file, const ch
                            nn_error *e);
 
 /* What names in a checkpoint begin with that are not of weights and buffers; the metadata that says it is one, which is the
- * CRC-32 of the tensors in the order of their names, each its name, then its bytes. */
+ * CRC-32 of all other metadata in the order of their keys, each key and value, and of the tensors in the order of their
+ * names, each its name, type, dimensions and bytes; a 0 ends each text, and dimensions are texts. */
 #define NN_CHECKPOINT_PREFIX "checkpoint/"
 #define NN_CHECKPOINT_KEY "checkpoint.crc32"
 typedef struct nn_sum {
     char text[9];
 } nn_sum;
-nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, bool native);
+nn_sum nn_sum_of(const nn_tensor *const *by_name, int64_t count, const nn_text_pair *metadata, int64_t metadata_count,
+                 bool native);
 /* An error if a file is no checkpoint, or a damaged one. */
 void nn_check_sum(const nn_safetensors *file, const char *path, nn_error *e);
 /* nn_checkpoint_load of a file that is open. */

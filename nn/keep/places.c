@@ -86,10 +86,10 @@ void nn_places_write(nn_places *places, const char *path, bool is_checkpoint, nn
         by_name_[i] = &tensors[i];
     }
     if (nn_ok(e)) {
+        nn_text_pair texts[] = {{"format", "pt"}, {NN_CHECKPOINT_KEY, ""}}; /* some readers want the first */
         nn_sum sum = {""};
-        if (is_checkpoint) sum = nn_sum_of((const nn_tensor *const *)by_name_, places->count, true);
-        const nn_text_pair texts[] = {{"format", "pt"},
-                                      {NN_CHECKPOINT_KEY, sum.text}}; /* some readers want the first */
+        if (is_checkpoint) sum = nn_sum_of((const nn_tensor *const *)by_name_, places->count, texts, 1, true);
+        texts[1].value = sum.text;
         nn_safetensors_write(path, tensors, places->count, texts, is_checkpoint ? 2 : 1, e);
     }
     nn_release(tensors);
