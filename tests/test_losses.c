@@ -158,6 +158,37 @@ static void labels_on_each_tape(void **state) {
     on_each_tape(labels_agree_with_pytorch);
 }
 
+/* Targets that may be one of two numbers are an input of a program, too, have a derivative, and can be printed. */
+static void two_targets_are_data_of_a_program(void **state) {
+    (void)state;
+    ag_tape *t = ag_tape_new(AG_F64);
+    const double scores[] = {1, 2, -3, 0.5}, targets[] = {1, -1, 1, -1}, others[] = {-1, -1, -1, -1};
+    const double want[] = {0, -0.5, 0.75, -0.125}, bad[] = {1, -1, 1, 0};
+    ag_var in[] = {ag_tensor(t, scores, AG_SHAPE(4)), ag_tensor(t, targets, AG_SHAPE(4))};
+    ag_var loss = nn_hinge(in[0], in[1]);
+    ag_backward(loss);
+    double grad[4], got = 0;
+    ag_read_grad(in[1], grad);
+    check_numbers("targets", "derivative", grad, want, 4, 0);
+    ag_program *p = ag_program_freeze(in, NULL, 2, &loss, NULL, 1), *g = ag_program_gradient(p, NULL, 0);
+    ag_runner *r = ag_runner_new(g);
+    double *const out[] = {&got, NULL, grad};
+    assert_int_equal(ag_run(r, (const double *const[]){scores, targets}, out), AG_OK);
+    check_number("loss", got, ag_value(loss));
+    check_numbers("targets", "derivative", grad, want, 4, 0);
+    assert_int_equal(ag_run(r, (const double *const[]){scores, others}, out), AG_OK);
+    check_number("loss", got, 1.625);
+    assert_int_equal(ag_run(r, (const double *const[]){scores, bad}, out), AG_ERR_VALUE);
+    assert_string_equal(ag_runner_message(r), "hinge: target 3 is 0, not -1 or 1");
+    FILE *printed = tmpfile();
+    assert_int_equal(ag_program_print_c(p, "hinge", NULL, printed).status, AG_OK);
+    assert_int_equal(fclose(printed), 0);
+    ag_runner_free(r);
+    ag_program_free(p);
+    ag_program_free(g);
+    ag_tape_free(t);
+}
+
 /* Labels are an input of the program, and other ones give another loss. */
 static void labels_are_data_of_a_program(void **state) {
     ag_tape *t = ag_tape_new(AG_F64);
@@ -319,13 +350,10 @@ static void every_request_of_the_tape_may_be_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(losses_agree_with_pytorch),
-        cmocka_unit_test(losses_have_derivatives_of_any_order),
-        cmocka_unit_test(labels_on_each_tape),
-        cmocka_unit_test(labels_are_data_of_a_program),
-        cmocka_unit_test(impossible_classes_are_no_nan),
-        cmocka_unit_test(misuse_is_an_error),
-        cmocka_unit_test(every_request_of_the_tape_may_be_refused),
+        cmocka_unit_test(losses_agree_with_pytorch),    cmocka_unit_test(losses_have_derivatives_of_any_order),
+        cmocka_unit_test(labels_on_each_tape),          cmocka_unit_test(two_targets_are_data_of_a_program),
+        cmocka_unit_test(labels_are_data_of_a_program), cmocka_unit_test(impossible_classes_are_no_nan),
+        cmocka_unit_test(misuse_is_an_error),           cmocka_unit_test(every_request_of_the_tape_may_be_refused),
     };
     read_references(TORCH_FOLDER "/losses.ref");
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -574,6 +574,57 @@ static void errors(void **state) {
     }
 }
 
+static void hinge(void *context, const ag_var *batch, ag_var *out) {
+    out[0] = nn_hinge(ag_mul(nn_parameter_at(context, 0), batch[0]), batch[1]);
+}
+static void cosine(void *context, const ag_var *batch, ag_var *out) {
+    ag_var x = ag_unsqueeze(batch[0], 1);
+    out[0] = nn_cosine_embedding(ag_mul(nn_parameter_at(context, 0), x), ag_add(x, 1), batch[1], 0);
+}
+static void contrastive(void *context, const ag_var *batch, ag_var *out) {
+    ag_var x = ag_unsqueeze(batch[0], 1);
+    out[0] = nn_contrastive(ag_mul(nn_parameter_at(context, 0), x), ag_add(x, 1), batch[1], 1);
+}
+static void cross_entropy(void *context, const ag_var *batch, ag_var *out) {
+    ag_var logits = ag_outer(batch[0], ag_expand(nn_parameter_at(context, 0), AG_SHAPE(2)));
+    out[0] = nn_softmax_cross_entropy_at(logits, batch[1], (nn_class_options){0});
+}
+
+/* Of the batch for which a step is traced, and of a later one. */
+static void bad_targets_have_a_row(void **state) {
+    (void)state;
+    static const struct {
+        nn_forward *forward;
+        const char *message;
+    } losses[] = {{hinge, "hinge: target 2 is 3, not -1 or 1"},
+                  {cosine, "cosine_embedding: target 2 is 3, not -1 or 1"},
+                  {contrastive, "contrastive: target 2 is 3, not 0 or 1"},
+                  {cross_entropy, "cross_entropy_at: label 3 of row 2 is not one of 2 classes"}};
+    for (size_t k = 0; k < sizeof losses / sizeof losses[0]; k++)
+        for (int i = 0; i < 4; i++) {
+            bool later = i / 2, gone_on = false;
+            ag_tape *t = ag_tape_new(AG_F32);
+            nn_model *model = nn_model_new(t, 1);
+            (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+            nn_step *step = nn_step_new(model, losses[k].forward, model, (nn_step_options){.traced = i % 2});
+            float x[4] = {1, 2, 3, 4}, y[4] = {1, 1, later ? 1 : 3, 1};
+            nn_array fields[] = {{NN_F32, AG_SHAPE(4), x}, {NN_F32, AG_SHAPE(4), y}};
+            if (later) gone_on = isfinite(nn_step_run(step, fields, 2, NN_GRADIENTS));
+            assert_true(gone_on == later);
+            y[2] = 3;
+            assert_true(isnan(nn_step_run(step, fields, 2, NN_GRADIENTS)));
+            assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
+            if (strstr(ag_tape_message(t), losses[k].message) == NULL) fail_msg("%s", ag_tape_message(t));
+            ag_tape_recover(t);
+            y[2] = NAN;
+            assert_true(isnan(nn_step_run(step, fields, 2, NN_VALUES)));
+            assert_int_equal(ag_tape_status(t), AG_ERR_VALUE);
+            nn_step_free(step);
+            nn_model_free(model);
+            ag_tape_free(t);
+        }
+}
+
 static void root(void *context, const ag_var *batch, ag_var *out) {
     (void)context;
     out[0] = ag_sum(ag_sqrt(batch[0]));
@@ -656,6 +707,7 @@ int main(void) {
         cmocka_unit_test(each_application_drops_others),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
+        cmocka_unit_test(bad_targets_have_a_row),
         cmocka_unit_test(nan_has_a_name),
         cmocka_unit_test(nan_of_a_later_batch_has_a_name),
     };

@@ -14,24 +14,62 @@ bool nn_comparable(const char *what, ag_var predictions, ag_var targets) {
     return false;
 }
 
-static double number_at(ag_var x, const void *data, int64_t i) {
-    return ag_tape_type(ag_tape_of(x)) == AG_F64 ? ((const double *)data)[i] : (double)((const float *)data)[i];
+/* ---- targets that are one of two numbers, checked whenever they are computed: a program has others in each run ---- */
+
+typedef struct two {
+    const char *what; /* the loss; static */
+    double a, b;
+} two;
+
+static bool among_shape(ag_call *call) {
+    const ag_view *x = call->in[0].view;
+    call->shape = ag_make_shape_(x->rank, x->dim);
+    return true;
 }
 
-bool nn_among(const char *what, ag_var targets, double a, double b) {
-    if (!has_shape(targets)) return true;
-    targets = ag_contiguous(targets);
-    const void *data = ag_data(targets);
-    int64_t count = ag_count(targets), values = 0;
-    for (int64_t i = 0; data != NULL && i < count; i++) values += !isnan(number_at(targets, data, i));
-    for (int64_t i = 0; data != NULL && values > 0 && i < count; i++) {
-        double x = number_at(targets, data, i);
-        if (x == a || x == b) continue;
-        ag_fail(ag_tape_of(targets), AG_ERR_VALUE, "%s: target %" PRId64 " is %g, not %g or %g", what, i,
-                isnan(x) ? NAN : x, a, b);
-        return false;
+static bool among_forward(const ag_call *call) {
+    const two *p = call->params;
+    for (int64_t i = 0; i < call->out.view->count; i++) {
+        double x =
+            call->type == AG_F64 ? ((const double *)call->in[0].data)[i] : (double)((const float *)call->in[0].data)[i];
+        if (x != p->a && x != p->b) {
+            ag_fail(call->tape, AG_ERR_VALUE, "%s: target %" PRId64 " is %g, not %g or %g", p->what, i,
+                    isnan(x) ? NAN : x, p->a, p->b);
+            return false;
+        }
+        if (call->type == AG_F64) ((double *)call->out.data)[i] = x;
+        else ((float *)call->out.data)[i] = (float)x;
     }
     return true;
+}
+
+static ag_var among_tangent(const ag_rule *rule, const ag_var *tangents) {
+    (void)rule;
+    return tangents[0];
+}
+
+static void among_record(const ag_rule *rule, ag_var w, ag_var *contributions) {
+    if (rule->wanted[0]) contributions[0] = w;
+}
+
+/* Printed code has nowhere to say that a target is wrong. */
+static bool among_c_form(const ag_c_form *f) {
+    ag_c_line(f, "for (long i = 0; i < %lld; i++) {", (long long)f->views[0]->count);
+    ag_c_line(f, "%s[i] = %s[i];", f->out, f->in[0]);
+    ag_c_line(f, "}");
+    return true;
+}
+
+static const ag_operation among = {.name = "among",
+                                   .shape = among_shape,
+                                   .forward = among_forward,
+                                   .tangent = among_tangent,
+                                   .record = among_record,
+                                   .c_form = among_c_form};
+
+ag_var nn_among(const char *what, ag_var targets, double a, double b) {
+    two params = {what, a, b};
+    return has_shape(targets) ? ag_apply(&among, &targets, 1, &params, sizeof params) : targets;
 }
 
 bool nn_one_a_row(const char *what, const char *name, ag_var x, ag_var of) {

@@ -7,9 +7,9 @@
 /* The targets have the predictions' shape, or are one plain number. Inert vars pass: they make the result inert. */
 bool nn_comparable(const char *what, ag_var predictions, ag_var targets);
 
-/* All targets are one of two numbers, as far as they have values (those of a program that is recorded without examples have
- * none). */
-bool nn_among(const char *what, ag_var targets, double a, double b);
+/* The targets, all of which are one of two numbers: in each run of a program, too, else it is an error of the run. Inert
+ * after an error. `what` is kept. */
+ag_var nn_among(const char *what, ag_var targets, double a, double b);
 
 /* x has the shape of `of` without its last axis. */
 bool nn_one_a_row(const char *what, const char *name, ag_var x, ag_var of);
