@@ -1,6 +1,7 @@
 /* Arrays, and their files: .npy, .npz, IDX, gzip. */
 #include "data_files.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -236,6 +237,39 @@ static void npy_there_and_back(void **unused) {
             nn_array_free(&b);
         }
     assert_int_equal(unlink(temporary("a.npy")), 0);
+}
+
+/* A link stays a link, and a pipe (as a terminal, a device) is written to: no file takes its place. */
+static void links_and_pipes(void **unused) {
+    (void)unused;
+    char path[4096], link[4096], contents[512];
+    struct stat status;
+    nn_error e = {0};
+    nn_array a = nn_array_new(NN_U8, AG_SHAPE(3), &e);
+    (void)snprintf(path, sizeof path, "%s", temporary("a.npy"));
+    (void)snprintf(link, sizeof link, "%s", temporary("link"));
+    assert_int_equal(symlink(path, link), 0);
+    for (int there = 0; there < 2; there++) {
+        nn_npy_write(there ? link : path, &a, &e);
+        assert_fine(&e);
+        assert_true(lstat(link, &status) == 0 && S_ISLNK(status.st_mode));
+        assert_true(lstat(path, &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 131);
+        if (!there) write_bytes(path, "old", 3);
+    }
+    assert_true(unlink(link) == 0 && unlink(path) == 0);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    int pipe = open(path, O_RDWR);
+    nn_npy_write(path, &a, &e);
+    assert_fine(&e);
+    assert_true(lstat(path, &status) == 0 && S_ISFIFO(status.st_mode));
+    assert_int_equal(fcntl(pipe, F_SETFL, O_NONBLOCK), 0);
+    assert_int_equal(read(pipe, contents, sizeof contents), 131);
+    assert_memory_equal(contents, "\x93NUMPY", 6);
+    assert_int_equal(close(pipe), 0);
+    assert_int_equal(unlink(path), 0);
+    nn_npy_write(temporary_folder, &a, &e);
+    assert_error(&e, AG_ERR_FILE, "cannot be replaced: Is a directory");
+    nn_array_free(&a);
 }
 
 static void expect_npy(const char *header, size_t data, const char *text) {
@@ -692,6 +726,7 @@ int main(void) {
         cmocka_unit_test(numpy_arrays),
         cmocka_unit_test(numpy_archives),
         cmocka_unit_test(npy_there_and_back),
+        cmocka_unit_test(links_and_pipes),
         cmocka_unit_test(damaged_npy),
         cmocka_unit_test(damaged_npz),
         cmocka_unit_test(folders_in_an_archive),

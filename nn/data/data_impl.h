@@ -61,8 +61,8 @@ nn_content nn_inflate(const char *name, const uint8_t *bytes, size_t size, size_
 
 /* A file that takes another's place once it is complete. */
 typedef struct nn_replacement {
-    FILE *file; /* NULL after an error */
-    char *path, *temporary;
+    FILE *file;             /* NULL after an error */
+    char *path, *temporary; /* temporary is empty where the path itself is written to */
 } nn_replacement;
 nn_replacement nn_replace_begin(const char *path, nn_error *e);
 /* Flushes and renames; after an error, removes the temporary file. Always call it. */

@@ -1,11 +1,14 @@
 /* Writing a file all or nothing: beside the old one, flushed to the disk, then in its place.
  *
  * The new file is called PATH.new, so that what a killed process left of one is written over, not left for ever. It is
- * locked while it is written: another process, or thread, that writes the same path takes PATH.1.new. */
+ * locked while it is written: another process, or thread, that writes the same path takes PATH.1.new. A link stays a link:
+ * the file that it leads to is replaced. What is no file, such as a pipe or a device, is written to. */
 #include "nn/data/data_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -37,20 +40,34 @@ static int open_beside(nn_replacement *r, size_t length) {
     return -1;
 }
 
+static bool is_link(const char *path) {
+    struct stat status;
+    return lstat(path, &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+static bool is_to_stay(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
 nn_replacement nn_replace_begin(const char *path, nn_error *e) {
     nn_replacement r = {0};
     if (!nn_given(path, "the path of a file to be written", e)) return r;
+    char real[PATH_MAX];
+    if (is_link(path) && !is_to_stay(path) && realpath(path, real) != NULL) path = real;
+    bool direct = is_to_stay(path);
     size_t length = strlen(path);
     r.path = nn_copy_text(path, length, e);
     r.temporary = nn_take(length + SUFFIX, 1, path, e);
     if (!nn_ok(e)) return r;
-    int file = open_beside(&r, length);
+    int file = direct ? open(path, O_WRONLY | O_CLOEXEC) : open_beside(&r, length);
+    if (direct) *r.temporary = '\0';
     r.file = file >= 0 ? fdopen(file, "wb") : NULL;
     if (r.file == NULL) {
         fail_at(&r, "written", e);
         if (file >= 0) {
             (void)close(file);
-            (void)unlink(r.temporary);
+            if (!direct) (void)unlink(r.temporary);
         }
     }
     return r;
@@ -70,12 +87,13 @@ static void flush_folder(const char *path) {
 
 void nn_replace_end(nn_replacement *r, nn_error *e) {
     if (r->file != NULL) {
-        if (nn_ok(e) && (fflush(r->file) != 0 || ferror(r->file) || fsync(fileno(r->file)) != 0))
+        bool direct = *r->temporary == '\0';
+        if (nn_ok(e) && (fflush(r->file) != 0 || ferror(r->file) || (!direct && fsync(fileno(r->file)) != 0)))
             fail_at(r, "written", e);
-        if (nn_ok(e) && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
-        if (!nn_ok(e)) (void)unlink(r->temporary);
+        if (nn_ok(e) && !direct && rename(r->temporary, r->path) != 0) fail_at(r, "replaced", e);
+        if (!nn_ok(e) && !direct) (void)unlink(r->temporary);
         (void)fclose(r->file); /* and the lock goes: not before the name does */
-        if (nn_ok(e)) flush_folder(r->path);
+        if (nn_ok(e) && !direct) flush_folder(r->path);
     }
     nn_release(r->path);
     nn_release(r->temporary);
