@@ -428,7 +428,7 @@ nn_array nn_sample_of(const nn_array *field, int64_t n) {
     return sample;
 }
 
-int64_t nn_step_find_sample(nn_step *s, const nn_array *fields, int count, int64_t samples, ag_status status) {
+static int64_t find_sample(nn_step *s, const nn_array *fields, int count, int64_t samples, ag_status status) {
     nn_array one[NN_MAX_FIELDS];
     int64_t found = -1, bad = 0;
     ag_tape_recover(tape_of(s));
@@ -446,6 +446,15 @@ int64_t nn_step_find_sample(nn_step *s, const nn_array *fields, int count, int64
         if (bad++ == 0) found = n;
     }
     return bad < samples || samples == 1 ? found : -1;
+}
+
+int64_t nn_step_find_sample(nn_step *s, const nn_array *fields, int count, int64_t samples, ag_status status) {
+    int64_t found = find_sample(s, fields, count, samples, status);
+    if (found >= 0 || !nn_model_training(s->model)) return found;
+    nn_model_train(s->model, false); /* where batch norm, say, takes a sample alone */
+    found = find_sample(s, fields, count, samples, status);
+    nn_model_train(s->model, true);
+    return found;
 }
 
 const nn_array *nn_step_output(const nn_step *s, int k) {
