@@ -50,7 +50,8 @@ NN_API ag_var nn_kl(ag_var log_probabilities, ag_var targets);
 NN_API ag_var nn_bce_logits(ag_var logits, ag_var targets);
 /* The first term times `positive`, a number or a var that broadcasts to the logits: more than 1 for rare ones. */
 NN_API ag_var nn_bce_logits_weighted(ag_var logits, ag_var targets, ag_var positive);
-/* max(0, 1 - y score) for targets y of -1 and 1. */
+/* max(0, 1 - y score) for targets y of -1 and 1. Others are an error (AG_ERR_VALUE) here and below: of the run in a program,
+ * and none in printed C. */
 NN_API ag_var nn_hinge(ag_var scores, ag_var targets);
 
 /* ---- likeness of vectors x of shape (..., width); the mean over (...) ---------------------------------------------- */
