@@ -6,15 +6,15 @@
 
 static void clear_padding(nn_embedding *layer, const char *name) {
     ag_var weight = layer->weight;
-    if (weight.tape == NULL || ag_is_inert(weight)) return;
+    if (ag_tape_of(weight) == NULL || ag_is_inert(weight)) return;
     ag_shape shape = ag_shape_of(weight);
     if (layer->padding < 0 || layer->padding >= shape.dim[0]) {
-        ag_fail(weight.tape, AG_ERR_VALUE, "embedding %.80s: row %" PRId64 " of %" PRId64 " is to be padding", name,
+        ag_fail(ag_tape_of(weight), AG_ERR_VALUE, "embedding %.80s: row %" PRId64 " of %" PRId64 " is to be padding", name,
                 layer->padding, shape.dim[0]);
         layer->weight = nn_inert(weight);
         return;
     }
-    size_t bytes = (size_t)shape.dim[1] * (ag_tape_type(weight.tape) == AG_F64 ? sizeof(double) : sizeof(float));
+    size_t bytes = (size_t)shape.dim[1] * (ag_tape_type(ag_tape_of(weight)) == AG_F64 ? sizeof(double) : sizeof(float));
     memset((char *)ag_data(weight) + (size_t)layer->padding * bytes, 0, bytes);
 }
 
@@ -34,10 +34,10 @@ static ag_var stop_padding(ag_var rows, ag_var padded) {
 
 /* 1 where an index is the padding. */
 static ag_var find_padding(nn_embedding layer, const int64_t *indices, int64_t count) {
-    ag_var padded = ag_zeros(layer.weight.tape, AG_SHAPE(count));
+    ag_var padded = ag_zeros(ag_tape_of(layer.weight), AG_SHAPE(count));
     void *to = ag_data(padded);
     for (int64_t i = 0; to != NULL && i < count; i++) {
-        if (ag_tape_type(padded.tape) == AG_F64) ((double *)to)[i] = indices[i] == layer.padding;
+        if (ag_tape_type(ag_tape_of(padded)) == AG_F64) ((double *)to)[i] = indices[i] == layer.padding;
         else ((float *)to)[i] = indices[i] == layer.padding;
     }
     return padded;
