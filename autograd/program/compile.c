@@ -345,7 +345,7 @@ static void add_lanes_entry(const ag_program *p, ag_text *t) {
 }
 
 static void print_and_compile(ag_compiled *c, const ag_compile_options *o) {
-    ag_c_file file = {.memory = &c->memory, .wants_lanes = true};
+    ag_c_file file = {.memory = &c->memory, .wants_lanes = true, .enclosed = true};
     ag_text text = {.memory = &c->memory};
     bool ok = ag_c_print_file(&file, c->p, FUNCTION, &text), quick = ok && ag_chains_show(c->p, &c->memory);
     if (quick) ok = ag_add_quick(c->p, QUICK, &file, &text);

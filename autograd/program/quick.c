@@ -52,7 +52,7 @@ bool ag_chains_show(const ag_program *p, ag_memory *m) {
 }
 
 bool ag_add_quick(const ag_program *p, const char *name, ag_c_file *like, ag_text *t) {
-    ag_c_file file = {.memory = like->memory};
+    ag_c_file file = {.memory = like->memory, .enclosed = like->enclosed};
     const char *suffix = p->type == AG_F64 ? "" : "f";
     ag_text_line(t, "#define ad_chain%s(x, y) ((x) * (y))", suffix);
     bool ok = ag_c_print_file(&file, p, name, t);

@@ -201,7 +201,7 @@ static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     if (file->helpers.count) ag_text_add(t, "%s\n", file->helpers.base);
     if (file->functions.count) ag_text_add(t, "%s", file->functions.base);
     describe(f, t, work);
-    put_function(f, t, "", f->name, &f->body, work > 0);
+    put_function(f, t, file->enclosed ? "static " : "", f->name, &f->body, work > 0);
     if (file->options.rows) ag_c_print_rows(f, t, work);
     ag_c_end_vector_maths(file, t);
     t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;

@@ -133,6 +133,7 @@ typedef struct ag_c_file {
     int depth;         /* of programs in programs */
     int64_t work;      /* that the public function needs */
     bool wants_lanes;
+    bool enclosed; /* only the rest of the file calls the function: compilers may make one of it and its caller */
     int64_t lanes_in, lanes_out; /* elements of inputs and outputs of NAME_lanes; 0: it is not there */
     ag_text checks;              /* of the usage comment: what it means when the function does not return 0 */
     int check_count;
