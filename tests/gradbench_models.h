@@ -170,7 +170,8 @@ static json_t *gmm_input(const double *x) {
 
 /* ---- lstm. x: main parameters, then extra ones ---- */
 
-enum { LSTM_L = 2, LSTM_B = 3, LSTM_C = 4, LSTM_MAIN = 8 * LSTM_L * LSTM_B };
+enum { LSTM_L = 2, LSTM_B = 3, LSTM_LONG = 2113, LSTM_MAIN = 8 * LSTM_L * LSTM_B };
+static int lstm_c = 4; /* vectors of the sequence, at most LSTM_LONG */
 
 static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
 static double lstm_state(int i) { return wave(i + 40); }
@@ -180,7 +181,7 @@ static void lstm(const double *x, double *y) {
     double state[LSTM_L * 2 * LSTM_B], total = 0;
     const double *extra = x + LSTM_MAIN;
     for (int i = 0; i < LSTM_L * 2 * LSTM_B; i++) state[i] = lstm_state(i);
-    for (int t = 0; t + 1 < LSTM_C; t++) {
+    for (int t = 0; t + 1 < lstm_c; t++) {
         double out[LSTM_B], norm = 2;
         for (int i = 0; i < LSTM_B; i++) {
             double in = lstm_sequence(t, i) * extra[i];
@@ -199,16 +200,16 @@ static void lstm(const double *x, double *y) {
         }
         for (int i = 0; i < LSTM_B; i++) total += lstm_sequence(t + 1, i) * (out[i] - log(norm));
     }
-    y[0] = -total / (LSTM_B * (LSTM_C - 1));
+    y[0] = -total / (LSTM_B * (lstm_c - 1));
 }
 
 static json_t *lstm_input(const double *x) {
-    double state[LSTM_L * 2 * LSTM_B], sequence[LSTM_C * LSTM_B];
+    double state[LSTM_L * 2 * LSTM_B], sequence[LSTM_LONG * LSTM_B];
     for (int i = 0; i < LSTM_L * 2 * LSTM_B; i++) state[i] = lstm_state(i);
-    for (int i = 0; i < LSTM_C * LSTM_B; i++) sequence[i] = lstm_sequence(i / LSTM_B, i % LSTM_B);
+    for (int i = 0; i < lstm_c * LSTM_B; i++) sequence[i] = lstm_sequence(i / LSTM_B, i % LSTM_B);
     return json_pack("{s:o,s:o,s:o,s:o}", "main_params", rows(x, 2 * LSTM_L, 4 * LSTM_B), "extra_params",
                      rows(x + LSTM_MAIN, 3, LSTM_B), "state", rows(state, 2 * LSTM_L, LSTM_B), "sequence",
-                     rows(sequence, LSTM_C, LSTM_B));
+                     rows(sequence, lstm_c, LSTM_B));
 }
 
 /* ---- ba. x: camera, point, weight ---- */

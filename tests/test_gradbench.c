@@ -160,19 +160,28 @@ static const model gradients[] = {
     {"lstm", "objective", "jacobian", LSTM_MAIN + 3 * LSTM_B, 1, lstm, lstm_input, {0}},
 };
 
+static void check_gradient(model m) {
+    double y[MOST_Y], want[MOST_X], got[MOST_X];
+    for (int j = 0; m.f == lstm && j < m.n; j++) m.x[j] = wave(j);
+    m.f(m.x, y);
+    outputs(m.module, m.primal, m.input(m.x), "", got, m.m);
+    check_numbers(m.module, got, y, m.m, 1e-12);
+    differences(&m, want);
+    outputs(m.module, m.derivative, m.input(m.x), "alpha mu q l", got, m.n);
+    check_numbers(m.module, got, want, m.n, 1e-8);
+}
+
 static void test_gradients(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof gradients / sizeof *gradients; i++) {
-        model m = gradients[i];
-        double y[MOST_Y], want[MOST_X], got[MOST_X];
-        for (int j = 0; m.f == lstm && j < m.n; j++) m.x[j] = wave(j);
-        m.f(m.x, y);
-        outputs(m.module, m.primal, m.input(m.x), "", got, m.m);
-        check_numbers(m.module, got, y, m.m, 1e-12);
-        differences(&m, want);
-        outputs(m.module, m.derivative, m.input(m.x), "alpha mu q l", got, m.n);
-        check_numbers(m.module, got, want, m.n, 1e-8);
-    }
+    for (size_t i = 0; i < sizeof gradients / sizeof *gradients; i++) check_gradient(gradients[i]);
+}
+
+/* Sequences that are scanned piece by piece: without steps left over, and with some. */
+static void test_long_lstm(void **state) {
+    (void)state;
+    for (lstm_c = LSTM_LONG; lstm_c > 2098; lstm_c -= 13)
+        check_gradient((model){"lstm", "objective", "jacobian", LSTM_MAIN + 3 * LSTM_B, 1, lstm, lstm_input, {0}});
+    lstm_c = 4;
 }
 
 static void test_lse_of_large_numbers(void **state) {
@@ -529,6 +538,8 @@ int main(void) {
         cmocka_unit_test(test_protocol),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_long_lstm),
+        cmocka_unit_test(test_long_lstm),
         cmocka_unit_test(test_lse_of_large_numbers),
         cmocka_unit_test(test_ode),
         cmocka_unit_test(test_kmeans),

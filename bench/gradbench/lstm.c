@@ -10,11 +10,14 @@ typedef struct layer {
     ag_var hidden, cell; /* its state */
 } layer;
 
+/* Steps that are recorded one by one; and of longer sequences, which are scanned piece by piece, those of a piece. */
+enum { MOST_STEPS = 2048, PIECE = 64 };
+
 typedef struct lstm {
     int64_t l, b, c;
     double *main, *extra, *state, *sequence; /* (2 l, 4 b), (3, b), (2 l, b), (c, b) */
     layer *layers;                           /* l */
-    ag_var *outputs;                         /* c - 1: the last layer's hidden vector after each step */
+    ag_var *outputs;                         /* of steps that are recorded one by one: the last layer's hidden vector */
     double loss, *gradient;                  /* by main, then by extra */
     ag_runner *runner;
 } lstm;
@@ -38,7 +41,7 @@ static bool parse(gb_run *run, const json_t *input) {
     if (s->c < 2 || s->c > INT32_MAX)
         return gb_fail(run, "sequence: expected 2 vectors at least, got %lld", (long long)s->c);
     s->layers = gb_array(run, s->l, sizeof *s->layers);
-    s->outputs = gb_array(run, s->c - 1, sizeof *s->outputs);
+    s->outputs = gb_array(run, s->c - 1 < MOST_STEPS ? s->c - 1 : MOST_STEPS, sizeof *s->outputs);
     s->gradient = GB_DOUBLES(run, (8 * s->l + 3) * s->b);
     return !run->error[0];
 }
@@ -67,22 +70,54 @@ static ag_var step(layer *a, ag_var x) {
 
 enum { MAIN, EXTRA, STATE, SEQUENCE, INPUTS };
 
+/* Steps over all vectors of x from the state on: the hidden vectors of the last layer. *state becomes the one after them. */
+static ag_var steps(lstm *s, ag_var main, ag_var *state, ag_var x) {
+    int64_t n = ag_shape_of(x).dim[0];
+    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(main, *state, i);
+    for (int64_t t = 0; t < n; t++) {
+        ag_var h = ag_index(x, 0, t);
+        for (int64_t i = 0; i < s->l; i++) h = step(&s->layers[i], h);
+        s->outputs[t] = h;
+    }
+    ag_var hidden = ag_stack(s->outputs, (int)n, 0);
+    for (int64_t i = 0; i < s->l; i++)
+        s->outputs[i] = ag_stack((ag_var[]){s->layers[i].hidden, s->layers[i].cell}, 2, 0);
+    *state = ag_stack(s->outputs, (int)s->l, 0);
+    return hidden;
+}
+
+/* A step of the scan: the state and a piece of x to the state after it and the hidden vectors. */
+static void piece(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape;
+    out[0] = in[0];
+    out[1] = steps(context, in[2], &out[0], in[1]);
+}
+
+/* A sequence of any length: the first steps one by one, then whole pieces. */
+static ag_var long_steps(ag_tape *tape, lstm *s, ag_var main, ag_var state, ag_var x) {
+    const ag_port ports[] = {ag_in("state", AG_SHAPE(s->l, 2, s->b)), ag_in("x", AG_SHAPE(PIECE, s->b)),
+                             ag_in("main", AG_SHAPE(2 * s->l, 4, s->b))};
+    const ag_along along[] = {AG_EACH, AG_EACH, AG_SHARED};
+    int64_t n = ag_shape_of(x).dim[0], first = n % PIECE, pieces = n / PIECE;
+    ag_program *program = ag_program_trace(AG_F64, piece, s, ports, 3, NULL, 2);
+    ag_var hidden[2], y[2];
+    if (first) hidden[0] = steps(s, main, &state, ag_slice(x, 0, 0, first, 1));
+    ag_var rest = ag_reshape(ag_contiguous(ag_slice(x, 0, first, AG_END, 1)), AG_SHAPE(pieces, PIECE, s->b));
+    ag_scan(tape, program, pieces, 1, (ag_var[]){state, rest, main}, along, NULL, y);
+    ag_program_free(program);
+    hidden[first > 0] = ag_reshape(y[1], AG_SHAPE(n - first, s->b));
+    return ag_concat(hidden, first ? 2 : 1, 0);
+}
+
 static void loss(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     lstm *s = context;
-    int64_t steps = s->c - 1;
-    (void)tape;
-    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(in[MAIN], in[STATE], i);
-    ag_var seen = ag_mul(ag_slice(in[SEQUENCE], 0, 0, -1, 1), ag_index(in[EXTRA], 0, 0));
-    for (int64_t t = 0; t < steps; t++) {
-        ag_var x = ag_index(seen, 0, t);
-        for (int64_t i = 0; i < s->l; i++) x = step(&s->layers[i], x);
-        s->outputs[t] = x;
-    }
-    ag_var hidden = ag_stack(s->outputs, (int)steps, 0);
+    int64_t n = s->c - 1;
+    ag_var state = in[STATE], seen = ag_mul(ag_slice(in[SEQUENCE], 0, 0, -1, 1), ag_index(in[EXTRA], 0, 0));
+    ag_var hidden = n <= MOST_STEPS ? steps(s, in[MAIN], &state, seen) : long_steps(tape, s, in[MAIN], state, seen);
     ag_var predicted = ag_fma(hidden, ag_index(in[EXTRA], 0, 1), ag_index(in[EXTRA], 0, 2));
     ag_var norm = ag_log(ag_add(ag_sum_over(ag_exp(predicted), AG_AXES(1), true), 2)); /* the 2 is the eval's */
     ag_var likelihood = ag_vdot(ag_slice(in[SEQUENCE], 0, 1, AG_END, 1), ag_sub(predicted, norm));
-    out[0] = ag_div(likelihood, -(double)(steps * s->b));
+    out[0] = ag_div(likelihood, -(double)(n * s->b));
 }
 
 static bool prepare(gb_run *run, int wrt) {
