@@ -539,7 +539,6 @@ int main(void) {
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_long_lstm),
-        cmocka_unit_test(test_long_lstm),
         cmocka_unit_test(test_lse_of_large_numbers),
         cmocka_unit_test(test_ode),
         cmocka_unit_test(test_kmeans),
