@@ -21,6 +21,8 @@
 #ifndef AUTOGRAD_PROGRAM_H
 #define AUTOGRAD_PROGRAM_H
 
+#include <autograd/autograd.h> /* which includes this, wherever one begins */
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -1,5 +1,5 @@
 /* The public headers from C++: scalars, tensors, and the overloads that stand for _Generic. */
-#include <autograd/autograd.h>
+#include <autograd/program.h>
 #include <nn/nn.h>
 
 #include <cmath>
