@@ -155,13 +155,13 @@ AG_API bool ag_find_nan(ag_tape *tape, ag_mark from, char *text, size_t size);
 
 /* ---- vars ---------------------------------------------------------------------------------------------------- */
 
-/* 16 bytes, passed in two registers. Its members are private. */
+/* 16 bytes, passed in two registers. Its members are private.
+ *   place  0: a plain number. Else bits 0-31: slot of the element with index 0, 0, ...; 50-63: a stamp that tells stale vars;
+ *          of an active scalar, 32-47: its tape, as a number; 48: AG_ASK_; of others, which have bit 49, 32-48: the view
+ *   value  a plain number's; that of the result of a scalar operation; of others the tape's address */
 typedef struct ag_var {
-    uint64_t
-        place;    /* 0: a plain number. Else bits 0-31: slot of the element with index 0, 0, ...; 32-47: of a scalar its
-                       tape, as a number, and 48: AG_ASK_; of others, which have bit 49, 32-48: the view; 50-63: a stamp
-                       that tells stale vars */
-    double value; /* of a plain number; of the result of a scalar operation; else the tape's address */
+    uint64_t place;
+    double value;
 } ag_var;
 
 typedef struct ag_shape {
