@@ -184,6 +184,13 @@ static void test_long_lstm(void **state) {
     lstm_c = 4;
 }
 
+static void test_lstm_with_more_layers_than_steps(void **state) {
+    (void)state;
+    lstm_c = 2;
+    check_gradient((model){"lstm", "objective", "jacobian", LSTM_MAIN + 3 * LSTM_B, 1, lstm, lstm_input, {0}});
+    lstm_c = 4;
+}
+
 static void test_lse_of_large_numbers(void **state) {
     (void)state;
     const double x[LSE_N] = {1000, 1000, -1000, 999}, sum = 2 + exp(-1),
@@ -539,6 +546,7 @@ int main(void) {
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_long_lstm),
+        cmocka_unit_test(test_lstm_with_more_layers_than_steps),
         cmocka_unit_test(test_lse_of_large_numbers),
         cmocka_unit_test(test_ode),
         cmocka_unit_test(test_kmeans),

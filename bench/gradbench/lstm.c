@@ -18,6 +18,7 @@ typedef struct lstm {
     double *main, *extra, *state, *sequence; /* (2 l, 4 b), (3, b), (2 l, b), (c, b) */
     layer *layers;                           /* l */
     ag_var *outputs;                         /* of steps that are recorded one by one: the last layer's hidden vector */
+    ag_var *states;                          /* l, after them: (2, b) */
     double loss, *gradient;                  /* by main, then by extra */
     ag_runner *runner;
 } lstm;
@@ -42,6 +43,7 @@ static bool parse(gb_run *run, const json_t *input) {
         return gb_fail(run, "sequence: expected 2 vectors at least, got %lld", (long long)s->c);
     s->layers = gb_array(run, s->l, sizeof *s->layers);
     s->outputs = gb_array(run, s->c - 1 < MOST_STEPS ? s->c - 1 : MOST_STEPS, sizeof *s->outputs);
+    s->states = gb_array(run, s->l, sizeof *s->states);
     s->gradient = GB_DOUBLES(run, (8 * s->l + 3) * s->b);
     return !run->error[0];
 }
@@ -70,27 +72,29 @@ static ag_var step(layer *a, ag_var x) {
 
 enum { MAIN, EXTRA, STATE, SEQUENCE, INPUTS };
 
-/* Steps over all vectors of x from the state on: the hidden vectors of the last layer. *state becomes the one after them. */
-static ag_var steps(lstm *s, ag_var main, ag_var *state, ag_var x) {
+/* Steps over all vectors of x from the state on: the hidden vectors of the last layer. */
+static ag_var steps(lstm *s, ag_var main, ag_var state, ag_var x) {
     int64_t n = ag_shape_of(x).dim[0];
-    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(main, *state, i);
+    for (int64_t i = 0; i < s->l; i++) s->layers[i] = make_layer(main, state, i);
     for (int64_t t = 0; t < n; t++) {
         ag_var h = ag_index(x, 0, t);
         for (int64_t i = 0; i < s->l; i++) h = step(&s->layers[i], h);
         s->outputs[t] = h;
     }
-    ag_var hidden = ag_stack(s->outputs, (int)n, 0);
+    return ag_stack(s->outputs, (int)n, 0);
+}
+
+static ag_var state_after(lstm *s) {
     for (int64_t i = 0; i < s->l; i++)
-        s->outputs[i] = ag_stack((ag_var[]){s->layers[i].hidden, s->layers[i].cell}, 2, 0);
-    *state = ag_stack(s->outputs, (int)s->l, 0);
-    return hidden;
+        s->states[i] = ag_stack((ag_var[]){s->layers[i].hidden, s->layers[i].cell}, 2, 0);
+    return ag_stack(s->states, (int)s->l, 0);
 }
 
 /* A step of the scan: the state and a piece of x to the state after it and the hidden vectors. */
 static void piece(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     (void)tape;
-    out[0] = in[0];
-    out[1] = steps(context, in[2], &out[0], in[1]);
+    out[1] = steps(context, in[2], in[0], in[1]);
+    out[0] = state_after(context);
 }
 
 /* A sequence of any length: the first steps one by one, then whole pieces. */
@@ -101,7 +105,10 @@ static ag_var long_steps(ag_tape *tape, lstm *s, ag_var main, ag_var state, ag_v
     int64_t n = ag_shape_of(x).dim[0], first = n % PIECE, pieces = n / PIECE;
     ag_program *program = ag_program_trace(AG_F64, piece, s, ports, 3, NULL, 2);
     ag_var hidden[2], y[2];
-    if (first) hidden[0] = steps(s, main, &state, ag_slice(x, 0, 0, first, 1));
+    if (first) {
+        hidden[0] = steps(s, main, state, ag_slice(x, 0, 0, first, 1));
+        state = state_after(s);
+    }
     ag_var rest = ag_reshape(ag_contiguous(ag_slice(x, 0, first, AG_END, 1)), AG_SHAPE(pieces, PIECE, s->b));
     ag_scan(tape, program, pieces, 1, (ag_var[]){state, rest, main}, along, NULL, y);
     ag_program_free(program);
@@ -113,7 +120,7 @@ static void loss(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     lstm *s = context;
     int64_t n = s->c - 1;
     ag_var state = in[STATE], seen = ag_mul(ag_slice(in[SEQUENCE], 0, 0, -1, 1), ag_index(in[EXTRA], 0, 0));
-    ag_var hidden = n <= MOST_STEPS ? steps(s, in[MAIN], &state, seen) : long_steps(tape, s, in[MAIN], state, seen);
+    ag_var hidden = n <= MOST_STEPS ? steps(s, in[MAIN], state, seen) : long_steps(tape, s, in[MAIN], state, seen);
     ag_var predicted = ag_fma(hidden, ag_index(in[EXTRA], 0, 1), ag_index(in[EXTRA], 0, 2));
     ag_var norm = ag_log(ag_add(ag_sum_over(ag_exp(predicted), AG_AXES(1), true), 2)); /* the 2 is the eval's */
     ag_var likelihood = ag_vdot(ag_slice(in[SEQUENCE], 0, 1, AG_END, 1), ag_sub(predicted, norm));
