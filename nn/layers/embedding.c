@@ -9,8 +9,8 @@ static void clear_padding(nn_embedding *layer, const char *name) {
     if (ag_tape_of(weight) == NULL || ag_is_inert(weight)) return;
     ag_shape shape = ag_shape_of(weight);
     if (layer->padding < 0 || layer->padding >= shape.dim[0]) {
-        ag_fail(ag_tape_of(weight), AG_ERR_VALUE, "embedding %.80s: row %" PRId64 " of %" PRId64 " is to be padding", name,
-                layer->padding, shape.dim[0]);
+        ag_fail(ag_tape_of(weight), AG_ERR_VALUE, "embedding %.80s: row %" PRId64 " of %" PRId64 " is to be padding",
+                name, layer->padding, shape.dim[0]);
         layer->weight = nn_inert(weight);
         return;
     }
