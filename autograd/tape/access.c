@@ -98,8 +98,9 @@ bool ag_is_constant(ag_var x) {
 }
 
 bool ag_is_inert(ag_var x) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
-    return ag_tape_of(x) && (ag_tape_of(x)->status != AG_OK || !ag_locate(x, &o));
+    return t && (t->status != AG_OK || !ag_locate(x, &o));
 }
 
 /* The adjoints of these slots: NULL if the last sweep did not set them, so that they are 0; ag_forgotten if it let go of
@@ -123,21 +124,23 @@ static bool one_element(ag_var x, const ag_view *v) {
 static bool has_no_value(const ag_tape *t, const ag_view *v) { return t->abstract && !v->constant; }
 
 double ag_value(ag_var x) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
-    if (!ag_tape_of(x)) return x.value;
+    if (!t) return x.value;
     const ag_view *v = view_of(x, &o);
-    if (!v || !one_element(x, v) || has_no_value(ag_tape_of(x), v)) return (double)NAN;
-    return ag_load(ag_tape_of(x)->type, ag_tape_of(x)->values.base, o.slot);
+    if (!v || !one_element(x, v) || has_no_value(t, v)) return (double)NAN;
+    return ag_load(t->type, t->values.base, o.slot);
 }
 
 double ag_grad(ag_var x) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
-    if (!ag_tape_of(x)) return 0;
+    if (!t) return 0;
     const ag_view *v = view_of(x, &o);
     if (!v || !one_element(x, v)) return (double)NAN;
-    const void *adjoint = find_adjoint(ag_tape_of(x), o, v);
+    const void *adjoint = find_adjoint(t, o, v);
     if (adjoint == ag_forgotten) return (double)NAN;
-    return adjoint ? ag_load(ag_tape_of(x)->type, adjoint, 0) : 0;
+    return adjoint ? ag_load(t->type, adjoint, 0) : 0;
 }
 
 /* Copies a view's elements out, row-major; from NULL: zeros. */
@@ -168,22 +171,24 @@ static bool can_write(ag_var x, const ag_view *v, const char *what, const void *
 }
 
 static void read_values(ag_var x, ag_type type, void *out) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!can_write(x, v, "read", out)) return;
-    if (!ag_tape_of(x)) ag_store(type, out, 0, x.value);
-    else if (v && has_no_value(ag_tape_of(x), v)) fill_nan(type, out, v->count);
-    else if (v) read_view(ag_tape_of(x), v, ag_value_at(ag_tape_of(x), o.slot), type, out);
+    if (!t) ag_store(type, out, 0, x.value);
+    else if (v && has_no_value(t, v)) fill_nan(type, out, v->count);
+    else if (v) read_view(t, v, ag_value_at(t, o.slot), type, out);
 }
 
 static void read_adjoints(ag_var x, ag_type type, void *out) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!can_write(x, v, "read_grad", out)) return;
-    const void *adjoint = ag_tape_of(x) && v ? find_adjoint(ag_tape_of(x), o, v) : NULL;
-    if (!ag_tape_of(x)) ag_store(type, out, 0, 0);
+    const void *adjoint = t && v ? find_adjoint(t, o, v) : NULL;
+    if (!t) ag_store(type, out, 0, 0);
     else if (v && adjoint == ag_forgotten) fill_nan(type, out, v->count);
-    else if (v) read_view(ag_tape_of(x), v, adjoint, type, out);
+    else if (v) read_view(t, v, adjoint, type, out);
 }
 
 void ag_read(ag_var x, double *out) { read_values(x, AG_F64, out); }
@@ -198,23 +203,24 @@ void *ag_data(ag_var x) {
 }
 
 void *ag_grad_data(ag_var x) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = view_of(x, &o);
-    if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)ag_tape_of(x)->swept_top)
-        return NULL;
-    if (find_adjoint(ag_tape_of(x), o, v) == ag_forgotten) return NULL;
+    if (!v || !v->contiguous || v->constant || (int64_t)o.slot + v->hi >= (int64_t)t->swept_top) return NULL;
+    if (find_adjoint(t, o, v) == ag_forgotten) return NULL;
     bool fresh;
-    return ag_adjoint_of(ag_tape_of(x), o, false, &fresh);
+    return ag_adjoint_of(t, o, false, &fresh);
 }
 
 ag_numbers ag_numbers_of(ag_var x) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = view_of(x, &o);
     if (!v || !v->contiguous) return (ag_numbers){NULL, NULL, 0};
-    void *adjoint = find_adjoint(ag_tape_of(x), o, v);
-    const ag_watched *watched = o.view == VIEW_SCALAR ? ag_watched_at(ag_tape_of(x), o.slot) : NULL;
+    void *adjoint = find_adjoint(t, o, v);
+    const ag_watched *watched = o.view == VIEW_SCALAR ? ag_watched_at(t, o.slot) : NULL;
     if (watched && !watched->reached) adjoint = NULL;
-    return (ag_numbers){ag_value_at(ag_tape_of(x), o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
+    return (ag_numbers){ag_value_at(t, o.slot), adjoint == ag_forgotten ? NULL : adjoint, v->count};
 }
 
 /* ---- changing inputs ---- */
@@ -236,27 +242,28 @@ static const ag_view *input_of(ag_var x, const char *what, ag_operand *o) {
 }
 
 static void set_values(ag_var x, ag_type type, const void *data) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = input_of(x, "set", &o);
-    if (v) convert(ag_tape_of(x)->type, ag_value_at(ag_tape_of(x), o.slot), type, data, v->count);
+    if (v) convert(t->type, ag_value_at(t, o.slot), type, data, v->count);
 }
 
 void ag_set(ag_var x, const double *data) { set_values(x, AG_F64, data); }
 void ag_set_f32(ag_var x, const float *data) { set_values(x, AG_F32, data); }
 
 void ag_step(ag_var x, double rate) {
+    ag_tape *t = ag_tape_of(x);
     ag_operand o;
     const ag_view *v = input_of(x, "step", &o);
-    const void *adjoint = v ? find_adjoint(ag_tape_of(x), o, v) : NULL;
-    if (adjoint)
-        ag_tape_of(x)->kernels->add_scaled((size_t)v->count, ag_value_at(ag_tape_of(x), o.slot), rate, adjoint);
+    const void *adjoint = v ? find_adjoint(t, o, v) : NULL;
+    if (adjoint) t->kernels->add_scaled((size_t)v->count, ag_value_at(t, o.slot), rate, adjoint);
 }
 
 ag_var ag_detach(ag_var x) {
-    ag_operand o;
-    if (!ag_tape_of(x)) return x;
-    if (ag_tape_of(x)->status != AG_OK || !ag_resolve(ag_tape_of(x), "detach", x, &o)) return ag_inert(ag_tape_of(x));
     ag_tape *t = ag_tape_of(x);
+    ag_operand o;
+    if (!t) return x;
+    if (t->status != AG_OK || !ag_resolve(t, "detach", x, &o)) return ag_inert(t);
     const ag_view *v = ag_view_at(t, o.view);
     if (v->constant) return x;
     if (t->tracing) return ag_stop(x);
