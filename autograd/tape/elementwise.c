@@ -173,12 +173,10 @@ typedef struct ag_shares {
     const void *w, *value;
 } ag_shares;
 
-/* How many threads share so many elements. */
-static int share(ag_shares *s, int64_t count) {
-    int threads = count < LEAST_SHARED ? 1 : ag_threads();
-    s->count = count;
-    s->each = ((count + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
-    return threads;
+/* How many threads share so many elements, and how many of them are of each. */
+static int threads_for(int64_t count) { return count < LEAST_SHARED ? 1 : ag_threads(); }
+static int64_t share_of(int64_t count, int threads) {
+    return ((count + threads - 1) / threads + BLOCK - 1) / BLOCK * BLOCK;
 }
 
 static const void *from(const ag_shares *s, const void *data, int64_t at) {
@@ -193,16 +191,26 @@ static void share_value(void *context, int thread) {
                   from(s, s->in[2], at));
 }
 
+/* All operands are like the result. */
+static void value_alike(ag_value_kernel *kernel, ag_type type, const ag_array *in, int n, ag_array out) {
+    const void *x[3] = {NULL, NULL, NULL};
+    int64_t count = out.view->count;
+    int threads = threads_for(count);
+    for (int k = 0; k < n; k++) x[k] = in[k].data;
+    if (threads == 1) {
+        kernel((size_t)count, out.data, x[0], x[1], x[2]);
+        return;
+    }
+    ag_shares s = {type, count, share_of(count, threads), {x[0], x[1], x[2]}, kernel, .result = out.data};
+    ag_parallel(threads, share_value, &s);
+}
+
 void ag_elementwise_value(const ag_kernels *kernels, ag_type type, ag_opcode op, const ag_array *in, int n,
                           ag_array out) {
     ag_value_kernel *kernel = kernels->value[op];
     const ag_view *v = out.view;
     if (all_alike(in, n, v)) {
-        ag_shares s = {.type = type, .kernel = kernel, .result = out.data};
-        for (int k = 0; k < n; k++) s.in[k] = in[k].data;
-        int threads = share(&s, v->count);
-        if (threads > 1) ag_parallel(threads, share_value, &s);
-        else kernel((size_t)v->count, out.data, s.in[0], s.in[1], s.in[2]);
+        value_alike(kernel, type, in, n, out);
         return;
     }
     ag_blocks b;
@@ -376,9 +384,10 @@ static bool operands_overlap(const ag_node *node, int64_t count) {
 
 /* The adjoint of a large tensor whose operands are like it, by several threads; false if they cannot, or there is one. */
 static bool adjoint_by_threads(ag_tape *t, const ag_node *node, const ag_view *v) {
-    ag_shares s = {.type = t->type, .w = ag_result_adjoint(t, node), .value = ag_value_at(t, node->slot)};
-    int threads = share(&s, v->count);
+    int threads = threads_for(v->count);
     if (threads == 1 || operands_overlap(node, v->count)) return false;
+    ag_shares s = {t->type, v->count, share_of(v->count, threads), .w = ag_result_adjoint(t, node)};
+    s.value = ag_value_at(t, node->slot);
     for (uint32_t k = 0; k < node->n; k++) {
         s.in[k] = ag_value_at(t, node->in[k].slot);
         if (ag_is_constant_view(t, node->in[k].view)) continue;

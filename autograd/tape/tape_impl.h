@@ -144,7 +144,8 @@ struct ag_tape {
 
 /* The next slot. */
 static inline uint32_t ag_top(const ag_tape *t) { return (uint32_t)t->head.place; }
-static inline void ag_set_top(ag_tape *t, uint32_t top) { t->head.place = t->head.place >> 32 << 32 | top; }
+/* As a sum, which compilers store in one piece: after half of it, a load of all would wait. */
+static inline void ag_set_top(ag_tape *t, uint32_t top) { t->head.place += (uint64_t)top - ag_top(t); }
 
 /* Slots of a scalar instruction's operands, NOTHING for one that is a number; how many there are. */
 static inline int ag_scalar_operands(const ag_instruction_ *i, uint32_t slot[3], double *number) {
