@@ -444,6 +444,41 @@ static void exponentials(void **unused) {
     }
 }
 
+/* In units in the last place of the right value. */
+static long double error_of(ag_type type, double got, long double right) {
+    long double value = type == AG_F64 ? (long double)(double)right : (long double)(float)right;
+    int e, digits = type == AG_F64 ? 53 : 24, least = type == AG_F64 ? -1074 : -149;
+    if (isinf((double)value) || value == 0) return got == (double)value ? 0 : INFINITY;
+    frexpl(value, &e);
+    return fabsl((long double)got - right) / ldexpl(1, e - digits > least ? e - digits : least);
+}
+
+static void exponentials_are_good_to_4_ulp(void **unused) {
+    (void)unused;
+    enum { N = 4096 };
+    const struct {
+        ag_opcode op;
+        long double (*right)(long double);
+        double most[5];
+    } of[] = {{AG_EXP, expl, {0.02, 1, 80, 745, 1e-9}}, {AG_TANH, tanhl, {0.02, 1, 6, 25, 1e-9}}};
+    EACH_KERNELS(k, type) {
+        problem p = make_problem(type, AG_EXP, N, 0);
+        for (size_t o = 0; o < 2; o++)
+            for (size_t m = 0; m < 5; m++) {
+                for (size_t i = 0; i < N; i++) set(&p, i, (numbers){uniform(-of[o].most[m], of[o].most[m]), 0, 0});
+                k->value[of[o].op](N, p.r.data, p.x.data, NULL, NULL);
+                for (size_t i = 0; i < N; i++) {
+                    double x = get(&p, i).x, got = ag_load(type, p.r.data, (int64_t)i);
+                    long double error = error_of(type, got, of[o].right((long double)x));
+                    if (!(error <= 4))
+                        fail_msg("%s %s of %.17g: %.17g, off by %Lg ulp", k->isa, ag_op_table[of[o].op].name, x, got,
+                                 error);
+                }
+            }
+        free_problem(&p);
+    }
+}
+
 static void rows_and_transposes(void **unused) {
     (void)unused;
     enum { WIDE = 40 };
@@ -552,6 +587,7 @@ int main(void) {
         cmocka_unit_test(short_rows),
         cmocka_unit_test(updates),
         cmocka_unit_test(exponentials),
+        cmocka_unit_test(exponentials_are_good_to_4_ulp),
         cmocka_unit_test(rows_and_transposes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

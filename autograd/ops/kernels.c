@@ -11,9 +11,7 @@
 /* The others that the table uses, exact or rounded correctly. A function that is in no list does not compile. */
 #define AG_SCALAR_MATHS1(X) X(sqrt) X(fabs) X(floor) X(ceil) X(rint)
 
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__GLIBC__)
-#if __GLIBC_PREREQ(2, 35)
-#define AG_SIMD_ __attribute__((simd("notinbranch"), const, nothrow))
+#ifdef AG_SIMD_
 #define AG_X_(name)                                                                                                    \
     AG_SIMD_ double name(double);                                                                                      \
     AG_SIMD_ float name##f(float);
@@ -24,7 +22,6 @@ AG_VECTOR_MATHS1(AG_X_)
     AG_SIMD_ float name##f(float, float);
 AG_VECTOR_MATHS2(AG_X_)
 #undef AG_X_
-#endif
 #endif
 
 /* Loops run in any order: r may be an operand itself, but never overlaps one otherwise. AG_ONE_VECTOR: over the lanes of
@@ -151,11 +148,10 @@ AG_SCALAR_MATHS1(AG_X_)
 #define AG_BARE_K(c) 1
 #define AG_BARE_F(name) AG_STEP_##name + AG_FALSE_
 #define AG_FALSE_(...) 0
-#define AG_OP1(NAME, name, form, value, dx, rx, traits, edge) enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
-#define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge)                                                  \
-    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+#define AG_OP1(NAME, name, form, value, dx, rx, traits, edge) enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
+#define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge) enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
 #define AG_OP3(NAME, name, form, value, dx, dy, dz, rx, ry, rz, traits, edge)                                          \
-    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+    enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
 #include "elementwise.def"
 #undef AG_OP1
 #undef AG_OP2
@@ -185,7 +181,20 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_STORE_FIRST_ AG_STORE_FIRST_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
+#ifdef AG_OWN_VECTOR_MATHS
+#include "exp_f64.inc"
+AG_SIMD_ double AG_OWN_(exp)(double x);
+AG_SIMD_ double AG_OWN_(tanh)(double x);
+#define exp(x) AG_OWN_(exp)(x) /* not the name alone, which the table has */
+#define tanh(x) AG_OWN_(tanh)(x)
+#define AG_EXP_VECTOR_(v) (PACK) exp_vector_f64((__m512d)(v))
+#define AG_TANH_VECTOR_(v) (PACK) tanh_vector_f64((__m512d)(v))
+#endif
 #include "kernels.inc"
+#undef exp
+#undef tanh
+#undef AG_EXP_VECTOR_
+#undef AG_TANH_VECTOR_
 #undef T
 #undef MASK
 #undef M
