@@ -77,6 +77,7 @@ AG_VECTOR_MATHS2(AG_X_)
 #define AG_STORE_FIRST_F32_(n, p, v) _mm512_mask_storeu_ps(p, (__mmask16)((1u << (n)) - 1), v)
 #define AG_PERMUTE_F64_(v, from) (PACK) _mm512_permutexvar_pd((__m512i)(from), v)
 #define AG_PERMUTE_F32_(v, from) (PACK) _mm512_permutexvar_ps((__m512i)(from), v)
+#define AG_PERMUTE_TWO_F64_(v, w, from) (REGISTER) _mm512_permutex2var_pd(v, (__m512i)(from), w)
 #define AG_PERMUTE_TWO_F32_(v, w, from) (REGISTER) _mm512_permutex2var_ps(v, (__m512i)(from), w)
 #endif
 #else
@@ -178,6 +179,9 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define AG_LOAD_FIRST_ AG_LOAD_FIRST_F64_
 #define AG_LOAD_ZEROS_ AG_LOAD_ZEROS_F64_
 #define AG_PERMUTE_ AG_PERMUTE_F64_
+#ifdef AG_PERMUTE_TWO_F64_
+#define AG_PERMUTE_TWO_ AG_PERMUTE_TWO_F64_
+#endif
 #define AG_STORE_FIRST_ AG_STORE_FIRST_F64_
 #define ID(what, name) what##_f64_##name
 #define TABLE AG_PASTE3(ag_kernels_, f64_, AG_ISA)
@@ -204,6 +208,7 @@ AG_SIMD_ double AG_OWN_(tanh)(double x);
 #undef AG_LOAD_FIRST_
 #undef AG_LOAD_ZEROS_
 #undef AG_PERMUTE_
+#undef AG_PERMUTE_TWO_
 #undef AG_STORE_FIRST_
 #undef ID
 #undef TABLE
