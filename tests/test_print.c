@@ -557,6 +557,30 @@ static void rows(void **unused) {
     ag_program_free(p);
 }
 
+/* Beyond the cache. */
+static void many_rows(void **unused) {
+    enum { ROWS = 600001 };
+    (void)unused;
+    if (!have_compiler) skip();
+    ag_program *p = trace_scalar(AG_F64);
+    ag_compiled *c = ag_program_compile(p, &(ag_compile_options){.cache = folder, .flags = quick});
+    ag_runner *r = ag_runner_new(p);
+    double *a = calloc(ROWS, sizeof *a), b = 0.7, *y[2] = {calloc(ROWS, sizeof *a), calloc(ROWS, sizeof *a)};
+    assert_true(a && y[0] && y[1]);
+    for (int i = 0; i < ROWS; i++) a[i] = 0.1 + i % 77 / 7.0;
+    for (int k = 0; k < 2; k++) {
+        ag_column xs[] = {ag_each(a), {&b, AG_SHARED, NULL}}, out = ag_each(y[k]);
+        assert_int_equal(k ? ag_compiled_run_rows(c, ROWS, xs, &out) : ag_run_rows(r, ROWS, xs, &out), AG_OK);
+    }
+    double most = 0;
+    for (int i = 0; i < ROWS; i++) most = fmax(most, difference(AG_F64, y[0][i], y[1][i]));
+    assert_true(most < 1e-14 && y[1][ROWS - 1] != 0);
+    ag_runner_free(r);
+    ag_compiled_free(c);
+    ag_program_free(p);
+    free(a), free(y[0]), free(y[1]);
+}
+
 /* What was printed to a file, compiled and loaded. */
 static void *library_of(const char *path, const char *flags) {
     char command[500];
@@ -683,8 +707,8 @@ int main(void) {
         cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
         cmocka_unit_test(own_name),       cmocka_unit_test(no_compiler),    cmocka_unit_test(no_room),
         cmocka_unit_test(cache),          cmocka_unit_test(missing_data),   cmocka_unit_test(rows),
-        cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),           cmocka_unit_test(drawing),
-        cmocka_unit_test(clean),
+        cmocka_unit_test(many_rows),      cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),
+        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

@@ -1,6 +1,7 @@
 /* Programs over rows: as a run, as an operation on tapes (ag_map), and as a program (ag_program_batch). */
 #include "programs.h"
 
+#include <autograd/program/rows_impl.h>
 #include <autograd/program/runner_impl.h>
 
 enum { MOST_ROWS = 5000, X = 3 };
@@ -179,6 +180,42 @@ static void large_programs_go_row_by_row(void **unused) {
     check_ways(AG_F64, "large", r, p, 2);
     ag_runner_free(r);
     ag_program_free(p);
+}
+
+/* x (1) to x + i, for so many i. */
+static void steps_model(ag_tape *t, const ag_var *x, ag_var *y, void *count) {
+    y[0] = ag_add(x[0], ag_arange(t, 0, 1, *(const int64_t *)count));
+}
+
+/* Outputs beyond the cache, at an odd address. */
+static void outputs_of_any_size(void **unused) {
+    (void)unused;
+    const int64_t counts[] = {1, 7, 300};
+    for (int type = 0; type < 2; type++)
+        for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+            int64_t count = counts[i], rows = ((int64_t)5 << 20) / (type == AG_F64 ? 8 : 4) / count | 1;
+            ag_program *p =
+                ag_program_trace((ag_type)type, steps_model, &count, (ag_port[]){{"x", AG_SHAPE(1), NULL}}, 1, NULL, 1);
+            program_fine_("trace", p);
+            ag_runner *r = ag_runner_new(p);
+            size_t size = ag_type_size((ag_type)type);
+            char *x = calloc((size_t)rows, size), *block = calloc((size_t)(rows * count) + 2, size);
+            assert_true(x && block);
+            char *y = block + size;
+            for (int64_t row = 0; row < rows; row++) ag_store((ag_type)type, x, row, (double)(row % 1000) * 0.25);
+            ag_store((ag_type)type, y, rows * count, 12345);
+            ag_column in = ag_each(x), out = ag_each(y);
+            assert_true(ag_rows_stream(p, rows, &out) && !ag_rows_stream(p, rows / 2, &out));
+            assert_int_equal(ag_run_rows(r, rows, &in, &out), AG_OK);
+            bool right = ag_load((ag_type)type, y, -1) == 0 && ag_load((ag_type)type, y, rows * count) == 12345;
+            for (int64_t row = 0; row < rows; row++)
+                for (int64_t k = 0; k < count; k++)
+                    right &= ag_load((ag_type)type, y, row * count + k) == (double)(row % 1000) * 0.25 + (double)k;
+            assert_true(right);
+            ag_runner_free(r);
+            ag_program_free(p);
+            free(x), free(block);
+        }
 }
 
 static void product_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
@@ -519,6 +556,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_all_numbers),
         cmocka_unit_test(large_programs_go_row_by_row),
+        cmocka_unit_test(outputs_of_any_size),
         cmocka_unit_test(no_end_of_scalars),
         cmocka_unit_test(a_bad_row),
         cmocka_unit_test(the_same_wherever_a_row_is),

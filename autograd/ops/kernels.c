@@ -60,6 +60,8 @@ AG_VECTOR_MATHS2(AG_X_)
 #endif
 #if defined(__x86_64__)
 #include <immintrin.h>
+#define AG_STREAM_F64_(p, v) AG_INTRINSIC_(stream_pd)(p, v)
+#define AG_STREAM_F32_(p, v) AG_INTRINSIC_(stream_ps)(p, v)
 #define AG_MAX_F64_(v, w) (PACK) AG_INTRINSIC_(max_pd)(v, w)
 #define AG_MIN_F64_(v, w) (PACK) AG_INTRINSIC_(min_pd)(v, w)
 #define AG_MAX_F32_(v, w) (PACK) AG_INTRINSIC_(max_ps)(v, w)
@@ -173,6 +175,9 @@ enum { SUMMANDS = 1024, CHUNK = 256, SIDE = 64 };
 #define T double
 #define MASK int64_t
 #define M(function) function
+#ifdef AG_STREAM_F64_
+#define AG_STREAM_ AG_STREAM_F64_
+#endif
 #define AG_MAX_ AG_MAX_F64_
 #define AG_MIN_ AG_MIN_F64_
 #define AG_FMA_ AG_FMA_F64_
@@ -202,6 +207,7 @@ AG_SIMD_ double AG_OWN_(tanh)(double x);
 #undef T
 #undef MASK
 #undef M
+#undef AG_STREAM_
 #undef AG_MAX_
 #undef AG_MIN_
 #undef AG_FMA_
@@ -225,6 +231,9 @@ AG_SIMD_ double AG_OWN_(tanh)(double x);
 #define T float
 #define MASK int32_t
 #define M(function) function##f
+#ifdef AG_STREAM_F32_
+#define AG_STREAM_ AG_STREAM_F32_
+#endif
 #define AG_MAX_ AG_MAX_F32_
 #define AG_MIN_ AG_MIN_F32_
 #define AG_FMA_ AG_FMA_F32_

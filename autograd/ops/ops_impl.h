@@ -149,6 +149,8 @@ typedef struct ag_kernels {
     /* acc[j] += sum of x[i * stride + j] over i < rows, for j < n */
     void (*add_rows)(size_t n, void *acc, size_t rows, int64_t stride, const void *x);
     /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
+    /* Copies n numbers past the cache, to where nobody will look soon; for others to see after an atomic fence. */
+    void (*stream)(size_t n, void *r, const void *x);
     void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride,
                       bool add);
     /* Runs straight-line code on numbers, and on AG_LANES numbers at a time: lane l of place i is work[i * AG_LANES + l]. */

@@ -79,7 +79,7 @@ static void add_rows(const ag_compiled *c, const ag_column *y, int64_t at, int64
     }
 }
 
-static void store_block(const ag_compiled *c, const ag_column *ys, int64_t row, int64_t n) {
+static void store_block(const ag_compiled *c, const ag_column *ys, int64_t row, int64_t n, bool streams) {
     const ag_program *p = c->p;
     const ag_kernels *kernels = ag_kernels_for(p->type);
     int64_t at = c->lanes_in;
@@ -87,8 +87,8 @@ static void store_block(const ag_compiled *c, const ag_column *ys, int64_t row, 
         int64_t count = ag_row_output_count(p, k);
         const ag_column *y = &ys[k];
         if (is_direct(y))
-            kernels->transpose((size_t)count, (size_t)n, ag_element(p->type, y->data, row * count), count,
-                               in_block(c, at), C_LANES, false);
+            ag_store_rows(p->type, in_block(c, at), C_LANES, n, count, streams,
+                          ag_element(p->type, y->data, row * count));
         else if (y->data && y->index) add_rows(c, y, at, row, n, count);
         for (int64_t i = 0; y->data && y->along == AG_SHARED && i < count; i++)
             ag_store(p->type, y->data, i, ag_load(p->type, y->data, i) + kernels->sum((size_t)n, in_block(c, at + i)));
@@ -97,12 +97,14 @@ static void store_block(const ag_compiled *c, const ag_column *ys, int64_t row, 
 }
 
 static void run_blocks(const ag_compiled *c, int64_t rows, const ag_column *xs, const ag_column *ys) {
+    bool streams = ag_rows_stream(c->p, rows, ys);
     for (int64_t row = 0; row < rows; row += C_LANES) {
         int64_t n = rows - row < C_LANES ? rows - row : C_LANES;
         load_block(c, xs, row, n);
         c->lanes(in_block(c, 0), in_block(c, c->lanes_in));
-        store_block(c, ys, row, n);
+        store_block(c, ys, row, n, streams);
     }
+    ag_end_stream(streams);
 }
 
 ag_status ag_compiled_run_rows(ag_compiled *c, int64_t rows, const ag_column *xs, const ag_column *ys) {

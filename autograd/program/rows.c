@@ -14,7 +14,8 @@ typedef struct ag_batch {
     const ag_program *p; /* the caller's: its shapes are those of the columns */
     const ag_column *xs, *ys;
     int64_t rows;
-    bool waits; /* rows that are added somewhere wait in the worker's buffer until it is the chunk's turn */
+    bool streams; /* outputs are written past the cache */
+    bool waits;   /* rows that are added somewhere wait in the worker's buffer until it is the chunk's turn */
 } ag_batch;
 
 /* ---- input ---- */
@@ -77,6 +78,35 @@ static void add_indexed(const ag_batch *b, const ag_column *c, const void *lanes
     }
 }
 
+bool ag_rows_stream(const ag_program *p, int64_t rows, const ag_column *ys) {
+    enum { MOST_KEPT = 4 << 20 }; /* bytes: about what a core has of the last cache */
+    int64_t numbers = 0;
+    for (uint64_t k = 0; k < p->outputs.count; k++)
+        if (ys[k].data && ys[k].along == AG_EACH && !ys[k].index) numbers += ag_row_output_count(p, k);
+    return numbers && rows >= MOST_KEPT / (int64_t)ag_type_size(p->type) / numbers;
+}
+
+void ag_store_rows(ag_type type, const void *lanes, int64_t stride, int64_t n, int64_t count, bool streams, void *to) {
+    enum { STAGED = 1 << 14, TILE = 8 };
+    const ag_kernels *k = ag_kernels_for(type);
+    double staged[STAGED / sizeof(double)];
+    size_t size = ag_type_size(type);
+    int64_t most = count ? STAGED / (int64_t)size / count / TILE * TILE : 0;
+    if (!streams || !most) {
+        k->transpose((size_t)count, (size_t)n, to, count, lanes, stride, false);
+        return;
+    }
+    for (int64_t i = 0; i < n; i += most) {
+        int64_t m = n - i < most ? n - i : most;
+        k->transpose((size_t)count, (size_t)m, staged, count, ag_element(type, (void *)lanes, i), stride, false);
+        k->stream((size_t)(m * count), ag_element(type, to, i * count), staged);
+    }
+}
+
+void ag_end_stream(bool streams) {
+    if (streams) atomic_thread_fence(memory_order_seq_cst);
+}
+
 /* Rows row..row+n-1 of the outputs; `in` of them are before it in its chunk. */
 static void store_rows(const ag_batch *b, ag_worker *w, int64_t row, int64_t n, int64_t in) {
     const ag_runner *r = b->r;
@@ -93,7 +123,7 @@ static void store_rows(const ag_batch *b, ag_worker *w, int64_t row, int64_t n, 
         } else {
             void *to = c->index ? ag_element(type, w->waiting, waiting * CHUNK + in * count)
                                 : ag_element(type, c->data, row * count);
-            r->kernels->transpose((size_t)count, (size_t)n, to, count, lanes, AG_LANES, false);
+            ag_store_rows(type, lanes, AG_LANES, n, count, b->streams && !c->index, to);
         }
         waiting += c->index ? count : 0;
     }
@@ -208,6 +238,7 @@ static bool run_chunk(void *context, int worker, int64_t chunk, ag_mishap *misha
         if (!check_guards(b, w, row, n, mishap)) return false;
         store_rows(b, w, row, n, row - first);
     }
+    ag_end_stream(b->streams);
     return true;
 }
 
@@ -271,7 +302,7 @@ int ag_workers_for(int64_t chunks, int64_t work) {
 }
 
 static bool run_lanes(ag_runner *r, int64_t rows, const ag_column *xs, const ag_column *ys, ag_mishap *mishap) {
-    ag_batch b = {r->lanes, r->p, xs, ys, rows, false};
+    ag_batch b = {r->lanes, r->p, xs, ys, rows, ag_rows_stream(r->p, rows, ys), false};
     int64_t chunks = (rows + CHUNK - 1) / CHUNK, waiting = 0, work;
     bool adds = false;
     for (uint64_t k = 0; k < r->p->outputs.count; k++) {
