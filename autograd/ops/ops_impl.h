@@ -149,6 +149,8 @@ typedef struct ag_kernels {
     /* acc[j] += sum of x[i * stride + j] over i < rows, for j < n */
     void (*add_rows)(size_t n, void *acc, size_t rows, int64_t stride, const void *x);
     /* r[j * r_stride + i] = x[i * x_stride + j] for i < rows, j < columns, or += it; no overlap */
+    /* Number j of row index[i] of x, which has rows of `columns`, to r[j * r_stride + i]. */
+    void (*gather)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, const int64_t *index);
     /* Copies n numbers past the cache, to where nobody will look soon; for others to see after an atomic fence. */
     void (*stream)(size_t n, void *r, const void *x);
     void (*transpose)(size_t rows, size_t columns, void *r, int64_t r_stride, const void *x, int64_t x_stride,

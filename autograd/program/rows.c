@@ -29,20 +29,6 @@ static void spread(const ag_batch *b, const ag_worker *w, int64_t place, const v
         b->r->kernels->fill(AG_LANES, lanes_at(b, w, place + i), ag_load(b->r->p->type, numbers, i));
 }
 
-static void load_indexed(const ag_batch *b, void *lanes, const ag_column *c, int64_t row, int64_t n, int64_t count) {
-    ag_type type = b->r->p->type;
-    for (int64_t l = 0; l < n; l++) {
-        const void *from = ag_element(type, c->data, c->index[row + l] * count);
-        if (type == AG_F64) {
-            double *to = (double *)lanes + l;
-            for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const double *)from)[i];
-        } else {
-            float *to = (float *)lanes + l;
-            for (int64_t i = 0; i < count; i++) to[i * AG_LANES] = ((const float *)from)[i];
-        }
-    }
-}
-
 static int64_t input_count(const ag_batch *b, uint64_t k) { return ag_row_input_count(b->p, k); }
 static int64_t output_count(const ag_batch *b, uint64_t k) { return ag_row_output_count(b->p, k); }
 
@@ -59,7 +45,8 @@ static void load_rows(const ag_batch *b, const ag_worker *w, int64_t row, int64_
         int64_t count = input_count(b, k);
         if (!r->loaded[k] || c->along == AG_SHARED) continue;
         void *to = lanes_at(b, w, r->load_at[k]);
-        if (c->index) load_indexed(b, to, c, row, n, count);
+        if (c->index)
+            r->kernels->gather((size_t)n, (size_t)count, to, AG_LANES, c->data, c->index + row);
         else
             r->kernels->transpose((size_t)n, (size_t)count, to, AG_LANES, ag_element(r->p->type, c->data, row * count),
                                   count, false);
