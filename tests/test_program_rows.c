@@ -182,6 +182,52 @@ static void large_programs_go_row_by_row(void **unused) {
     ag_program_free(p);
 }
 
+/* s sqrt(max(x, 0)) cos(s), and x s + s: at x = 0 the derivative is by an infinite partial that does not matter. */
+static void kinked_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_add(ag_mul(x[1], ag_mul(ag_select(ag_gt(x[0], 0), ag_sqrt(x[0]), 0), ag_cos(x[1]))),
+                  ag_mul(ag_add(x[0], 1), x[1]));
+}
+
+/* Chains are products in lanes, until one is NaN: that block is right, too, and its other rows are what they are without. */
+static void products_that_are_nan(void **unused) {
+    (void)unused;
+    enum { ROWS = 64 * 3 + 5 };
+    const ag_port in[2] = {{"x", {0}, NULL}, {"s", {0}, NULL}};
+    ag_program *p = ag_program_trace(AG_F64, kinked_model, NULL, in, 2, NULL, 1), *g = ag_program_gradient(p, NULL, 0);
+    program_fine_("gradient", g);
+    ag_runner *r = ag_runner_new(g), *one = ag_runner_new(g);
+    double x[2][ROWS], s[ROWS], y[2][ROWS], dx[2][ROWS], ds[2][ROWS], sum[2], scale = 0;
+    draw(s, ROWS, 3);
+    draw(x[0], ROWS, 4);
+    for (int i = 0; i < ROWS; i++) x[0][i] = fabs(x[0][i]) + 0.01;
+    memcpy(x[1], x[0], sizeof x[1]);
+    for (int i = 70; i < ROWS; i += 9) x[1][i] = 0; /* none in the first block */
+    for (int k = 0; k < 2; k++) {
+        ag_column xs[] = {ag_each(x[k]), ag_each(s)}, ys[] = {ag_each(y[k]), ag_each(dx[k]), ag_each(ds[k])};
+        assert_int_equal(ag_run_rows(r, ROWS, xs, ys), AG_OK);
+        assert_true(r->lanes->chains > 0);
+        sum[k] = 0;
+        for (int i = 0; i < ROWS; i++) {
+            double a, b, c;
+            assert_int_equal(ag_run(one, (const double *[]){&x[k][i], &s[i]}, (double *[]){&a, &b, &c}), AG_OK);
+            assert_true(fabs(y[k][i] - a) < 1e-14 && fabs(dx[k][i] - b) < 1e-13 * (1 + fabs(b)));
+            assert_true(fabs(ds[k][i] - c) < 1e-14 && (x[k][i] != 0 || b == s[i]));
+            sum[k] += b, scale += fabs(b);
+        }
+        double total;
+        ag_column shared[] = {ag_each(y[k]), ag_shared(&total), ag_each(ds[k])};
+        assert_int_equal(ag_run_rows(r, ROWS, xs, shared), AG_OK);
+        assert_true(fabs(total - sum[k]) < 1e-14 * scale);
+    }
+    for (int i = 0; i < ROWS; i++)
+        if (x[1][i] != 0) assert_true(y[0][i] == y[1][i] && dx[0][i] == dx[1][i] && ds[0][i] == ds[1][i]);
+    ag_runner_free(r);
+    ag_runner_free(one);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* x (1) to x + i, for so many i. */
 static void steps_model(ag_tape *t, const ag_var *x, ag_var *y, void *count) {
     y[0] = ag_add(x[0], ag_arange(t, 0, 1, *(const int64_t *)count));
@@ -556,6 +602,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_of_all_numbers),
         cmocka_unit_test(large_programs_go_row_by_row),
+        cmocka_unit_test(products_that_are_nan),
         cmocka_unit_test(outputs_of_any_size),
         cmocka_unit_test(no_end_of_scalars),
         cmocka_unit_test(a_bad_row),

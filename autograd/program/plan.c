@@ -130,6 +130,8 @@ static void place_results_in_outputs(ag_planning *g) {
 static void pin_outputs(ag_planning *g) {
     const ag_program *p = g->p;
     g->scalars = (uint32_t)p->outputs.count;
+    g->masked = (uint32_t)take_scalars(g, 2);
+    g->zero = (uint32_t)take_scalars(g, 1); /* as the work array is, which nothing else writes there */
     g->spot[ag_pinput_at(p, p->inputs.count - 1)->ref.value] = (ag_spot){SPACE_WORK, 0};
     for (uint32_t k = 0; k < p->outputs.count; k++) {
         uint32_t v = ag_poutput_at(p, k)->ref.value;
@@ -176,8 +178,34 @@ static void add_straight(ag_planning *g, ag_straight s) {
     if (step) *step = (ag_pstep){.kind = STEP_STRAIGHT, .first = (uint32_t)r->straight.count - 1, .count = 1};
 }
 
+static void add_exact(ag_planning *g, ag_straight s) {
+    ag_straight *to = ag_runner_add(g->r, &g->r->exact, sizeof *to, 1);
+    if (to) *to = s;
+}
+
+/* Code over lanes and, `exact`, as it is executed when a product is NaN. What a product is taken in by is rounded in the
+ * same way then: a factor is 0 where the other is, and the rest as it was. */
+static void add_lanes(ag_planning *g, ag_straight s, bool quick) {
+    ag_straight exact = s;
+    add_straight(g, s);
+    if (quick && s.op == AG_MUL) exact.op = AG_CHAIN;
+    if (quick && s.op != AG_MUL) {
+        exact.x = g->masked, exact.y = g->masked + 1;
+        add_exact(g, (ag_straight){AG_SELECT, exact.x, s.y, s.x, g->zero});
+        add_exact(g, (ag_straight){AG_SELECT, exact.y, s.x, s.y, g->zero});
+    }
+    add_exact(g, exact);
+    g->r->chains += quick;
+}
+
+static void add_code(ag_planning *g, ag_straight s, bool quick) {
+    if (g->r->is_lanes) add_lanes(g, s, quick);
+    else add_straight(g, s);
+}
+
 static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
-    ag_straight s = {.op = c->op};
+    ag_straight s = {.op = g->quick[i] ? AG_MUL : c->op};
+    bool quick = g->quick[i];
     uint32_t in[3] = {0};
     int fused = ag_fused_operand(g, i);
     for (uint32_t k = 0, n = ag_operand_count(g->p, c); k < n; k++)
@@ -188,6 +216,7 @@ static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
         in[2] = in[1 - fused];
         in[0] = straight_place(g, *ag_ref_at(g->p, m->in));
         in[1] = m->op == AG_SQUARE ? in[0] : straight_place(g, *ag_ref_at(g->p, m->in + 1));
+        quick = g->quick[ag_ref_at(g->p, c->in + (uint32_t)fused)->value];
     }
     if (c->op == AG_FMA) s.op = AG_STRAIGHT_FMA;
     if (c->op == AG_FNMA) s.op = AG_STRAIGHT_FNMA;
@@ -198,7 +227,7 @@ static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
     s.x = in[0];
     s.y = in[1];
     s.z = in[2];
-    add_straight(g, s);
+    add_code(g, s, quick);
 }
 
 static void plan_assembly(ag_planning *g, uint32_t i, const ag_code *c) {
@@ -207,7 +236,7 @@ static void plan_assembly(ag_planning *g, uint32_t i, const ag_code *c) {
     for (uint32_t k = 0, n = ag_operand_count(g->p, c); k < n; k++) {
         ag_straight s = {.op = AG_STRAIGHT_COPY, .x = straight_place(g, *ag_ref_at(g->p, c->in + k))};
         s.to = (uint32_t)(g->spot[i].offset + where[k].offset) | BEHIND;
-        add_straight(g, s);
+        add_code(g, s, false);
     }
     release_operands(g, c, g->time[i]);
 }
@@ -327,7 +356,7 @@ static void plan_outputs(ag_planning *g) {
         ag_ref ref = ag_poutput_at(p, k)->ref;
         if (g->r->is_lanes) {
             uint32_t from = straight_place(g, ref);
-            if (from != k) add_straight(g, (ag_straight){.op = AG_STRAIGHT_COPY, .to = k, .x = from});
+            if (from != k) add_code(g, (ag_straight){.op = AG_STRAIGHT_COPY, .to = k, .x = from}, false);
             continue;
         }
         ag_spot to = {SPACE_INPUTS + (uint32_t)p->inputs.count + k, 0};
@@ -493,6 +522,12 @@ static bool order_again(ag_planning *g, ag_again *again) {
     return open;
 }
 
+/* It is the same as what is executed anyway. */
+static void drop_exact(ag_runner *r) {
+    ag_range_free(&r->memory, &r->exact.range);
+    r->exact.count = 0;
+}
+
 bool ag_plan(ag_runner *r) {
     ag_planning g;
     ag_again again = {.uses = {.count = 0}};
@@ -505,6 +540,7 @@ bool ag_plan(ag_runner *r) {
         plan_codes(&g);
         plan_outputs(&g);
         settle(&g);
+        if (r->is_lanes && !r->chains) drop_exact(r);
         open = ag_runner_work(r, r->work_count * (r->is_lanes ? AG_LANES : 1));
         if (open) write_constants(&g);
     }

@@ -44,6 +44,7 @@ typedef struct ag_planning {
     ag_spot *spot;      /* offsets of tensors in the work array count from their part */
     uint32_t *free;     /* scalar places, a stack */
     uint32_t free_count, scalars;
+    uint32_t masked, zero; /* over lanes: places for two factors, and a 0 */
     ag_list gaps;
     int64_t tensors;
 } ag_planning;

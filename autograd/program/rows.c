@@ -45,8 +45,7 @@ static void load_rows(const ag_batch *b, const ag_worker *w, int64_t row, int64_
         int64_t count = input_count(b, k);
         if (!r->loaded[k] || c->along == AG_SHARED) continue;
         void *to = lanes_at(b, w, r->load_at[k]);
-        if (c->index)
-            r->kernels->gather((size_t)n, (size_t)count, to, AG_LANES, c->data, c->index + row);
+        if (c->index) r->kernels->gather((size_t)n, (size_t)count, to, AG_LANES, c->data, c->index + row);
         else
             r->kernels->transpose((size_t)n, (size_t)count, to, AG_LANES, ag_element(r->p->type, c->data, row * count),
                                   count, false);
@@ -149,16 +148,25 @@ static void *aside(const ag_batch *b, const ag_worker *w, int64_t place) {
     return ag_element(b->p->type, w->sums, place * AG_LANES);
 }
 
-static void put_aside(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+static void copy_aside(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    (void)out, (void)i;
     memcpy(aside(b, w, place), lanes_at(b, w, place), AG_LANES * ag_type_size(b->p->type));
+}
+
+static void take_back(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    (void)out, (void)i;
+    memcpy(lanes_at(b, w, place), aside(b, w, place), AG_LANES * ag_type_size(b->p->type));
+}
+
+static void put_aside(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
+    copy_aside(b, w, out, i, place);
     clear_sum(b, w, out, i, place);
 }
 
 /* Of the last block, the lanes that are rows. */
 static void add_rows(const ag_batch *b, const ag_worker *w, void *out, int64_t i, int64_t place) {
-    (void)out, (void)i;
     b->r->kernels->add_to((size_t)(b->rows % AG_LANES), aside(b, w, place), lanes_at(b, w, place));
-    memcpy(lanes_at(b, w, place), aside(b, w, place), AG_LANES * ag_type_size(b->p->type));
+    take_back(b, w, out, i, place);
 }
 
 /* ---- rows that waited ---- */
@@ -203,6 +211,25 @@ static bool check_guards(const ag_batch *b, const ag_worker *w, int64_t row, int
     return ok;
 }
 
+/* ---- blocks ---- */
+
+static void run_code(const ag_batch *b, const ag_list *code, const ag_worker *w) {
+    b->r->kernels->straight_lanes((const ag_straight *)(const void *)code->range.base, code->count, w->work);
+}
+
+/* Chains are computed as products first, and as chains only if some output is NaN then. */
+static void run_block(const ag_batch *b, const ag_worker *w, bool full) {
+    const ag_runner *r = b->r;
+    void *outputs = w->work;
+    if (!full || r->chains) for_sums(b, w, full ? copy_aside : put_aside);
+    run_code(b, &r->straight, w);
+    if (r->chains && r->kernels->any_nan(1, &outputs, (size_t)r->p->outputs.count * AG_LANES)) {
+        for_sums(b, w, full ? take_back : clear_sum);
+        run_code(b, &r->exact, w);
+    }
+    if (!full) for_sums(b, w, add_rows);
+}
+
 /* ---- chunks ---- */
 
 static int64_t end_of(const ag_batch *b, int64_t chunk) {
@@ -218,10 +245,7 @@ static bool run_chunk(void *context, int worker, int64_t chunk, ag_mishap *misha
     for (int64_t row = first; row < end; row += AG_LANES) {
         int64_t n = end - row < AG_LANES ? end - row : AG_LANES;
         load_rows(b, w, row, n);
-        if (n < AG_LANES) for_sums(b, w, put_aside);
-        r->kernels->straight_lanes((const ag_straight *)(const void *)r->straight.range.base, r->straight.count,
-                                   w->work);
-        if (n < AG_LANES) for_sums(b, w, add_rows);
+        run_block(b, w, n == AG_LANES);
         if (!check_guards(b, w, row, n, mishap)) return false;
         store_rows(b, w, row, n, row - first);
     }

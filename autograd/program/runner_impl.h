@@ -85,7 +85,8 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
-    ag_list exact;                     /* ag_straight, apart from what is executed usually */
+    ag_list exact;                     /* ag_straight, apart from what is executed usually; of lanes, all of it */
+    uint64_t chains;                   /* of lanes: how many are products in what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
     ag_list views;                     /* of copies: ag_view *, each its own block */
     ag_list shifts, gaps;              /* ag_pshift, ag_pgap */

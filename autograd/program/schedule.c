@@ -298,13 +298,17 @@ static void show_operands(ag_planning *g, uint32_t i, uint8_t *shown) {
 }
 
 /* Chains of a group that are quick: as there is a way from each to a result that keeps a NaN, the step can tell when
- * products were not enough. What a shift loses beyond the end, nobody reads. */
+ * products were not enough. What a shift loses beyond the end, nobody reads. Lanes are one step, whose results are outputs. */
 static void find_quick(ag_planning *g) {
     uint8_t *shown = g->skipped; /* not needed yet */
+    bool lanes = g->r->is_lanes;
+    for (uint64_t k = 0; lanes && k < g->p->outputs.count; k++) shown[ag_poutput_at(g->p, k)->ref.value] = 1;
     for (uint32_t i = g->n; i-- > 0;) {
-        if (g->group[i] == ALONE) continue;
-        if (!shown[i] && taken_in(g, ag_code_at(g->p, i)) != NOWHERE) g->stored[i] = 1; /* as quick as it was before */
-        if (!(shown[i] |= g->stored[i])) continue;
+        if (g->group[i] == ALONE && !lanes) continue;
+        if (!lanes && !shown[i] && taken_in(g, ag_code_at(g->p, i)) != NOWHERE)
+            g->stored[i] = 1; /* as quick as it was before */
+        if (!lanes) shown[i] |= g->stored[i];
+        if (!shown[i] || !ag_is_computed(ag_code_at(g->p, i))) continue;
         g->quick[i] = ag_code_at(g->p, i)->op == AG_CHAIN;
         show_operands(g, i, shown);
     }
