@@ -112,6 +112,29 @@ static void made_twice(void **unused) {
     ag_program_free(p);
 }
 
+/* y_50 is there already; the work is proportional to the number of names. */
+static void made_many_times(void **unused) {
+    (void)unused;
+    enum { MANY = 50000, TAKEN = 50 };
+    const ag_port in[] = {ag_in("a", (ag_shape){0}), ag_in("b", (ag_shape){0})}, out[] = {ag_out("y"), ag_out("y_50")};
+    ag_program *p = ag_program_trace(AG_F64, product, NULL, in, 2, out, 2);
+    int *chosen = calloc(MANY, sizeof *chosen);
+    assert_non_null(chosen);
+    chosen[MANY - 1] = 1;
+    ag_program *q = ag_program_select(p, chosen, MANY);
+    program_fine_("select", q);
+    assert_string_equal(ag_program_output(q, 0).name, "y");
+    for (int k = 1; k < MANY - 1; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "y_%d", k + 1 < TAKEN ? k + 1 : k + 2);
+        assert_string_equal(ag_program_output(q, k).name, name);
+    }
+    assert_string_equal(ag_program_output(q, MANY - 1).name, "y_50");
+    free(chosen);
+    ag_program_free(q);
+    ag_program_free(p);
+}
+
 /* Outputs that are a number, a constant, an input, a view of one, the same twice; an input that is not used. */
 static void odd_outputs(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)context;
@@ -705,6 +728,7 @@ int main(void) {
         cmocka_unit_test(names_and_shapes),
         cmocka_unit_test(given_twice),
         cmocka_unit_test(made_twice),
+        cmocka_unit_test(made_many_times),
         cmocka_unit_test(outputs_of_all_kinds),
         cmocka_unit_test(eight_dims_and_none),
         cmocka_unit_test(nothing_at_all),

@@ -1,11 +1,6 @@
 /* Views: shapes with strides, each kept once per tape and named by a number, and the operations that make them. */
+#include "../support/hash_impl.h"
 #include "tape_impl.h"
-
-/* uthash takes its memory from the variable `memory` of the function that uses it. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(size) ag_memory_resize(memory, NULL, 0, size)
-#define uthash_free(block, size) ag_memory_free(memory, block, size)
-#include <uthash.h>
 
 struct ag_interned {
     ag_view view;                     /* first: `views` points here */
