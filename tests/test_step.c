@@ -666,6 +666,31 @@ static void nan_of_a_later_batch_has_a_name(void **state) {
     close_net(&a);
 }
 
+static void normalised(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    ag_var none = {0};
+    out[0] = ag_add(ag_sum(n->output.bias), ag_sum(ag_square(ag_batch_norm(batch[0], none, none, 1e-5))));
+}
+
+static void infinite_field_has_a_name(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        char text[200];
+        double x[] = {1, 2, 3, INFINITY, 4, 5};
+        nn_array field = {NN_F64, AG_SHAPE(3, 2), x};
+        net a;
+        open_net(&a, AG_F64);
+        nn_step *step = nn_step_new(a.model, normalised, &a, (nn_step_options){.traced = traced});
+        assert_true(isnan(nn_step_run(step, &field, 1, NN_GRADIENTS)));
+        assert_true(nn_step_find_nan(step, &field, 1, text, sizeof text));
+        assert_string_equal(text,
+                            "an input is inf at (1, 1); of that, normalise of shape (1, 2, 3) is nan at (0, 1, 0), of "
+                            "operands of shapes (1, 2, 3)");
+        nn_step_free(step);
+        close_net(&a);
+    }
+}
+
 static void nan_has_a_name(void **state) {
     (void)state;
     char text[200];
@@ -708,6 +733,7 @@ int main(void) {
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(bad_targets_have_a_row),
+        cmocka_unit_test(infinite_field_has_a_name),
         cmocka_unit_test(nan_has_a_name),
         cmocka_unit_test(nan_of_a_later_batch_has_a_name),
     };
