@@ -221,6 +221,8 @@ typedef struct ag_pending {
 bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *out);
 /* Node offset, or NOTHING for a tensor that nothing computes. */
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view);
+/* An input of a trace without values, which takes no memory for them. */
+ag_var ag_input_without_values(ag_tape *t, ag_shape shape);
 bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset);
 static inline size_t ag_pad8(size_t n) { return (n + 7) / 8 * 8; }
 static inline void *ag_node_params(ag_node *node) { return (char *)node + sizeof *node + node->n * sizeof(ag_operand); }
