@@ -202,10 +202,10 @@ static inline const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);
 
 /* ---- record.c ---- */
-/* Checks an operand and finds its slot and view; numbers become constants. False after an error. */
 /* Whether n > 1 views of one shape, from these offsets on, lie between each other so that each of `total` elements is in exactly
  * one of them: as q, k and v do in the product that they come from. */
 bool ag_views_tile(const ag_view *const *views, const int64_t *offset, int n, int64_t total);
+/* Checks an operand and finds its slot and view; numbers become constants. False after an error. */
 bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out);
 /* The same for reading, which never sets an error: false if inert or stale, or a number. */
 bool ag_locate(ag_var v, ag_operand *out);
