@@ -214,6 +214,31 @@ static void eight_dims_and_none(void **unused) {
     ag_tape_free(t);
 }
 
+/* Of a scalar by what has as many dims as there may be, and the other way about. */
+static void to_and_from_a_scalar(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sum(ag_square(x[0]));
+    y[1] = ag_mul(x[0], ag_sin(x[1]));
+}
+
+static void jacobians_of_eight_dims(void **unused) {
+    (void)unused;
+    const ag_port in[2] = {{"x", AG_SHAPE(1, 1, 2, 1, 1, 1, 1, 2), NULL}, {"s", {0}, NULL}};
+    const double x[5] = {1, 2, 3, 4, 0.5};
+    ag_program *p = ag_program_trace(AG_F64, to_and_from_a_scalar, NULL, in, 2, NULL, 2);
+    for (int k = 0; k < 2; k++) {
+        ag_program *j = ag_program_jacobian(p, k, k);
+        double y[9], want[4];
+        program_fine_("jacobian", j);
+        assert_int_equal(ag_program_output(j, 2).shape.rank, 8);
+        run_once(j, x, y);
+        for (int i = 0; i < 4; i++) want[i] = k ? x[i] * cos(0.5) : 2 * x[i];
+        check_numbers("jacobian", "run", y + 5, want, 4, 1e-15);
+        ag_program_free(j);
+    }
+    ag_program_free(p);
+}
+
 static void no_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t, (void)x, (void)y, (void)context;
 }
@@ -731,6 +756,7 @@ int main(void) {
         cmocka_unit_test(made_many_times),
         cmocka_unit_test(outputs_of_all_kinds),
         cmocka_unit_test(eight_dims_and_none),
+        cmocka_unit_test(jacobians_of_eight_dims),
         cmocka_unit_test(nothing_at_all),
         cmocka_unit_test(detach_pause_and_argmax),
         cmocka_unit_test(a_sweep_while_recording),
