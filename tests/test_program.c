@@ -239,6 +239,19 @@ static void jacobians_of_eight_dims(void **unused) {
     ag_program_free(p);
 }
 
+/* It is refused as a whole, not after as many derivatives as there is room for. */
+static void a_jacobian_that_is_too_large(void **unused) {
+    (void)unused;
+    const ag_port in[2] = {{"x", AG_SHAPE(1 << 17), NULL}, {"s", {0}, NULL}};
+    ag_program *p = ag_program_trace(AG_F64, to_and_from_a_scalar, NULL, in, 2, NULL, 2), *j;
+    j = ag_program_jacobian(p, 1, 0);
+    assert_int_equal(ag_program_status(j), AG_ERR_SLOTS);
+    const char *want = "jacobian: out of slots: shape (131072, 131072) needs 17179869184, ";
+    if (strncmp(ag_program_message(j), want, strlen(want)) != 0) fail_msg("%s", ag_program_message(j));
+    ag_program_free(j);
+    ag_program_free(p);
+}
+
 static void no_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)t, (void)x, (void)y, (void)context;
 }
@@ -757,6 +770,7 @@ int main(void) {
         cmocka_unit_test(outputs_of_all_kinds),
         cmocka_unit_test(eight_dims_and_none),
         cmocka_unit_test(jacobians_of_eight_dims),
+        cmocka_unit_test(a_jacobian_that_is_too_large),
         cmocka_unit_test(nothing_at_all),
         cmocka_unit_test(detach_pause_and_argmax),
         cmocka_unit_test(a_sweep_while_recording),

@@ -45,6 +45,10 @@ ag_var ag_jacobian(ag_var y, ag_var x) {
     }
     for (int i = 0; i < sx.rank; i++) s.dim[s.rank++] = sx.dim[i];
     if (mn == 0) return ag_zeros(t, s);
+    if ((uint64_t)mn > MOST_SLOTS - ag_top(t)) { /* before so many derivatives are recorded in vain */
+        (void)ag_out_of_slots(t, "jacobian", s);
+        return ag_inert(t);
+    }
     return ag_reshape(stack_derivatives(t, y, x, m <= n, m <= n ? m : n), s);
 }
 

@@ -181,6 +181,7 @@ void ag_set_limit(ag_tape *t);
 /* Room for that many more slots and instructions; an error and false if there is none. `what` for the sentence. */
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
+bool ag_out_of_slots(ag_tape *t, const char *what, ag_shape shape);  /* for a tensor; returns false */
 ag_var ag_inert(ag_tape *t);
 /* Whether what is recorded now may be swept: where it cannot, nothing need be saved for that. */
 bool ag_expects_sweep(const ag_tape *t);
