@@ -574,6 +574,31 @@ static void errors(void **state) {
     }
 }
 
+static void late(void *context, const ag_var *batch, ag_var *out) {
+    (void)batch;
+    out[0] = ag_add(ag_square(nn_parameter_at(context, 0)), nn_parameter(context, "late", (ag_shape){0}, NN_ONES));
+}
+static void late_buffer(void *context, const ag_var *batch, ag_var *out) {
+    (void)batch, (void)nn_buffer(context, "late", (ag_shape){0}, NN_ONES);
+    out[0] = ag_square(nn_parameter_at(context, 0));
+}
+
+/* What is made while a batch is recorded would go with it. */
+static void models_are_complete_before_a_batch(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, i / 2 ? late : late_buffer, model, (nn_step_options){.traced = i % 2});
+        assert_true(isnan(nn_step_run(step, NULL, 0, NN_GRADIENTS)));
+        assert_string_equal(ag_tape_message(t), "step: the model got parameters or buffers while a batch was recorded");
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 static void hinge(void *context, const ag_var *batch, ag_var *out) {
     out[0] = nn_hinge(ag_mul(nn_parameter_at(context, 0), batch[0]), batch[1]);
 }
@@ -733,6 +758,7 @@ int main(void) {
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(bad_targets_have_a_row),
+        cmocka_unit_test(models_are_complete_before_a_batch),
         cmocka_unit_test(infinite_field_has_a_name),
         cmocka_unit_test(nan_has_a_name),
         cmocka_unit_test(nan_of_a_later_batch_has_a_name),

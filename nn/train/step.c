@@ -151,7 +151,10 @@ static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, a
     for (int k = 0; k < count; k++) batch[k] = record_field(s, &fields[k], k, inputs);
     for (int k = 0; k < s->options.outputs; k++) out[k] = ag_num(NAN);
     if (!is_fine(s)) return false;
+    int parts = nn_parameter_count(s->model) + nn_buffer_count(s->model);
     s->forward(s->context, batch, out);
+    if (nn_parameter_count(s->model) + nn_buffer_count(s->model) != parts)
+        ag_fail(t, AG_ERR_VALUE, "step: the model got parameters or buffers while a batch was recorded");
     if (!is_fine(s)) return false;
     for (int k = 0; k < s->options.outputs; k++)
         if (ag_tape_of(out[k]) == NULL) out[k] = ag_constant(t, ag_value(out[k]));
