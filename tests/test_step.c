@@ -398,6 +398,44 @@ static void scalars_that_are_not_reached_stay(void **state) {
     assert_memory_equal(results[0], results[1], sizeof results[0]);
 }
 
+/* Linear in the last layer's bias and in a scalar, whose derivatives are numbers that no input is needed for: as in a critic. */
+static void critic(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    ag_var y = nn_dense_apply(n->output, ag_tanh(nn_dense_apply(n->hidden, batch[0])));
+    out[0] = ag_add(ag_mean(y), ag_mul(3, nn_parameter_find(n->model, "scalar")));
+}
+
+static void constant_gradients_count(void **state) {
+    (void)state;
+    for (int type = 0; type < 2; type++) {
+        double biases[2][CLASSES], scalars[2];
+        for (int traced = 0; traced < 2; traced++) {
+            net a;
+            open_net(&a, (ag_type)type);
+            ag_var scalar = nn_parameter(a.model, "scalar", (ag_shape){0}, NN_ONES);
+            samples x = batch_of(SAMPLES, 0);
+            nn_step *step = nn_step_new(a.model, critic, &a, (nn_step_options){.traced = traced});
+            nn_optimiser *adam = nn_adamw(a.model, (nn_adam_options){.rate = 0.1, .decay = 0.5});
+            for (int i = 0; i < 3; i++) {
+                assert_true(isfinite(nn_step_run(step, x.fields, 1, NN_GRADIENTS)));
+                if (i == 1) (void)nn_step_run(step, x.fields, 1, NN_MORE_GRADIENTS);
+                assert_true(has_grad(a.output.bias) && !has_grad(a.unused.bias));
+                assert_true(ag_grad(scalar) == (i == 1 ? 6 : 3));
+                nn_optimiser_step(adam);
+            }
+            ag_read(a.output.bias, biases[traced]);
+            scalars[traced] = ag_value(scalar);
+            expect_ok(&a);
+            nn_optimiser_free(adam);
+            nn_step_free(step);
+            free_batch(&x);
+            close_net(&a);
+        }
+        assert_memory_equal(biases[0], biases[1], sizeof biases[0]);
+        assert_true(scalars[0] == scalars[1] && scalars[0] < 0.9);
+    }
+}
+
 /* A batch of one number is the parameter's, any other depends on no parameter. */
 static void one_or_none(void *context, const ag_var *batch, ag_var *out) {
     nn_model *model = context;
@@ -753,6 +791,7 @@ int main(void) {
         cmocka_unit_test(few_programs_are_kept),
         cmocka_unit_test(a_model_grows),
         cmocka_unit_test(scalars_that_are_not_reached_stay),
+        cmocka_unit_test(constant_gradients_count),
         cmocka_unit_test(no_gradients_are_left),
         cmocka_unit_test(each_application_drops_others),
         cmocka_unit_test(two_models),

@@ -223,6 +223,17 @@ static bool make_update(nn_step *s, traced *r, int i) {
     return r->update[i] != NULL || out_of_memory(s);
 }
 
+/* Whether a recorded gradient is one: what a loss does not depend on has the constant 0. */
+static bool is_gradient(ag_var g) {
+    if (!ag_is_constant(g)) return true;
+    ag_type type = ag_tape_type(ag_tape_of(g));
+    int64_t count = ag_count(g);
+    const void *data = ag_data(ag_contiguous(g));
+    for (int64_t i = 0; data != NULL && i < count; i++)
+        if (type == AG_F64 ? ((const double *)data)[i] != 0 : ((const float *)data)[i] != 0) return true;
+    return false;
+}
+
 /* Records and freezes; `xs` and `ys` have room for all. */
 static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag_var *ys) {
     ag_var batch[NN_MAX_FIELDS];
@@ -232,7 +243,7 @@ static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag
     if (r->derives) {
         ag_tape_trace_shapes(tape_of(s));
         ag_gradient(ys[0], xs + r->field_count, parameters, ys + n);
-        for (int i = 0; i < parameters; i++) r->reaches[i] = is_fine(s) && !ag_is_constant(ys[n + i]);
+        for (int i = 0; i < parameters; i++) r->reaches[i] = is_fine(s) && is_gradient(ys[n + i]);
         n += parameters;
         for (int i = 0; i < nn_buffer_count(s->model) && is_fine(s); i++) {
             ag_var value = nn_buffer_update_at(s->model, i);
