@@ -612,6 +612,31 @@ static void errors(void **state) {
     }
 }
 
+static void all_fields(void *context, const ag_var *batch, ag_var *out) {
+    out[0] = nn_parameter_at(context, 0);
+    for (int k = 0; k < NN_MAX_FIELDS; k++) out[0] = ag_add(out[0], ag_mul(k + 1, batch[k]));
+}
+
+/* Fields that a batch does not have are NaN. */
+static void fields_that_are_missing(void **state) {
+    double two = 2;
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, all_fields, model, (nn_step_options){.traced = traced});
+        nn_array fields[NN_MAX_FIELDS];
+        for (int k = 0; k < NN_MAX_FIELDS; k++) fields[k] = (nn_array){NN_F64, {0}, &two};
+        assert_true(nn_step_run(step, fields, NN_MAX_FIELDS, NN_GRADIENTS) == 1 + NN_MAX_FIELDS * (NN_MAX_FIELDS + 1));
+        for (int k = 0; k < NN_MAX_FIELDS; k++) assert_true(isnan(nn_step_run(step, fields, k, NN_GRADIENTS)));
+        assert_int_equal(ag_tape_status(t), AG_OK);
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 static void late(void *context, const ag_var *batch, ag_var *out) {
     (void)batch;
     out[0] = ag_add(ag_square(nn_parameter_at(context, 0)), nn_parameter(context, "late", (ag_shape){0}, NN_ONES));
@@ -797,6 +822,7 @@ int main(void) {
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(bad_targets_have_a_row),
+        cmocka_unit_test(fields_that_are_missing),
         cmocka_unit_test(models_are_complete_before_a_batch),
         cmocka_unit_test(infinite_field_has_a_name),
         cmocka_unit_test(nan_has_a_name),

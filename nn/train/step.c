@@ -148,7 +148,7 @@ static ag_var record_field(nn_step *s, const nn_array *field, int k, bool input)
 static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, ag_var *batch, ag_var *out) {
     ag_tape *t = tape_of(s);
     nn_model_forget_vars(s->model);
-    for (int k = 0; k < count; k++) batch[k] = record_field(s, &fields[k], k, inputs);
+    for (int k = 0; k < NN_MAX_FIELDS; k++) batch[k] = k < count ? record_field(s, &fields[k], k, inputs) : ag_num(NAN);
     for (int k = 0; k < s->options.outputs; k++) out[k] = ag_num(NAN);
     if (!is_fine(s)) return false;
     int parts = nn_parameter_count(s->model) + nn_buffer_count(s->model);
