@@ -534,9 +534,11 @@ extern "C" {
 
 /* ---- views ----------------------------------------------------------------------------------------------------- */
 
-AG_API ag_var ag_reshape(ag_var x, ag_shape shape); /* one dim may be -1; copies where strides do not allow a view */
-AG_API ag_var ag_transpose(ag_var x);               /* swaps the last two axes */
-AG_API ag_var ag_permute(ag_var x, ag_axes order);  /* axis i of the result is axis order[i] of x */
+/* One dim may be -1: what is left; of no elements as if each 0 were a 1, so (0, 4, 4) to (0, -1) gives (0, 16). Copies where
+ * strides do not allow a view. */
+AG_API ag_var ag_reshape(ag_var x, ag_shape shape);
+AG_API ag_var ag_transpose(ag_var x);              /* swaps the last two axes */
+AG_API ag_var ag_permute(ag_var x, ag_axes order); /* axis i of the result is axis order[i] of x */
 /* Elements start, start + step, ... before stop along an axis; negative positions count from the end; a negative step
  * runs backwards. AG_END as stop: to the end in the direction of step. */
 #define AG_END INT64_MIN
