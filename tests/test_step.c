@@ -771,9 +771,9 @@ static void infinite_field_has_a_name(void **state) {
         nn_step *step = nn_step_new(a.model, normalised, &a, (nn_step_options){.traced = traced});
         assert_true(isnan(nn_step_run(step, &field, 1, NN_GRADIENTS)));
         assert_true(nn_step_find_nan(step, &field, 1, text, sizeof text));
-        assert_string_equal(text,
-                            "an input is inf at (1, 1); of that, normalise of shape (1, 2, 3) is nan at (0, 1, 0), of "
-                            "operands of shapes (1, 2, 3)");
+        assert_string_equal(
+            text, "an input field 0 is inf at (1, 1); of that, normalise of shape (1, 2, 3) is nan at (0, 1, 0), of "
+                  "operands of shapes (1, 2, 3)");
         nn_step_free(step);
         close_net(&a);
     }

@@ -134,12 +134,18 @@ static bool check_fields(nn_step *s, const nn_array *fields, int count) {
     return is_fine(s);
 }
 
+/* As an input it has a name, for messages. */
 static ag_var record_field(nn_step *s, const nn_array *field, int k, bool input) {
     const void *data = field_data(s, field, k);
     ag_tape *t = tape_of(s);
+    bool f64 = s->type == AG_F64;
     if (data == NULL) return ag_num(NAN);
-    if (s->type == AG_F64) return input ? ag_tensor(t, data, field->shape) : ag_constant_tensor(t, data, field->shape);
-    return input ? ag_tensor_f32(t, data, field->shape) : ag_constant_tensor_f32(t, data, field->shape);
+    if (!input) return f64 ? ag_constant_tensor(t, data, field->shape) : ag_constant_tensor_f32(t, data, field->shape);
+    ag_var x = f64 ? ag_tensor(t, data, field->shape) : ag_tensor_f32(t, data, field->shape);
+    char name[24];
+    (void)snprintf(name, sizeof name, "field %d", k);
+    ag_name(x, name);
+    return x;
 }
 
 /* ---- recording ---- */
