@@ -265,10 +265,11 @@ typedef enum ag_sweep_mode {
 /* Sweeps in reverse from y, a scalar or a tensor of one element. Then ag_grad & co. give the derivative of y by any var
  * recorded before it. Costs a small multiple of recording, whatever the number of inputs. */
 AG_API void ag_backward(ag_var y);
-/* Why y, a scalar, or a derivative of it is not finite, in words as those of ag_find_nan: the operation that first has the
- * NaN or infinity on the way to y, "div is inf, of 1 and x = 0"; or, where y is finite, the one whose derivative has it
- * first in a sweep from y (AG_RESET): "the derivative of sqrt is inf, of x = 0". Infinities that do not reach y, such as
- * scores that a mask makes -inf, are none. False if all is finite. Takes time. */
+/* Why y, a scalar, or a derivative of it is not finite, in words as those of ag_find_nan: the input or operation that first
+ * has the NaN or infinity on the way to y, "div is inf, of 1 and x = 0", and which operation makes a NaN of an infinity,
+ * "...; of that, sub is nan, of inf and inf"; or, where y is finite, the one whose derivative has it first in a sweep from
+ * y (AG_RESET): "the derivative of sqrt is inf, of x = 0". Infinities that do not reach y, such as scores that a mask makes
+ * -inf, are none. False if all is finite. Takes time. */
 AG_API bool ag_find_infinity(ag_var y, char *text, size_t size);
 /* Sweeps from n outputs at once: adjoints of sum_i <seeds[i], ys[i]>. A seed has its output's shape, or is a scalar that
  * stands for all of it; `seeds` NULL means ones (scalar outputs only). */
@@ -533,9 +534,11 @@ extern "C" {
 
 /* ---- views ----------------------------------------------------------------------------------------------------- */
 
-AG_API ag_var ag_reshape(ag_var x, ag_shape shape); /* one dim may be -1; copies where strides do not allow a view */
-AG_API ag_var ag_transpose(ag_var x);               /* swaps the last two axes */
-AG_API ag_var ag_permute(ag_var x, ag_axes order);  /* axis i of the result is axis order[i] of x */
+/* One dim may be -1: what is left; of no elements as if each 0 were a 1, so (0, 4, 4) to (0, -1) gives (0, 16). Copies where
+ * strides do not allow a view. */
+AG_API ag_var ag_reshape(ag_var x, ag_shape shape);
+AG_API ag_var ag_transpose(ag_var x);              /* swaps the last two axes */
+AG_API ag_var ag_permute(ag_var x, ag_axes order); /* axis i of the result is axis order[i] of x */
 /* Elements start, start + step, ... before stop along an axis; negative positions count from the end; a negative step
  * runs backwards. AG_END as stop: to the end in the direction of step. */
 #define AG_END INT64_MIN

@@ -1,8 +1,9 @@
 /* nn/losses: scalars; the mean over all examples.
  *
  * Predictions and targets have equal shapes: it is an error (AG_ERR_SHAPE) to compare (n, 1) with (n), which would
- * broadcast to n x n. A plain number may stand for all targets. Targets that are to be one of two numbers are looked at when
- * the loss is recorded (AG_ERR_VALUE, with the place): of a step that is traced, those of the first batch. */
+ * broadcast to n x n. A plain number may stand for all targets. Labels, and targets that are to be one of two numbers, are
+ * checked wherever the loss is computed: in each run of a program, and in each batch of a step that is traced, others are
+ * an error (AG_ERR_VALUE, with the place). Printed C checks labels only. */
 #ifndef NN_LOSSES_H
 #define NN_LOSSES_H
 
@@ -50,8 +51,7 @@ NN_API ag_var nn_kl(ag_var log_probabilities, ag_var targets);
 NN_API ag_var nn_bce_logits(ag_var logits, ag_var targets);
 /* The first term times `positive`, a number or a var that broadcasts to the logits: more than 1 for rare ones. */
 NN_API ag_var nn_bce_logits_weighted(ag_var logits, ag_var targets, ag_var positive);
-/* max(0, 1 - y score) for targets y of -1 and 1. Others are an error (AG_ERR_VALUE) here and below: of the run in a program,
- * and none in printed C. */
+/* max(0, 1 - y score) for targets y of -1 and 1. */
 NN_API ag_var nn_hinge(ag_var scores, ag_var targets);
 
 /* ---- likeness of vectors x of shape (..., width); the mean over (...) ---------------------------------------------- */
@@ -67,6 +67,13 @@ NN_API ag_var nn_contrastive(ag_var x, ag_var y, ag_var targets, double margin);
 
 /* Sum of the squares of n vars: a penalty on weights, to be multiplied by a coefficient and added to a loss. */
 NN_API ag_var nn_l2(const ag_var *xs, int n);
+
+/* ---- files --------------------------------------------------------------------------------------------------------- */
+
+/* The operation that checks targets of nn_hinge, nn_cosine_embedding and nn_contrastive: a program that has it is read by
+ * ag_program_load(file, nn_operations, NN_OPERATIONS). */
+enum { NN_OPERATIONS = 1 };
+NN_API extern const ag_operation *const nn_operations[NN_OPERATIONS];
 
 #ifdef __cplusplus
 } /* extern "C" */

@@ -65,7 +65,8 @@ NN_API double nn_step_run(nn_step *step, const nn_array *fields, int count, nn_w
 NN_API const nn_array *nn_step_output(const nn_step *step, int k);
 
 /* Records a batch once more and sweeps it, and says in words where a NaN or an infinity is first on the way to the loss, or
- * in the sweep: the operation, its place and operands (ag_find_infinity). False if there is none. */
+ * in the sweep: the operation, its place and operands, or the parameter or "field 0" (ag_find_infinity). False if there is
+ * none. */
 NN_API bool nn_step_find_nan(nn_step *step, const nn_array *fields, int count, char *text, size_t size);
 
 /* ---- nn_fit ---------------------------------------------------------------------------------------------------- */

@@ -259,6 +259,10 @@ static void misfits(void **unused) {
     kept[8].loader = b.loader;
     kept[6].count = 1;
     refused(&b, kept, 9, "\"checkpoint/best/numbers\" is (2), not (1)");
+    kept[6].count = -1;
+    refused(&b, kept, 9, "\"best\" has -1 numbers");
+    nn_checkpoint_save(b.model, temporary("d"), kept, 9, &e);
+    assert_error(&e, AG_ERR_VALUE, "\"best\" has -1 numbers");
     kept[6].count = 2;
     kept[3].name = NULL;
     refused(&b, kept, 9, "something to keep has no name");

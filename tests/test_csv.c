@@ -116,6 +116,13 @@ static void chosen_columns(void **unused) {
     o.columns = none, o.column_count = 1;
     (void)parse("a,b\n1,2\n", &o, &e);
     assert_error(&e, AG_ERR_VALUE, "no column is called \"d\"");
+    const char *const unnamed[] = {NULL};
+    (void)parse("a,b\n1,2\n", &(nn_csv_options){.columns = unnamed, .column_count = 1}, &e);
+    assert_error(&e, AG_ERR_VALUE, "the name of a column is NULL");
+    (void)parse("a,b\n1,2\n", &(nn_csv_options){.texts = unnamed, .text_count = 1}, &e);
+    assert_error(&e, AG_ERR_VALUE, "the name of a column is NULL");
+    (void)parse("a,b\n1,2\n", &(nn_csv_options){.text_count = 1}, &e);
+    assert_error(&e, AG_ERR_VALUE, "the array of columns of texts is NULL");
     o.columns = names, o.column_count = 2;
     (void)parse("c,a,a\n1,2,3\n", &o, &e);
     assert_error(&e, AG_ERR_VALUE, "two columns are called \"a\": 2 and 3");

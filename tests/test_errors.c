@@ -565,6 +565,22 @@ static void overflowing_shapes(void **unused) {
     }
 }
 
+static void shapes_of_no_rank(void **unused) {
+    (void)unused;
+    for (int rank = -1; rank <= 9; rank += 10) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        char want[100];
+        snprintf(want, sizeof want, "expand: shape () cannot be broadcast to (rank %d)", rank);
+        (void)ag_expand(ag_input(t, 1), (ag_shape){.rank = rank});
+        assert_string_equal(ag_tape_message(t), want);
+        ag_tape_recover(t);
+        snprintf(want, sizeof want, "tensor: (rank %d) is not a shape: at most 8 dims, ", rank);
+        (void)ag_tensor(t, NULL, (ag_shape){.rank = rank});
+        if (strncmp(ag_tape_message(t), want, strlen(want)) != 0) fail_msg("%s", ag_tape_message(t));
+        ag_tape_free(t);
+    }
+}
+
 static void texts(void **unused) {
     (void)unused;
 #define X(name, text) assert_string_equal(ag_status_text(name), text);
@@ -582,6 +598,7 @@ int main(void) {
         cmocka_unit_test(zero_initialised_vars_are_numbers),
         cmocka_unit_test(huge_shapes),
         cmocka_unit_test(overflowing_shapes),
+        cmocka_unit_test(shapes_of_no_rank),
         cmocka_unit_test(texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -176,6 +176,27 @@ static void test_gradients(void **state) {
     for (size_t i = 0; i < sizeof gradients / sizeof *gradients; i++) check_gradient(gradients[i]);
 }
 
+/* I + u v': its expansion would be 1.3 billion operations, if all of them were recorded. */
+static void test_det_of_many_rows(void **state) {
+    enum { ROWS = 12 };
+    double u[ROWS], v[ROWS], a[ROWS * ROWS], want[ROWS * ROWS], got[ROWS * ROWS], det = 1;
+    (void)state;
+    for (int i = 0; i < ROWS; i++) {
+        u[i] = wave(i);
+        v[i] = wave(i + ROWS);
+        det += u[i] * v[i];
+    }
+    for (int i = 0; i < ROWS * ROWS; i++) {
+        int row = i / ROWS, column = i % ROWS;
+        a[i] = (row == column) + u[row] * v[column];
+        want[i] = (row == column ? det : 0) - v[row] * u[column];
+    }
+    outputs("det", "primal", det_input(a, ROWS), "", got, 1);
+    check_numbers("det", got, &det, 1, 1e-13);
+    outputs("det", "gradient", det_input(a, ROWS), "", got, ROWS * ROWS);
+    check_numbers("det", got, want, ROWS * ROWS, 1e-13);
+}
+
 /* Sequences that are scanned piece by piece: without steps left over, and with some. */
 static void test_long_lstm(void **state) {
     (void)state;
@@ -545,6 +566,7 @@ int main(void) {
         cmocka_unit_test(test_protocol),
         cmocka_unit_test(test_hello),
         cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_det_of_many_rows),
         cmocka_unit_test(test_long_lstm),
         cmocka_unit_test(test_lstm_with_more_layers_than_steps),
         cmocka_unit_test(test_lse_of_large_numbers),

@@ -1,4 +1,5 @@
-/* A tensor of more than 2^31 bytes. Skipped where there is not the memory for it, and under sanitizers. */
+/* Tensors of more than 2^31 bytes, skipped where there is not the memory for it and under sanitizers; and what large ones take
+ * that have no values. */
 #include <autograd/autograd.h>
 
 #include <setjmp.h>
@@ -6,6 +7,7 @@
 #include <stddef.h>
 
 #include <cmocka.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -37,7 +39,36 @@ static void derivatives_behind_two_gigabytes(void **unused) {
     ag_tape_free(t);
 }
 
+static long most_resident(void) {
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_maxrss;
+}
+
+static void layer(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sum(ag_square(ag_tanh(ag_matmul(x[0], x[1]))));
+}
+
+/* 32 MB each, of which nothing is touched; before the other test, as the most counts that ever was. */
+static void inputs_without_values(void **unused) {
+    (void)unused;
+    if (SANITIZED) skip();
+    const ag_port in[] = {ag_in("x", AG_SHAPE(2048, 2048)), ag_in("w", AG_SHAPE(2048, 2048))};
+    long before = most_resident();
+    ag_program *p = ag_program_trace(AG_F64, layer, NULL, in, 2, NULL, 1);
+    ag_program *made[] = {p, ag_program_gradient(p, NULL, 0), ag_program_jvp(p, NULL, 0), ag_program_hvp(p, NULL, 0),
+                          ag_program_batch(p, 3, NULL, NULL)};
+    for (size_t k = 0; k < sizeof made / sizeof *made; k++) {
+        assert_string_equal(ag_program_message(made[k]), "");
+        ag_program_free(made[k]);
+    }
+    long more = most_resident() - before;
+    if (more > 8 << 10) fail_msg("%ld kB were touched", more);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(derivatives_behind_two_gigabytes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(inputs_without_values),
+                                       cmocka_unit_test(derivatives_behind_two_gigabytes)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

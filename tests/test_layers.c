@@ -156,6 +156,33 @@ static ag_var deep(nn_model *model, const char *name, const ag_var *x) {
     return ag_concat(all, lstm ? 3 : 2, 0);
 }
 
+/* Of a batch of nothing come results of nothing, and derivatives of 0. */
+static void empty_batches(void **state) {
+    (void)state;
+    for (int k = 0; k < 16; k++) {
+        bool first = k & 8;
+        nn_cell cell = (nn_cell)(k & 3);
+        nn_recurrent_options o = {.layers = 2, .bidirectional = true, .unroll = k & 4 ? -1 : 0, .batch_first = first};
+        ag_tape *t = ag_tape_new(k & 1 ? AG_F32 : AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        nn_recurrent layer = nn_recurrent_init(model, cell, "l", 3, 2, o);
+        nn_recurrent_state end;
+        ag_var x = ag_zeros(t, first ? AG_SHAPE(0, 5, 3) : AG_SHAPE(5, 0, 3)), gradient;
+        ag_shape y = ag_shape_of(nn_recurrent_apply(&layer, x, (nn_recurrent_state){{0}, {0}}, &end));
+        ag_shape h = ag_shape_of(end.h);
+        assert_string_equal(ag_tape_message(t), "");
+        assert_true(y.rank == 3 && y.dim[first] == 5 && y.dim[!first] == 0 && y.dim[2] == 4);
+        assert_true(h.rank == 3 && h.dim[0] == 4 && h.dim[1] == 0 && h.dim[2] == 2);
+        ag_var loss = ag_sum(end.h), weight = nn_parameter_at(model, 0);
+        ag_gradient(loss, &weight, 1, &gradient);
+        ag_backward(loss);
+        assert_string_equal(ag_tape_message(t), "");
+        assert_true(ag_value(ag_sum(gradient)) == 0 && ag_grad(ag_at(weight, 0)) == 0);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 /* ---- all of them ------------------------------------------------------------------------------------------------- */
 
 static const layer_case cases[] = {
@@ -323,6 +350,17 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
         return nn_embedding_at(nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){0}),
                                ag_full(t, 0.5, AG_SHAPE(2)));
     case 25: return nn_embedding_init(m, "e", 3, 2, (nn_embedding_options){.pad = true, .padding = 3}).weight;
+    case 26: {
+        nn_recurrent first = nn_recurrent_init(m, NN_GRU, "r", 4, 3, (nn_recurrent_options){.batch_first = true});
+        return nn_recurrent_apply(&first, ag_zeros(t, AG_SHAPE(2, 5, 3)), zero, NULL);
+    }
+    case 27: {
+        nn_recurrent long_ago = nn_recurrent_init(m, NN_GRU, "r", 4, 3, no_options);
+        return nn_recurrent_apply(&long_ago, ag_zeros(t, AG_SHAPE(0, 2, 4)), zero, NULL);
+    }
+    case 28:
+        return nn_batch_norm_apply(nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){0}),
+                                   ag_zeros(t, AG_SHAPE(0, 2)));
     default: return nn_block_init(m, NULL, 4, 2, (nn_block_options){0}).expand.weight;
     }
 }
@@ -348,13 +386,16 @@ static void misuse_is_an_error(void **state) {
         "convolution c: 3 channels, 4 filters in 2 groups, kind 1",
         "(2, 3, 4)",
         "batch_norm: x has shape (2, 3, 4), not (n, 2, ...)",
-        "batch_norm: x has shape (1, 2), one number a channel, which has no variance",
+        "batch_norm: x has shape (1, 2), fewer than two numbers a channel, which have no variance",
         "group_norm g: 3 channels in 2 groups",
         "group_norm: x has shape (2, 3, 4), not (n, 4, ...)",
         "dropout d: a probability of 1, not 0 to below 1",
         "dropout: no name",
         "gather_at",
         "embedding e: row 3 of 3 is to be padding",
+        "recurrent: x has shape (2, 5, 3), not (batch, steps, 4)",
+        "recurrent: x has shape (0, 2, 4), of 0 steps, not 1 to 2147483647",
+        "batch_norm: x has shape (0, 2), fewer than two numbers a channel",
         "a layer has no name (its part is called .ln_1)",
     };
     (void)state;
@@ -505,6 +546,7 @@ int main(void) {
         cmocka_unit_test(layers_agree_with_pytorch),
         cmocka_unit_test(padding_on_each_tape),
         cmocka_unit_test(layers_have_derivatives_of_any_order),
+        cmocka_unit_test(empty_batches),
         cmocka_unit_test(dropout_drops),
         cmocka_unit_test(dropout_inside_layers),
         cmocka_unit_test(misuse_is_an_error),

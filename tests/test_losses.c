@@ -189,6 +189,80 @@ static void two_targets_are_data_of_a_program(void **state) {
     ag_tape_free(t);
 }
 
+/* ---- losses that check their targets, recorded without examples ---------------------------------------------------- */
+
+static void trace_hinge(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_hinge(x[0], x[1]);
+}
+static void trace_cosine(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var v = ag_unsqueeze(x[0], 1);
+    y[0] = nn_cosine_embedding(v, ag_sin(v), x[1], 0);
+}
+static void trace_contrastive(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var v = ag_unsqueeze(x[0], 1);
+    y[0] = nn_contrastive(v, ag_sin(v), x[1], 1);
+}
+static void trace_labels(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_softmax_cross_entropy_at(ag_outer(x[0], ag_expand(ag_at(x[0], 0), AG_SHAPE(2))), x[1],
+                                       (nn_class_options){0});
+}
+static void trace_nll(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_nll_at(ag_outer(x[0], ag_expand(ag_at(x[0], 0), AG_SHAPE(2))), x[1], (nn_class_options){0});
+}
+
+static const struct {
+    ag_model model;
+    const char *message;
+} checked[] = {{trace_hinge, "hinge: target 2 is 3, not -1 or 1"},
+               {trace_cosine, "cosine_embedding: target 2 is 3, not -1 or 1"},
+               {trace_contrastive, "contrastive: target 2 is 3, not 0 or 1"},
+               {trace_labels, "cross_entropy_at: label 3 of row 2"},
+               {trace_nll, "gather_at: index 3 at position 2"}};
+enum { CHECKED = sizeof checked / sizeof *checked };
+
+/* Each run checks its targets. Frees the program. */
+static void check_runs(ag_program *p, int k) {
+    const double x[] = {1, 2, -3}, good[] = {1, 1, 1}, bad[] = {1, 1, 3};
+    double loss, gradient[3];
+    if (ag_program_status(p) != AG_OK) fail_msg("%s", ag_program_message(p));
+    ag_program *g = ag_program_gradient(p, (int[]){1, 0}, 1);
+    ag_runner *r = ag_runner_new(g);
+    double *const out[] = {&loss, gradient};
+    assert_int_equal(ag_run(r, (const double *const[]){x, good}, out), AG_OK);
+    assert_true(isfinite(loss));
+    assert_int_equal(ag_run(r, (const double *const[]){x, bad}, out), AG_ERR_VALUE);
+    if (strstr(ag_runner_message(r), checked[k].message) == NULL) fail_msg("%s", ag_runner_message(r));
+    assert_int_equal(ag_run(r, (const double *const[]){x, good}, out), AG_OK);
+    ag_runner_free(r);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
+static void targets_are_checked_in_each_run(void **state) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(3)), ag_in("targets", AG_SHAPE(3))};
+    (void)state;
+    for (int k = 0; k < CHECKED; k++) check_runs(ag_program_trace(AG_F64, checked[k].model, NULL, in, 2, NULL, 1), k);
+}
+
+static void targets_are_checked_in_programs_from_files(void **state) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(3)), ag_in("targets", AG_SHAPE(3))};
+    (void)state;
+    for (int k = 0; k < CHECKED; k++) {
+        ag_program *p = ag_program_trace(AG_F64, checked[k].model, NULL, in, 2, NULL, 1);
+        FILE *file = tmpfile();
+        assert_int_equal(ag_program_save(p, file), AG_OK);
+        rewind(file);
+        check_runs(ag_program_load(file, nn_operations, NN_OPERATIONS), k);
+        ag_program_free(p);
+        assert_int_equal(fclose(file), 0);
+    }
+}
+
 /* Labels are an input of the program, and other ones give another loss. */
 static void labels_are_data_of_a_program(void **state) {
     ag_tape *t = ag_tape_new(AG_F64);
@@ -270,6 +344,9 @@ static ag_var misuse(ag_tape *t, int i) {
     case 32: return nn_nll_at(z, ag_full(t, 0.5, AG_SHAPE(3)), (nn_class_options){.ignore = true, .ignored = 1});
     case 33: return nn_softmax_cross_entropy_at(z, ag_full(t, -INFINITY, AG_SHAPE(3)), none);
     case 34: return nn_nll_at(z, ag_full(t, NAN, AG_SHAPE(3)), none);
+    case 36: return nn_hinge(four, ag_num(0.5));
+    case 37: return nn_cosine_embedding(z, z, ag_num(NAN), 0);
+    case 38: return nn_contrastive(z, z, ag_num(-1), 1);
     default: return nn_contrastive(ag_input(t, 1), ag_input(t, 2), ag_num(1), 1);
     }
 }
@@ -312,6 +389,9 @@ static void misuse_is_an_error(void **state) {
         "cross_entropy_at: label -inf",
         "gather_at: index nan",
         "contrastive: targets of shape () do not go with shape ()",
+        "hinge: target 0 is 0.5, not -1 or 1",
+        "cosine_embedding: target 0 is nan, not -1 or 1",
+        "contrastive: target 0 is -1, not 0 or 1",
     };
     (void)state;
     for (int i = 0; i < (int)(sizeof parts / sizeof parts[0]); i++) {
@@ -350,10 +430,16 @@ static void every_request_of_the_tape_may_be_refused(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(losses_agree_with_pytorch),    cmocka_unit_test(losses_have_derivatives_of_any_order),
-        cmocka_unit_test(labels_on_each_tape),          cmocka_unit_test(two_targets_are_data_of_a_program),
-        cmocka_unit_test(labels_are_data_of_a_program), cmocka_unit_test(impossible_classes_are_no_nan),
-        cmocka_unit_test(misuse_is_an_error),           cmocka_unit_test(every_request_of_the_tape_may_be_refused),
+        cmocka_unit_test(losses_agree_with_pytorch),
+        cmocka_unit_test(losses_have_derivatives_of_any_order),
+        cmocka_unit_test(labels_on_each_tape),
+        cmocka_unit_test(two_targets_are_data_of_a_program),
+        cmocka_unit_test(targets_are_checked_in_each_run),
+        cmocka_unit_test(targets_are_checked_in_programs_from_files),
+        cmocka_unit_test(labels_are_data_of_a_program),
+        cmocka_unit_test(impossible_classes_are_no_nan),
+        cmocka_unit_test(misuse_is_an_error),
+        cmocka_unit_test(every_request_of_the_tape_may_be_refused),
     };
     read_references(TORCH_FOLDER "/losses.ref");
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -92,7 +92,7 @@ static void infinities_on_the_way_to_a_result(void **unused) {
                       "div of shape (2, 3) is inf at (1, 1), of 1 and x = 0");
         expect_origin(ag_exp(ag_mul(ag_div(-1, s), -1)), "div is -inf, of -1 and rate = 0");
         expect_origin(ag_add(ag_at(inverse, 4), 1), "div of shape (2, 3) is inf at (1, 1), of 1 and x = 0");
-        expect_origin(ag_sub(unused_one, unused_one), "sub is nan, of inf and inf");
+        expect_origin(ag_sub(unused_one, unused_one), "div is inf, of 1 and 0; of that, sub is nan, of inf and inf");
         expect_origin(ag_matmul(ag_ones(t, AG_SHAPE(2)), inverse),
                       "div of shape (2, 3) is inf at (1, 1), of 1 and x = 0");
         expect_origin(ag_sum(ag_log(ag_relu(ag_neg(x)))), "log of shape (2, 3) is -inf at (0, 0), of 0");
@@ -102,6 +102,29 @@ static void infinities_on_the_way_to_a_result(void **unused) {
         expect_origin(ag_sum(ag_mul(x, most)),
                       type == AG_F64 ? "mul of shape (2, 3) is inf at (0, 1), of x = 2 and 1e+308"
                                      : "mul of shape (2, 3) is inf at (0, 1), of x = 2 and 3.00000001e+38");
+    }
+}
+
+/* The infinity is what was there first; the NaN is what an operation makes of it. */
+static void infinities_that_become_nan(void **unused) {
+    (void)unused;
+    for (int type = 0; type < 2; type++) {
+        ag_tape *t = fresh_tape((ag_type)type);
+        ag_var x = ag_tensor(t, (double[]){1, 2, INFINITY, 4, 5, 0}, AG_SHAPE(3, 2)), none = {0};
+        ag_name(x, "x");
+        expect_origin(
+            ag_sum(ag_batch_norm(x, none, none, 1e-5)),
+            "an input x is inf at (1, 0); of that, normalise of shape (1, 2, 3) is nan at (0, 0, 0), of operands "
+            "of shapes (1, 2, 3)");
+        ag_var inverse = ag_div(1, ag_slice(x, 1, 1, 2, 1));
+        expect_origin(
+            ag_sum(ag_layer_norm(ag_mul(ag_transpose(inverse), 3), 1, none, none, 1e-5)),
+            "div of shape (3, 1) is inf at (2, 0), of 1 and 0; of that, normalise of shape (1, 3) is nan at (0, 0), "
+            "of operands of shapes (1, 3)");
+        expect_origin(ag_sum(ag_mul(x, 0)),
+                      "an input x is inf at (1, 0); of that, mul of shape (3, 2) is nan at (1, 0), of x = inf and 0");
+        ag_var masked = ag_select(ag_lt(x, 2), -INFINITY, x); /* -inf at (0, 0) */
+        expect_origin(ag_sum(masked), "an input x is inf at (1, 0); of that, sum is nan, of operands of shapes (3, 2)");
     }
 }
 
@@ -149,6 +172,7 @@ int main(void) {
         cmocka_unit_test(words),
         cmocka_unit_test(nothing_to_find),
         cmocka_unit_test(infinities_on_the_way_to_a_result),
+        cmocka_unit_test(infinities_that_become_nan),
         cmocka_unit_test(masks_are_no_infinities),
         cmocka_unit_test(derivatives_have_the_name_of_their_operation),
     };

@@ -315,6 +315,10 @@ static void files(void **state) {
     ERROR(nn_safetensors_write("a", NULL, 0, &half, 1, &e), "metadata 0");
     ERROR(nn_model_save(model, NULL, &e), "NULL");
     ERROR(nn_model_load(model, NULL, (nn_load_options){0}, &e), "NULL");
+    ERROR(nn_model_load(model, "a", (nn_load_options){.renaming_count = 1}, &e), "array of renamings is NULL");
+    const nn_renaming halves[] = {{NULL, "a"}, {"a", NULL}};
+    for (int i = 0; i < 2; i++)
+        ERROR(nn_model_load(model, "a", (nn_load_options){false, halves + i, 1}, &e), "a renaming's prefix in the");
     ERROR(nn_checkpoint_save(model, NULL, NULL, 0, &e), "NULL");
     ERROR(nn_checkpoint_save(model, "a", NULL, 1, &e), "NULL");
     ERROR(nn_checkpoint_load(model, NULL, NULL, 0, &e), "NULL");

@@ -81,6 +81,54 @@ static void comment(void **unused) {
     ag_program_free(p);
 }
 
+static void empty_at(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_guard(ag_lt(x[0], 0), "negative") ? x[0] : ag_slice(ag_expand(x[0], AG_SHAPE(2)), 0, 0, 0, 1);
+}
+
+/* Takes the program, in which nothing fails, as no guard in it is ever run: its C gives nothing back. */
+static void check_unguarded(const char *what, ag_program *p) {
+    char *text = NULL;
+    size_t size = 0;
+    if (ag_program_status(p) != AG_OK) fail_msg("%s: %s", what, ag_program_message(p));
+    FILE *out = open_memstream(&text, &size);
+    ag_printed printed = ag_program_print_c(p, "f", NULL, out);
+    fclose(out);
+    assert_int_equal(printed.status, AG_OK);
+    assert_int_equal(printed.checks, 0);
+    assert_null(strstr(text, "Returns"));
+    assert_non_null(strstr(text, "\nvoid f("));
+    free(text);
+    if (have_compiler) {
+        ag_compiled *c = ag_program_compile(p, &(ag_compile_options){.cache = folder, .flags = quick});
+        if (ag_compiled_status(c) != AG_OK) fail_msg("%s: %s", what, ag_compiled_message(c));
+        assert_int_equal(run_both(what, p, c, -1), AG_OK);
+        ag_compiled_free(c);
+    }
+    ag_program_free(p);
+}
+
+static void scan_nothing(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    const ag_program *step = context;
+    ag_scan(t, step, 0, 1, (ag_var[]){x[0], ag_zeros(t, AG_SHAPE(0))}, NULL, NULL, y);
+}
+
+static void guards_that_nothing_runs(void **unused) {
+    (void)unused;
+    const double example = 3;
+    ag_port in[] = {{"x", {0}, &example}};
+    ag_program *p = branching_at(AG_F64, 3), *e = ag_program_trace(AG_F64, empty_at, NULL, in, 1, NULL, 1);
+    ag_program *shared = ag_program_batch(p, 4, NULL, (ag_along[]){AG_SHARED});
+    check_unguarded("no rows", ag_program_batch(p, 0, NULL, NULL));
+    check_unguarded("no rows, summed", ag_program_batch(p, 0, NULL, (ag_along[]){AG_SHARED}));
+    check_unguarded("no rows of rows", ag_program_batch(shared, 0, NULL, (ag_along[]){AG_SHARED}));
+    check_unguarded("rows of nothing", ag_program_batch(e, 3, NULL, NULL));
+    check_unguarded("no steps", ag_program_trace(AG_F64, scan_nothing, p, in, 1, NULL, 1));
+    ag_program_free(shared);
+    ag_program_free(e);
+    ag_program_free(p);
+}
+
 static void guarded_rows(void **unused) {
     enum { ROWS = 300 };
     (void)unused;
@@ -168,9 +216,9 @@ static void roots(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(guards), cmocka_unit_test(comment),         cmocka_unit_test(guarded_rows),
-        cmocka_unit_test(scans),  cmocka_unit_test(guards_in_scans), cmocka_unit_test(roots),
-        cmocka_unit_test(clean),
+        cmocka_unit_test(guards),       cmocka_unit_test(comment), cmocka_unit_test(guards_that_nothing_runs),
+        cmocka_unit_test(guarded_rows), cmocka_unit_test(scans),   cmocka_unit_test(guards_in_scans),
+        cmocka_unit_test(roots),        cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

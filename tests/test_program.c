@@ -112,6 +112,29 @@ static void made_twice(void **unused) {
     ag_program_free(p);
 }
 
+/* y_50 is there already; the work is proportional to the number of names. */
+static void made_many_times(void **unused) {
+    (void)unused;
+    enum { MANY = 50000, TAKEN = 50 };
+    const ag_port in[] = {ag_in("a", (ag_shape){0}), ag_in("b", (ag_shape){0})}, out[] = {ag_out("y"), ag_out("y_50")};
+    ag_program *p = ag_program_trace(AG_F64, product, NULL, in, 2, out, 2);
+    int *chosen = calloc(MANY, sizeof *chosen);
+    assert_non_null(chosen);
+    chosen[MANY - 1] = 1;
+    ag_program *q = ag_program_select(p, chosen, MANY);
+    program_fine_("select", q);
+    assert_string_equal(ag_program_output(q, 0).name, "y");
+    for (int k = 1; k < MANY - 1; k++) {
+        char name[16];
+        snprintf(name, sizeof name, "y_%d", k + 1 < TAKEN ? k + 1 : k + 2);
+        assert_string_equal(ag_program_output(q, k).name, name);
+    }
+    assert_string_equal(ag_program_output(q, MANY - 1).name, "y_50");
+    free(chosen);
+    ag_program_free(q);
+    ag_program_free(p);
+}
+
 /* Outputs that are a number, a constant, an input, a view of one, the same twice; an input that is not used. */
 static void odd_outputs(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     (void)context;
@@ -189,6 +212,44 @@ static void eight_dims_and_none(void **unused) {
     ag_program_free(g);
     ag_program_free(p);
     ag_tape_free(t);
+}
+
+/* Of a scalar by what has as many dims as there may be, and the other way about. */
+static void to_and_from_a_scalar(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_sum(ag_square(x[0]));
+    y[1] = ag_mul(x[0], ag_sin(x[1]));
+}
+
+static void jacobians_of_eight_dims(void **unused) {
+    (void)unused;
+    const ag_port in[2] = {{"x", AG_SHAPE(1, 1, 2, 1, 1, 1, 1, 2), NULL}, {"s", {0}, NULL}};
+    const double x[5] = {1, 2, 3, 4, 0.5};
+    ag_program *p = ag_program_trace(AG_F64, to_and_from_a_scalar, NULL, in, 2, NULL, 2);
+    for (int k = 0; k < 2; k++) {
+        ag_program *j = ag_program_jacobian(p, k, k);
+        double y[9], want[4];
+        program_fine_("jacobian", j);
+        assert_int_equal(ag_program_output(j, 2).shape.rank, 8);
+        run_once(j, x, y);
+        for (int i = 0; i < 4; i++) want[i] = k ? x[i] * cos(0.5) : 2 * x[i];
+        check_numbers("jacobian", "run", y + 5, want, 4, 1e-15);
+        ag_program_free(j);
+    }
+    ag_program_free(p);
+}
+
+/* It is refused as a whole, not after as many derivatives as there is room for. */
+static void a_jacobian_that_is_too_large(void **unused) {
+    (void)unused;
+    const ag_port in[2] = {{"x", AG_SHAPE(1 << 17), NULL}, {"s", {0}, NULL}};
+    ag_program *p = ag_program_trace(AG_F64, to_and_from_a_scalar, NULL, in, 2, NULL, 2), *j;
+    j = ag_program_jacobian(p, 1, 0);
+    assert_int_equal(ag_program_status(j), AG_ERR_SLOTS);
+    const char *want = "jacobian: out of slots: shape (131072, 131072) needs 17179869184, ";
+    if (strncmp(ag_program_message(j), want, strlen(want)) != 0) fail_msg("%s", ag_program_message(j));
+    ag_program_free(j);
+    ag_program_free(p);
 }
 
 static void no_model(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
@@ -705,8 +766,11 @@ int main(void) {
         cmocka_unit_test(names_and_shapes),
         cmocka_unit_test(given_twice),
         cmocka_unit_test(made_twice),
+        cmocka_unit_test(made_many_times),
         cmocka_unit_test(outputs_of_all_kinds),
         cmocka_unit_test(eight_dims_and_none),
+        cmocka_unit_test(jacobians_of_eight_dims),
+        cmocka_unit_test(a_jacobian_that_is_too_large),
         cmocka_unit_test(nothing_at_all),
         cmocka_unit_test(detach_pause_and_argmax),
         cmocka_unit_test(a_sweep_while_recording),

@@ -168,6 +168,21 @@ static void misuse_is_an_error(void **state) {
     assert_true(nn_sequential_next(NULL) == NULL && nn_sequential_count(NULL) == 0);
 }
 
+static void an_empty_batch(ag_tape *t) {
+    nn_model *model = nn_model_new(t, 1);
+    nn_sequential *net = build(model);
+    ag_var y = nn_sequential_apply(net, ag_zeros(t, AG_SHAPE(0, 2, 2)));
+    assert_string_equal(ag_tape_message(t), "");
+    ag_shape shape = ag_shape_of(y);
+    assert_true(shape.rank == 2 && shape.dim[0] == 0 && shape.dim[1] == 3);
+    nn_model_free(model);
+}
+
+static void empty_batches(void **state) {
+    (void)state;
+    on_each_tape(an_empty_batch);
+}
+
 static void every_allocation_may_fail(void **state) {
     bool done = false;
     (void)state;
@@ -193,6 +208,7 @@ int main(void) {
         cmocka_unit_test(activated_layers_on_each_tape),
         cmocka_unit_test(lists_on_each_tape),
         cmocka_unit_test(pooled_relus),
+        cmocka_unit_test(empty_batches),
         cmocka_unit_test(misuse_is_an_error),
         cmocka_unit_test(every_allocation_may_fail),
     };

@@ -398,6 +398,44 @@ static void scalars_that_are_not_reached_stay(void **state) {
     assert_memory_equal(results[0], results[1], sizeof results[0]);
 }
 
+/* Linear in the last layer's bias and in a scalar, whose derivatives are numbers that no input is needed for: as in a critic. */
+static void critic(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    ag_var y = nn_dense_apply(n->output, ag_tanh(nn_dense_apply(n->hidden, batch[0])));
+    out[0] = ag_add(ag_mean(y), ag_mul(3, nn_parameter_find(n->model, "scalar")));
+}
+
+static void constant_gradients_count(void **state) {
+    (void)state;
+    for (int type = 0; type < 2; type++) {
+        double biases[2][CLASSES], scalars[2];
+        for (int traced = 0; traced < 2; traced++) {
+            net a;
+            open_net(&a, (ag_type)type);
+            ag_var scalar = nn_parameter(a.model, "scalar", (ag_shape){0}, NN_ONES);
+            samples x = batch_of(SAMPLES, 0);
+            nn_step *step = nn_step_new(a.model, critic, &a, (nn_step_options){.traced = traced});
+            nn_optimiser *adam = nn_adamw(a.model, (nn_adam_options){.rate = 0.1, .decay = 0.5});
+            for (int i = 0; i < 3; i++) {
+                assert_true(isfinite(nn_step_run(step, x.fields, 1, NN_GRADIENTS)));
+                if (i == 1) (void)nn_step_run(step, x.fields, 1, NN_MORE_GRADIENTS);
+                assert_true(has_grad(a.output.bias) && !has_grad(a.unused.bias));
+                assert_true(ag_grad(scalar) == (i == 1 ? 6 : 3));
+                nn_optimiser_step(adam);
+            }
+            ag_read(a.output.bias, biases[traced]);
+            scalars[traced] = ag_value(scalar);
+            expect_ok(&a);
+            nn_optimiser_free(adam);
+            nn_step_free(step);
+            free_batch(&x);
+            close_net(&a);
+        }
+        assert_memory_equal(biases[0], biases[1], sizeof biases[0]);
+        assert_true(scalars[0] == scalars[1] && scalars[0] < 0.9);
+    }
+}
+
 /* A batch of one number is the parameter's, any other depends on no parameter. */
 static void one_or_none(void *context, const ag_var *batch, ag_var *out) {
     nn_model *model = context;
@@ -574,6 +612,56 @@ static void errors(void **state) {
     }
 }
 
+static void all_fields(void *context, const ag_var *batch, ag_var *out) {
+    out[0] = nn_parameter_at(context, 0);
+    for (int k = 0; k < NN_MAX_FIELDS; k++) out[0] = ag_add(out[0], ag_mul(k + 1, batch[k]));
+}
+
+/* Fields that a batch does not have are NaN. */
+static void fields_that_are_missing(void **state) {
+    double two = 2;
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, all_fields, model, (nn_step_options){.traced = traced});
+        nn_array fields[NN_MAX_FIELDS];
+        for (int k = 0; k < NN_MAX_FIELDS; k++) fields[k] = (nn_array){NN_F64, {0}, &two};
+        assert_true(nn_step_run(step, fields, NN_MAX_FIELDS, NN_GRADIENTS) == 1 + NN_MAX_FIELDS * (NN_MAX_FIELDS + 1));
+        for (int k = 0; k < NN_MAX_FIELDS; k++) assert_true(isnan(nn_step_run(step, fields, k, NN_GRADIENTS)));
+        assert_int_equal(ag_tape_status(t), AG_OK);
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
+static void late(void *context, const ag_var *batch, ag_var *out) {
+    (void)batch;
+    out[0] = ag_add(ag_square(nn_parameter_at(context, 0)), nn_parameter(context, "late", (ag_shape){0}, NN_ONES));
+}
+static void late_buffer(void *context, const ag_var *batch, ag_var *out) {
+    (void)batch, (void)nn_buffer(context, "late", (ag_shape){0}, NN_ONES);
+    out[0] = ag_square(nn_parameter_at(context, 0));
+}
+
+/* What is made while a batch is recorded would go with it. */
+static void models_are_complete_before_a_batch(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        nn_model *model = nn_model_new(t, 1);
+        (void)nn_parameter(model, "p", (ag_shape){0}, NN_ONES);
+        nn_step *step = nn_step_new(model, i / 2 ? late : late_buffer, model, (nn_step_options){.traced = i % 2});
+        assert_true(isnan(nn_step_run(step, NULL, 0, NN_GRADIENTS)));
+        assert_string_equal(ag_tape_message(t), "step: the model got parameters or buffers while a batch was recorded");
+        nn_step_free(step);
+        nn_model_free(model);
+        ag_tape_free(t);
+    }
+}
+
 static void hinge(void *context, const ag_var *batch, ag_var *out) {
     out[0] = nn_hinge(ag_mul(nn_parameter_at(context, 0), batch[0]), batch[1]);
 }
@@ -666,6 +754,31 @@ static void nan_of_a_later_batch_has_a_name(void **state) {
     close_net(&a);
 }
 
+static void normalised(void *context, const ag_var *batch, ag_var *out) {
+    net *n = context;
+    ag_var none = {0};
+    out[0] = ag_add(ag_sum(n->output.bias), ag_sum(ag_square(ag_batch_norm(batch[0], none, none, 1e-5))));
+}
+
+static void infinite_field_has_a_name(void **state) {
+    (void)state;
+    for (int traced = 0; traced < 2; traced++) {
+        char text[200];
+        double x[] = {1, 2, 3, INFINITY, 4, 5};
+        nn_array field = {NN_F64, AG_SHAPE(3, 2), x};
+        net a;
+        open_net(&a, AG_F64);
+        nn_step *step = nn_step_new(a.model, normalised, &a, (nn_step_options){.traced = traced});
+        assert_true(isnan(nn_step_run(step, &field, 1, NN_GRADIENTS)));
+        assert_true(nn_step_find_nan(step, &field, 1, text, sizeof text));
+        assert_string_equal(
+            text, "an input field 0 is inf at (1, 1); of that, normalise of shape (1, 2, 3) is nan at (0, 1, 0), of "
+                  "operands of shapes (1, 2, 3)");
+        nn_step_free(step);
+        close_net(&a);
+    }
+}
+
 static void nan_has_a_name(void **state) {
     (void)state;
     char text[200];
@@ -703,11 +816,15 @@ int main(void) {
         cmocka_unit_test(few_programs_are_kept),
         cmocka_unit_test(a_model_grows),
         cmocka_unit_test(scalars_that_are_not_reached_stay),
+        cmocka_unit_test(constant_gradients_count),
         cmocka_unit_test(no_gradients_are_left),
         cmocka_unit_test(each_application_drops_others),
         cmocka_unit_test(two_models),
         cmocka_unit_test(errors),
         cmocka_unit_test(bad_targets_have_a_row),
+        cmocka_unit_test(fields_that_are_missing),
+        cmocka_unit_test(models_are_complete_before_a_batch),
+        cmocka_unit_test(infinite_field_has_a_name),
         cmocka_unit_test(nan_has_a_name),
         cmocka_unit_test(nan_of_a_later_batch_has_a_name),
     };

@@ -501,6 +501,28 @@ static void views_of_constants_are_constants(void **unused) {
     ag_tape_free(t);
 }
 
+static void missing_dims_of_nothing(void **unused) {
+    static const struct {
+        ag_shape from, to;
+        int64_t dim;
+    } cases[] = {{{.rank = 4, .dim = {0, 2, 3, 4}}, {.rank = 2, .dim = {0, -1}}, 24},
+                 {{.rank = 3, .dim = {0, 4, 3}}, {.rank = 3, .dim = {0, -1, 6}}, 2},
+                 {{.rank = 3, .dim = {2, 0, 3}}, {.rank = 2, .dim = {-1, 0}}, 6},
+                 {{.rank = 2, .dim = {0, 4}}, {.rank = 3, .dim = {0, -1, 3}}, 1},
+                 {{.rank = 2, .dim = {0, 4}}, {.rank = 2, .dim = {-1, 4}}, 0},
+                 {{.rank = 2, .dim = {INT64_MAX, 0}}, {.rank = 2, .dim = {0, -1}}, INT64_MAX}};
+    (void)unused;
+    for (size_t k = 0; k < sizeof cases / sizeof *cases; k++) {
+        ag_tape *t = ag_tape_new(AG_F64);
+        ag_shape got = ag_shape_of(ag_reshape(ag_tensor(t, NULL, cases[k].from), cases[k].to));
+        assert_string_equal(ag_tape_message(t), "");
+        assert_int_equal(got.rank, cases[k].to.rank);
+        for (int i = 0; i < got.rank; i++)
+            assert_int_equal(got.dim[i], cases[k].to.dim[i] == -1 ? cases[k].dim : cases[k].to.dim[i]);
+        ag_tape_free(t);
+    }
+}
+
 static void views_take_no_instruction(void **unused) {
     (void)unused;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -528,6 +550,7 @@ int main(void) {
         cmocka_unit_test(through_several_views),
         cmocka_unit_test(gradients_by_overlapping_views),
         cmocka_unit_test(views_of_constants_are_constants),
+        cmocka_unit_test(missing_dims_of_nothing),
         cmocka_unit_test(views_take_no_instruction),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,11 +152,15 @@ int ag_check_axis(ag_tape *tape, const char *what, int axis, ag_shape shape) {
 
 ag_shape_text ag_show_shape(ag_shape shape) {
     ag_shape_text shown;
-    size_t used = 0, room = sizeof shown.text;
-    for (int i = 0; i < shape.rank && i < AG_MAX_RANK; i++)
-        used +=
-            (size_t)snprintf(shown.text + used, room - used, "%s%lld", i == 0 ? "(" : ", ", (long long)shape.dim[i]);
-    snprintf(shown.text + used, room - used, shape.rank == 0 ? "()" : ")");
+    size_t used = 1, room = sizeof shown.text;
+    if (shape.rank < 0 || shape.rank > AG_MAX_RANK) {
+        snprintf(shown.text, room, "(rank %d)", shape.rank);
+        return shown;
+    }
+    shown.text[0] = '(';
+    for (int i = 0; i < shape.rank; i++)
+        used += (size_t)snprintf(shown.text + used, room - used, "%s%lld", i == 0 ? "" : ", ", (long long)shape.dim[i]);
+    snprintf(shown.text + used, room - used, ")");
     return shown;
 }
 

@@ -1,13 +1,8 @@
 /* Lifecycle of a program, its lists, its views, what can be asked of it. */
+#include "../support/hash_impl.h"
 #include "program_impl.h"
 
 #include <stdarg.h>
-
-/* uthash takes its memory from the variable `memory` of the function that uses it. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(size) ag_memory_resize(memory, NULL, 0, size)
-#define uthash_free(block, size) ag_memory_free(memory, block, size)
-#include <uthash.h>
 
 struct ag_view_entry {
     ag_pview view;                    /* first: `views` points here */

@@ -4,6 +4,7 @@
 #include <math.h>
 
 static ag_var trace_input(ag_tape *t, const ag_port *port) {
+    if (port->shape.rank && !port->example) return ag_input_without_values(t, port->shape);
     if (port->shape.rank) return ag_tensor(t, port->example, port->shape);
     return ag_input(t, port->example ? *port->example : (double)NAN);
 }
@@ -45,6 +46,7 @@ static ag_program *trace(const ag_options *options, ag_model f, void *context, c
     }
     t->tracing = true;
     for (int k = 0; k < nx; k++) t->abstract |= !inputs[k].example;
+    if (t->abstract) ag_range_set_sparse(&t->values, 0, true);
     ag_program *p = trace_on(t, f, context, inputs, nx, outputs, ny, derived);
     ag_tape_free(t);
     return p;

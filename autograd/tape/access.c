@@ -23,15 +23,25 @@ static void convert(ag_type to_type, void *to, ag_type from_type, const void *fr
         for (int64_t i = 0; i < n; i++) ag_store(to_type, to, i, ag_load(from_type, from, i));
 }
 
+/* Room for a leaf's values; false after an error. */
+static bool open_leaf(ag_tape *t, ag_shape shape, bool constant, ag_pending *p, uint32_t *view) {
+    if (!t || t->status != AG_OK || checked_count(t, "tensor", shape) < 0) return false;
+    *view = ag_intern_shape(t, shape, constant);
+    return *view != VIEW_INERT && ag_reserve_tensor(t, "tensor", *view, p);
+}
+
 static ag_var leaf(ag_tape *t, ag_shape shape, bool constant, ag_type type, const void *data) {
-    if (!t || t->status != AG_OK) return ag_inert(t);
-    int64_t count = checked_count(t, "tensor", shape);
-    if (count < 0) return ag_inert(t);
-    uint32_t view = ag_intern_shape(t, shape, constant);
     ag_pending p;
-    if (view == VIEW_INERT || !ag_reserve_tensor(t, "tensor", view, &p)) return ag_inert(t);
-    convert(t->type, ag_value_at(t, p.slot), type, data, count);
+    uint32_t view;
+    if (!open_leaf(t, shape, constant, &p, &view)) return ag_inert(t);
+    convert(t->type, ag_value_at(t, p.slot), type, data, p.count);
     return ag_commit_tensor(t, p, NOTHING, view);
+}
+
+ag_var ag_input_without_values(ag_tape *t, ag_shape shape) {
+    ag_pending p;
+    uint32_t view;
+    return open_leaf(t, shape, false, &p, &view) ? ag_commit_tensor(t, p, NOTHING, view) : ag_inert(t);
 }
 
 ag_var ag_tensor(ag_tape *t, const double *data, ag_shape shape) { return leaf(t, shape, false, AG_F64, data); }

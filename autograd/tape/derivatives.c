@@ -16,7 +16,8 @@ static ag_var unit_like(ag_tape *t, ag_var x, int64_t at) {
     return unit;
 }
 
-/* One derivative an element of `along`: rows by reverse mode (along = y) or columns by forward mode (along = x). */
+/* One derivative an element of `along`: rows by reverse mode (along = y) or columns by forward mode (along = x). One alone
+ * may have as many axes as there can be. */
 static ag_var stack_derivatives(ag_tape *t, ag_var y, ag_var x, bool rows, int64_t n) {
     ag_var *parts = ag_scratch(t, (size_t)n * sizeof *parts);
     if (!parts) return ag_inert(t);
@@ -25,7 +26,7 @@ static ag_var stack_derivatives(ag_tape *t, ag_var y, ag_var x, bool rows, int64
         if (rows) ag_vjp(&y, &unit, 1, &x, 1, &parts[i]);
         else ag_jvp(&y, 1, &x, &unit, 1, &parts[i]);
     }
-    ag_var all = t->status == AG_OK ? ag_stack(parts, (int)n, rows ? 0 : -1) : ag_inert(t);
+    ag_var all = t->status != AG_OK ? ag_inert(t) : n == 1 ? parts[0] : ag_stack(parts, (int)n, rows ? 0 : -1);
     ag_scratch_free(t, parts);
     return all;
 }
@@ -44,6 +45,10 @@ ag_var ag_jacobian(ag_var y, ag_var x) {
     }
     for (int i = 0; i < sx.rank; i++) s.dim[s.rank++] = sx.dim[i];
     if (mn == 0) return ag_zeros(t, s);
+    if ((uint64_t)mn > MOST_SLOTS - ag_top(t)) { /* before so many derivatives are recorded in vain */
+        (void)ag_out_of_slots(t, "jacobian", s);
+        return ag_inert(t);
+    }
     return ag_reshape(stack_derivatives(t, y, x, m <= n, m <= n ? m : n), s);
 }
 

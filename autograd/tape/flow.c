@@ -18,10 +18,10 @@ bool ag_flow_depends(const ag_flow *f, ag_operand x) {
 }
 
 /* A base whose scalars are used by themselves is marked all over. */
-static void mark(ag_flow *f, uint32_t slot) {
+static void mark(const ag_flow *f, uint32_t slot, uint8_t what) {
     const ag_base *base = ag_base_of(f->t, slot);
     uint32_t start = base ? base->start : slot, count = base && base->scalars ? base->count : 1;
-    if (inside(f, start)) memset(f->depends + (start - f->lo), DEPENDS, count < f->hi - start ? count : f->hi - start);
+    if (inside(f, start)) memset(f->depends + (start - f->lo), what, count < f->hi - start ? count : f->hi - start);
 }
 
 static bool scalar_depends(const ag_flow *f, const ag_instruction_ *i) {
@@ -49,7 +49,7 @@ static void mark_dependents(ag_flow *f) {
         if (op < OP_NODE) {
             if (slot >= f->lo && !f->depends[slot - f->lo]) f->depends[slot - f->lo] = scalar_depends(f, i);
         } else if (op == OP_NODE && node_depends(f, ag_node_at(t, i->a))) {
-            mark(f, slot);
+            mark(f, slot, DEPENDS);
         }
         slot = ag_next_slot(t, i, slot);
     }
@@ -73,7 +73,7 @@ bool ag_flow_open(ag_flow *f, ag_tape *t, const ag_operand *xs, int nx, const ag
     f->first = ag_memory_sparse(&t->memory, n * sizeof *f->first);
     if (!f->depends || !f->first) return ag_out_of_memory(t, "gradient", n * 5);
     for (int i = 0; i < nx; i++)
-        if (!ag_is_constant_view(t, xs[i].view)) mark(f, xs[i].slot);
+        if (!ag_is_constant_view(t, xs[i].view)) mark(f, xs[i].slot, DEPENDS);
     mark_dependents(f);
     return true;
 }
@@ -108,17 +108,14 @@ void ag_flow_need_all(const ag_flow *f, uint8_t *needed, bool (*passes)(const ag
 }
 
 bool ag_flow_keep_needed(ag_flow *f, const ag_operand *ys, int ny) {
-    const ag_tape *t = f->t;
     uint32_t n = f->hi - f->lo;
     if (n == 0) return true;
     uint8_t *needed = ag_memory_sparse(&f->t->memory, n + (size_t)1);
     if (!needed) return ag_out_of_memory(f->t, "jvp", n);
     for (int i = 0; i < ny; i++) need(f, needed, ys[i].slot);
     ag_flow_need_all(f, needed, NULL);
-    for (uint32_t s = 0; s < n; s++) {
-        const ag_base *base = f->depends[s] && !needed[s] ? ag_base_of(t, f->lo + s) : NULL;
-        if (!needed[s] && !(base && inside(f, base->start) && needed[base->start - f->lo])) f->depends[s] = 0;
-    }
+    for (ag_descent d = ag_descent_of(f); ag_descend(&d);)
+        if (inside(f, d.slot) && f->depends[d.slot - f->lo] && !needed[d.slot - f->lo]) mark(f, d.slot, 0);
     ag_memory_sparse_free(&f->t->memory, needed, n + (size_t)1);
     return true;
 }

@@ -39,6 +39,8 @@ static double element(const ag_tape *t, uint32_t slot, const ag_view *v, const i
 typedef bool ag_wanted(double x);
 static bool is_nan(double x) { return isnan(x); }
 static bool is_infinite(double x) { return isinf(x); }
+static bool is_plus_infinity(double x) { return x > 0 && isinf(x); }
+static bool is_minus_infinity(double x) { return x < 0 && isinf(x); }
 
 /* Whether a var has such a number, and at which index. */
 static bool has(const ag_tape *t, uint32_t slot, const ag_view *v, ag_wanted *is_wanted, int64_t *index) {
@@ -242,21 +244,41 @@ static void say_step(ag_words *w, const ag_tape *t, const ag_step_info *s, const
     else say_numbers(w, t, s->in, (int)s->n, s->number, v, index);
 }
 
-/* Says what the number in a slot, which is no finite one, comes from: back through operands that are like it. */
+/* The slot of an infinite operand: rather of this one sign. */
+static bool find_infinite(const ag_tape *t, const ag_step_info *s, const ag_spot *result, bool minus, uint32_t *slot) {
+    ag_wanted *const wanted[] = {minus ? is_minus_infinity : is_plus_infinity, is_infinite};
+    for (int i = 0; i < 2; i++)
+        for (uint32_t k = 0; k < s->n; k++)
+            if (find_like(t, s, k, result, wanted[i], slot)) return true;
+    return false;
+}
+
+/* The slot of an operand that is like the number x that it became. */
+static bool find_cause(const ag_tape *t, const ag_step_info *s, const ag_spot *result, double x, uint32_t *slot) {
+    if (!isnan(x)) return find_infinite(t, s, result, x < 0, slot);
+    for (uint32_t k = 0; k < s->n; k++)
+        if (find_like(t, s, k, result, is_nan, slot)) return true;
+    return false;
+}
+
+/* Says what the number in a slot, which is no finite one, comes from: back through operands that are like it. Of a NaN that
+ * is made of an infinity, what that comes from first. */
 static void say_origin(ag_words *w, ag_tape *t, uint32_t slot) {
     bool going_on = true;
     while (going_on) {
         double x = ag_load(t->type, ag_value_at(t, slot), 0);
         ag_spot spot = spot_of(t, slot);
         ag_step_info s;
-        going_on = false;
         if (!spot.computed || !ag_step_open(t, spot.instruction, spot.slot, &s)) {
             say_leaf(w, t, spot.slot, spot.view, spot.index);
             return;
         }
-        for (uint32_t k = 0; k < s.n && !going_on; k++)
-            going_on = find_like(t, &s, k, &spot, isnan(x) ? is_nan : is_infinite, &slot);
+        going_on = find_cause(t, &s, &spot, x, &slot);
         if (!going_on) {
+            if (isnan(x) && find_infinite(t, &s, &spot, false, &slot)) { /* masks have -inf */
+                say_origin(w, t, slot);                                  /* that of an infinity meets no NaN */
+                say(w, "; of that, ");
+            }
             say_result(w, name_of_step(&s), x, spot.view, spot.index);
             say_step(w, t, &s, spot.view, spot.index);
         }

@@ -252,15 +252,19 @@ ag_var ag_apply3_(ag_opcode op, ag_var x, ag_var y, ag_var z) {
 
 /* ---- tensors ---- */
 
+bool ag_out_of_slots(ag_tape *t, const char *what, ag_shape shape) {
+    int64_t count = 0;
+    (void)ag_shape_count(shape, &count);
+    ag_fail(t, AG_ERR_SLOTS, "%s: out of slots: shape %s needs %lld, %u are in use, a tape has at most %llu", what,
+            ag_show_shape(shape).text, (long long)count, ag_top(t), (unsigned long long)MOST_SLOTS);
+    return false;
+}
+
 bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *out) {
     uint32_t align = t->type == AG_F64 ? 8 : 16; /* 64 bytes */
     const ag_view *v = ag_view_at(t, view);
     int64_t count = v->count;
-    if ((uint64_t)count > MOST_SLOTS - ag_top(t)) {
-        ag_fail(t, AG_ERR_SLOTS, "%s: out of slots: shape %s needs %lld, %u are in use, a tape has at most %llu", what,
-                ag_show_view(v).text, (long long)count, ag_top(t), (unsigned long long)MOST_SLOTS);
-        return false;
-    }
+    if ((uint64_t)count > MOST_SLOTS - ag_top(t)) return ag_out_of_slots(t, what, ag_view_shape(v));
     if (!ag_make_room(t, what, (uint64_t)count + 2 * align, 2)) return false;
     uint64_t need = (t->base_count + (uint64_t)1) * sizeof(ag_base);
     if (need > t->bases.size && !ag_range_grow(&t->memory, &t->bases, need, MOST_SLOTS * sizeof(ag_base)))

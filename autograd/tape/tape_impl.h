@@ -182,6 +182,7 @@ void ag_set_limit(ag_tape *t);
 /* Room for that many more slots and instructions; an error and false if there is none. `what` for the sentence. */
 bool ag_make_room(ag_tape *t, const char *what, uint64_t slots, uint32_t instructions);
 bool ag_out_of_memory(ag_tape *t, const char *what, uint64_t bytes); /* returns false */
+bool ag_out_of_slots(ag_tape *t, const char *what, ag_shape shape);  /* for a tensor; returns false */
 ag_var ag_inert(ag_tape *t);
 /* Whether what is recorded now may be swept: where it cannot, nothing need be saved for that. */
 bool ag_expects_sweep(const ag_tape *t);
@@ -203,10 +204,10 @@ static inline const ag_section *ag_section_of(const ag_tape *t, uint32_t slot) {
 ag_var ag_var_of(ag_tape *t, uint32_t slot, uint32_t view);
 
 /* ---- record.c ---- */
-/* Checks an operand and finds its slot and view; numbers become constants. False after an error. */
 /* Whether n > 1 views of one shape, from these offsets on, lie between each other so that each of `total` elements is in exactly
  * one of them: as q, k and v do in the product that they come from. */
 bool ag_views_tile(const ag_view *const *views, const int64_t *offset, int n, int64_t total);
+/* Checks an operand and finds its slot and view; numbers become constants. False after an error. */
 bool ag_resolve(ag_tape *t, const char *what, ag_var v, ag_operand *out);
 /* The same for reading, which never sets an error: false if inert or stale, or a number. */
 bool ag_locate(ag_var v, ag_operand *out);
@@ -222,6 +223,8 @@ typedef struct ag_pending {
 bool ag_reserve_tensor(ag_tape *t, const char *what, uint32_t view, ag_pending *out);
 /* Node offset, or NOTHING for a tensor that nothing computes. */
 ag_var ag_commit_tensor(ag_tape *t, ag_pending p, uint32_t node, uint32_t view);
+/* An input of a trace without values, which takes no memory for them. */
+ag_var ag_input_without_values(ag_tape *t, ag_shape shape);
 bool ag_reserve_node(ag_tape *t, const char *what, uint32_t n, size_t params, size_t saved, uint32_t *offset);
 static inline size_t ag_pad8(size_t n) { return (n + 7) / 8 * 8; }
 static inline void *ag_node_params(ag_node *node) { return (char *)node + sizeof *node + node->n * sizeof(ag_operand); }

@@ -1,11 +1,6 @@
 /* Views: shapes with strides, each kept once per tape and named by a number, and the operations that make them. */
+#include "../support/hash_impl.h"
 #include "tape_impl.h"
-
-/* uthash takes its memory from the variable `memory` of the function that uses it. */
-#define HASH_NONFATAL_OOM 1
-#define uthash_malloc(size) ag_memory_resize(memory, NULL, 0, size)
-#define uthash_free(block, size) ag_memory_free(memory, block, size)
-#include <uthash.h>
 
 struct ag_interned {
     ag_view view;                     /* first: `views` points here */
@@ -230,6 +225,22 @@ static bool reshaped_strides(const ag_view *v, ag_shape to, int64_t *stride) {
     return true;
 }
 
+/* The number of elements if there were 1 along each axis of none. */
+static bool count_but_zeros(ag_shape s, int64_t *count) {
+    for (int i = 0; i < s.rank; i++)
+        if (s.dim[i] == 0) s.dim[i] = 1;
+    return ag_shape_count(s, count);
+}
+
+/* What the dim that is 1 here has to be for all elements. Of none, (0, 4, 4) goes with (0, 16). */
+static int64_t missing_dim(const ag_view *v, ag_shape shape) {
+    int64_t count, all;
+    if (!ag_shape_count(shape, &count)) return 1;
+    if (count > 0) return v->count / count;
+    bool fits = count_but_zeros(shape, &count) && count_but_zeros(ag_view_shape(v), &all) && all % count == 0;
+    return fits ? all / count : 1;
+}
+
 /* The shape with its -1 replaced; false after an error. */
 static bool complete_shape(ag_tape *t, const ag_view *v, ag_shape *shape) {
     ag_shape asked = *shape;
@@ -237,7 +248,7 @@ static bool complete_shape(ag_tape *t, const ag_view *v, ag_shape *shape) {
     for (int i = 0; i < shape->rank && i < AG_MAX_RANK; i++) {
         if (asked.dim[i] != -1) continue;
         shape->dim[i] = 1; /* a second -1 stays, and is no length */
-        if (ag_shape_count(*shape, &count) && count > 0) shape->dim[i] = v->count / count;
+        shape->dim[i] = missing_dim(v, *shape);
         break;
     }
     if (ag_shape_count(*shape, &count) && count == v->count) return true;

@@ -80,6 +80,7 @@ static void check_header(const reading *r, nn_error *e) {
 
 static int64_t find_field(const reading *r, const char *name, nn_error *e) {
     int64_t found = -1;
+    if (!nn_given(name, "CSV: the name of a column", e)) return found;
     for (int64_t i = 0; nn_ok(e) && i < r->fields; i++)
         if (strcmp(r->header[i], name) == 0) {
             if (found >= 0) fail_twice(r, name, found, i, e);
@@ -115,6 +116,7 @@ static void choose_columns(reading *r, nn_error *e) {
     r->columns = nn_take((size_t)(r->column_count > 0 ? r->column_count : 0), sizeof *r->columns, r->reader.name, e);
     for (int64_t i = 0; nn_ok(e) && i < r->column_count; i++)
         r->columns[i].field = o->columns != NULL ? find_field(r, o->columns[i], e) : i;
+    if (o->text_count > 0) (void)nn_given(o->texts, "CSV: the array of columns of texts", e);
     for (int i = 0; nn_ok(e) && i < o->text_count; i++) mark_text(r, o->texts[i], e);
 }
 

@@ -112,6 +112,9 @@ static void add_array(nn_places *places, const nn_kept *k, staged *s, const nn_s
 static void add_kept(nn_places *places, const nn_kept *k, staged *s, const nn_safetensors *file, nn_error *e) {
     nn_state state;
     if (k->name == NULL || *k->name == '\0') nn_fail(e, AG_ERR_VALUE, "checkpoint: something to keep has no name");
+    else if ((k->numbers != NULL || k->integers != NULL) && k->count < 0)
+        nn_fail(e, AG_ERR_VALUE, "checkpoint: \"%.80s\" has %" PRId64 " numbers", k->name, k->count);
+    if (nn_ok(e) && k->array != NULL) (void)nn_check_array(k->array, "checkpoint", e);
     for (int i = 0; nn_ok(e) && state_of(k, i, &state); i++)
         (void)add(places, k->name, state.name, state.type == AG_F64 ? NN_F64 : NN_F32, state.shape, state.data, e);
     if (nn_ok(e) && k->loader != NULL) {

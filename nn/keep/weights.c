@@ -33,6 +33,12 @@ int64_t nn_model_load_from(nn_model *model, const nn_safetensors *file, const ch
 }
 
 int64_t nn_model_load(nn_model *model, const char *path, nn_load_options options, nn_error *e) {
+    if (options.renaming_count > 0) (void)nn_given(options.renamings, "load: the array of renamings", e);
+    for (int i = 0; nn_ok(e) && i < options.renaming_count; i++) {
+        (void)nn_given(options.renamings[i].file, "load: a renaming's prefix in the file", e);
+        (void)nn_given(options.renamings[i].model, "load: a renaming's prefix in the model", e);
+    }
+    if (!nn_ok(e)) return 0;
     nn_safetensors file = nn_safetensors_open(path, e);
     int64_t taken = nn_model_load_from(model, &file, path, options, e);
     nn_safetensors_close(&file);

@@ -80,7 +80,8 @@ ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x) {
         return affine(ag_sub(x, along_channels(layer.mean, x)), scale, layer.bias);
     }
     if (ag_count(x) / layer.channels < 2) {
-        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "batch_norm: x has shape %s, one number a channel, which has no variance",
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE,
+                "batch_norm: x has shape %s, fewer than two numbers a channel, which have no variance",
                 nn_show_shape(ag_shape_of(x)).text);
         return nn_inert(x);
     }

@@ -179,15 +179,20 @@ static bool fits_state(const nn_recurrent *layer, const char *name, ag_var state
     return false;
 }
 
-/* x is (steps, batch, inputs) here. */
-static bool fits(const nn_recurrent *layer, ag_var x, const nn_recurrent_state *start) {
+static bool fits(const nn_recurrent *layer, ag_var x) {
     ag_shape s = ag_shape_of(x);
     bool first = layer->options.batch_first;
-    if (s.rank != 3 || s.dim[0] < 1 || s.dim[0] > INT32_MAX || s.dim[1] < 1 || s.dim[2] != layer->inputs) {
+    if (s.rank != 3 || s.dim[2] != layer->inputs)
         ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "recurrent: x has shape %s, not (%s, %" PRId64 ")", nn_show_shape(s).text,
                 first ? "batch, steps" : "steps, batch", layer->inputs);
-        return false;
-    }
+    else if (s.dim[first] < 1 || s.dim[first] > INT32_MAX)
+        ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "recurrent: x has shape %s, of %" PRId64 " steps, not 1 to %d",
+                nn_show_shape(s).text, s.dim[first], INT32_MAX);
+    return ag_tape_status(ag_tape_of(x)) == AG_OK;
+}
+
+/* x is (steps, batch, inputs) here. */
+static bool fits_start(const nn_recurrent *layer, ag_var x, const nn_recurrent_state *start) {
     return fits_state(layer, "h", start->h, x) && (layer->cell != NN_LSTM || fits_state(layer, "c", start->c, x));
 }
 
@@ -224,8 +229,9 @@ ag_var nn_recurrent_apply(const nn_recurrent *layer, ag_var x, nn_recurrent_stat
     if (layer == NULL || layer->model == NULL || ag_tape_of(x) == NULL || ag_is_inert(x) ||
         ag_tape_status(ag_tape_of(x)) != AG_OK)
         return nn_inert(x);
-    if (batch_first && ag_shape_of(x).rank == 3) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
-    if (!fits(layer, x, &start)) return nn_inert(x);
+    if (!fits(layer, x)) return nn_inert(x);
+    if (batch_first) x = ag_contiguous(ag_permute(x, AG_AXES(1, 0, 2)));
+    if (!fits_start(layer, x, &start)) return nn_inert(x);
     int count = layer->options.layers * directions_of(layer);
     for (int level = 0; level < layer->options.layers; level++) {
         x = apply_level(layer, level, x, &start, h, c);

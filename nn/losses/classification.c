@@ -157,6 +157,6 @@ ag_var nn_bce_logits_weighted(ag_var logits, ag_var targets, ag_var positive) {
 
 ag_var nn_hinge(ag_var scores, ag_var targets) {
     if (!nn_comparable("hinge", scores, targets)) return nn_inert(scores);
-    targets = nn_among("hinge", targets, -1, 1);
+    targets = nn_among("hinge", scores, targets, -1, 1);
     return ag_mean(ag_relu(ag_fnma(targets, scores, 1)));
 }

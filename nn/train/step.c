@@ -134,12 +134,18 @@ static bool check_fields(nn_step *s, const nn_array *fields, int count) {
     return is_fine(s);
 }
 
+/* As an input it has a name, for messages. */
 static ag_var record_field(nn_step *s, const nn_array *field, int k, bool input) {
     const void *data = field_data(s, field, k);
     ag_tape *t = tape_of(s);
+    bool f64 = s->type == AG_F64;
     if (data == NULL) return ag_num(NAN);
-    if (s->type == AG_F64) return input ? ag_tensor(t, data, field->shape) : ag_constant_tensor(t, data, field->shape);
-    return input ? ag_tensor_f32(t, data, field->shape) : ag_constant_tensor_f32(t, data, field->shape);
+    if (!input) return f64 ? ag_constant_tensor(t, data, field->shape) : ag_constant_tensor_f32(t, data, field->shape);
+    ag_var x = f64 ? ag_tensor(t, data, field->shape) : ag_tensor_f32(t, data, field->shape);
+    char name[24];
+    (void)snprintf(name, sizeof name, "field %d", k);
+    ag_name(x, name);
+    return x;
 }
 
 /* ---- recording ---- */
@@ -148,10 +154,13 @@ static ag_var record_field(nn_step *s, const nn_array *field, int k, bool input)
 static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, ag_var *batch, ag_var *out) {
     ag_tape *t = tape_of(s);
     nn_model_forget_vars(s->model);
-    for (int k = 0; k < count; k++) batch[k] = record_field(s, &fields[k], k, inputs);
+    for (int k = 0; k < NN_MAX_FIELDS; k++) batch[k] = k < count ? record_field(s, &fields[k], k, inputs) : ag_num(NAN);
     for (int k = 0; k < s->options.outputs; k++) out[k] = ag_num(NAN);
     if (!is_fine(s)) return false;
+    int parts = nn_parameter_count(s->model) + nn_buffer_count(s->model);
     s->forward(s->context, batch, out);
+    if (nn_parameter_count(s->model) + nn_buffer_count(s->model) != parts)
+        ag_fail(t, AG_ERR_VALUE, "step: the model got parameters or buffers while a batch was recorded");
     if (!is_fine(s)) return false;
     for (int k = 0; k < s->options.outputs; k++)
         if (ag_tape_of(out[k]) == NULL) out[k] = ag_constant(t, ag_value(out[k]));
@@ -220,6 +229,17 @@ static bool make_update(nn_step *s, traced *r, int i) {
     return r->update[i] != NULL || out_of_memory(s);
 }
 
+/* Whether a recorded gradient is one: what a loss does not depend on has the constant 0. */
+static bool is_gradient(ag_var g) {
+    if (!ag_is_constant(g)) return true;
+    ag_type type = ag_tape_type(ag_tape_of(g));
+    int64_t count = ag_count(g);
+    const void *data = ag_data(ag_contiguous(g));
+    for (int64_t i = 0; data != NULL && i < count; i++)
+        if (type == AG_F64 ? ((const double *)data)[i] != 0 : ((const float *)data)[i] != 0) return true;
+    return false;
+}
+
 /* Records and freezes; `xs` and `ys` have room for all. */
 static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag_var *ys) {
     ag_var batch[NN_MAX_FIELDS];
@@ -229,7 +249,7 @@ static bool freeze(nn_step *s, traced *r, const nn_array *fields, ag_var *xs, ag
     if (r->derives) {
         ag_tape_trace_shapes(tape_of(s));
         ag_gradient(ys[0], xs + r->field_count, parameters, ys + n);
-        for (int i = 0; i < parameters; i++) r->reaches[i] = is_fine(s) && !ag_is_constant(ys[n + i]);
+        for (int i = 0; i < parameters; i++) r->reaches[i] = is_fine(s) && is_gradient(ys[n + i]);
         n += parameters;
         for (int i = 0; i < nn_buffer_count(s->model) && is_fine(s); i++) {
             ag_var value = nn_buffer_update_at(s->model, i);

@@ -33,16 +33,22 @@ void ag_c_forget(ag_c_file *file, const ag_program *p) {
         if (all[k].p == p) all[k] = all[--file->known_count];
 }
 
+/* What a map or scan runs; NULL of other operations, and of no rows or steps. */
+static const ag_program *repeated(const ag_operation *operation, const void *params) {
+    if (ag_is_map(operation)) return ag_map_rows(params) ? ag_map_program(params) : NULL;
+    const ag_scanning *scan = operation == &ag_scan_operation ? params : NULL;
+    return scan && scan->steps ? scan->p : NULL;
+}
+
 static bool find_out(ag_c_file *file, const ag_program *p) {
     for (uint64_t i = 0; i < p->codes.count; i++) {
         const ag_code *c = ag_code_at(p, i);
-        if (c->op != CODE_CALL) continue;
+        if (c->op != CODE_CALL || !ag_value_count(p, (uint32_t)i)) continue;
         const ag_pcall *call = ag_pcall_at(p, c->extra);
-        const void *params = ag_pparams_at(p, call->params);
-        if (ag_is_guard(p, c) || call->operation == &ag_root_operation) return true;
-        if (ag_c_form_checks(call->operation) && ag_value_count(p, (uint32_t)i)) return true;
-        if (ag_is_map(call->operation) && ag_c_can_fail(file, ag_map_program(params))) return true;
-        if (call->operation == &ag_scan_operation && ag_c_can_fail(file, ((const ag_scanning *)params)->p)) return true;
+        if (ag_is_guard(p, c) || call->operation == &ag_root_operation || ag_c_form_checks(call->operation))
+            return true;
+        const ag_program *inner = repeated(call->operation, ag_pparams_at(p, call->params));
+        if (inner && ag_c_can_fail(file, inner)) return true;
     }
     return false;
 }

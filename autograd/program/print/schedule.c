@@ -82,10 +82,10 @@ static void count_uses(ag_c_schedule *s) {
 
 static bool is_computed(const ag_code *c) { return c->op != CODE_INPUT && c->op != CODE_CONSTANT; }
 
-/* What computes no elements is not printed, but for calls in which something may fail. */
+/* What computes no elements is not printed, as it is not run either. */
 static bool is_printed(const ag_program *p, uint32_t i) {
     const ag_code *c = ag_code_at(p, i);
-    return is_computed(c) && (ag_value_count(p, i) || ag_can_refuse(p, c));
+    return is_computed(c) && ag_value_count(p, i);
 }
 
 /* Operands that can be part of the expression of i, an elementwise instruction. */
