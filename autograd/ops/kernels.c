@@ -151,10 +151,11 @@ AG_SCALAR_MATHS1(AG_X_)
 #define AG_BARE_K(c) 1
 #define AG_BARE_F(name) AG_STEP_##name + AG_FALSE_
 #define AG_FALSE_(...) 0
-#define AG_OP1(NAME, name, form, value, dx, rx, traits, edge) enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
-#define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge) enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
+#define AG_OP1(NAME, name, form, value, dx, rx, traits, edge) enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
+#define AG_OP2(NAME, name, form, value, dx, dy, rx, ry, traits, edge)                                                  \
+    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
 #define AG_OP3(NAME, name, form, value, dx, dy, dz, rx, ry, rz, traits, edge)                                          \
-    enum { AG_STEP_##name = ((traits)&AG_FLAT) != 0 };
+    enum { AG_STEP_##name = ((traits) & AG_FLAT) != 0 };
 #include "elementwise.def"
 #undef AG_OP1
 #undef AG_OP2
