@@ -47,25 +47,21 @@ static void *in_block(const ag_compiled *c, int64_t element) {
     return ag_element(c->p->type, start, element * C_LANES);
 }
 
-static void copy_row(ag_type type, void *to, const void *from, int64_t count) {
-    if (type == AG_F64)
-        for (int64_t i = 0; i < count; i++) ((double *)to)[i * C_LANES] = ((const double *)from)[i];
-    else
-        for (int64_t i = 0; i < count; i++) ((float *)to)[i * C_LANES] = ((const float *)from)[i];
-}
-
 static void load_block(const ag_compiled *c, const ag_column *xs, int64_t row, int64_t n) {
     const ag_program *p = c->p;
+    const ag_kernels *kernels = ag_kernels_for(p->type);
     int64_t at = 0;
     for (uint64_t k = 0; k < p->inputs.count; k++) {
         int64_t count = ag_row_input_count(p, k);
         const ag_column *x = &xs[k];
         if (x->along == AG_EACH && !x->index)
-            ag_kernels_for(p->type)->transpose((size_t)n, (size_t)count, in_block(c, at), C_LANES,
-                                               ag_element(p->type, x->data, row * count), count, false);
-        else if (x->along == AG_EACH || row == 0)
-            for (int64_t l = 0; l < (x->index ? n : C_LANES); l++)
-                copy_row(p->type, ag_element(p->type, in_block(c, at), l), row_of(c, x, row + l, (size_t)count), count);
+            kernels->transpose((size_t)n, (size_t)count, in_block(c, at), C_LANES,
+                               ag_element(p->type, x->data, row * count), count, false);
+        else if (x->along == AG_EACH)
+            kernels->gather((size_t)n, (size_t)count, in_block(c, at), C_LANES, x->data, x->index + row);
+        else if (row == 0)
+            for (int64_t i = 0; i < count; i++)
+                kernels->fill(C_LANES, in_block(c, at + i), ag_load(p->type, x->data, i));
         at += count;
     }
 }
