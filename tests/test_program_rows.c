@@ -228,6 +228,38 @@ static void products_that_are_nan(void **unused) {
     ag_program_free(p);
 }
 
+static void kinked_sum(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    kinked_model(t, x, y, context);
+    y[0] = ag_sum(y[0]);
+}
+
+/* The same of elements that are computed together. */
+static void elements_beside_nan(void **unused) {
+    (void)unused;
+    enum { N = 200 };
+    const ag_port in[2] = {{"x", AG_SHAPE(N), NULL}, {"s", AG_SHAPE(N), NULL}};
+    ag_program *p = ag_program_trace(AG_F64, kinked_sum, NULL, in, 2, NULL, 1), *g = ag_program_gradient(p, NULL, 0);
+    program_fine_("gradient", g);
+    ag_runner *r = ag_runner_new(g);
+    double x[2][N], s[N], y, dx[2][N], ds[2][N];
+    draw(s, N, 3);
+    draw(x[0], N, 4);
+    for (int i = 0; i < N; i++) {
+        x[0][i] = fabs(x[0][i]) + 0.01;
+        x[1][i] = i % 9 ? x[0][i] : 0;
+    }
+    for (int k = 0; k < 2; k++)
+        assert_int_equal(ag_run(r, (const double *[]){x[k], s}, (double *[]){&y, dx[k], ds[k]}), AG_OK);
+    assert_true(r->exact.count > 0);
+    for (int i = 0; i < N; i++) {
+        assert_true(isfinite(dx[1][i]) && (x[1][i] != 0 || dx[1][i] == s[i]));
+        if (x[1][i] != 0) assert_true(dx[0][i] == dx[1][i] && ds[0][i] == ds[1][i]);
+    }
+    ag_runner_free(r);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
 /* x (1) to x + i, for so many i. */
 static void steps_model(ag_tape *t, const ag_var *x, ag_var *y, void *count) {
     y[0] = ag_add(x[0], ag_arange(t, 0, 1, *(const int64_t *)count));
@@ -603,6 +635,7 @@ int main(void) {
         cmocka_unit_test(rows_of_all_numbers),
         cmocka_unit_test(large_programs_go_row_by_row),
         cmocka_unit_test(products_that_are_nan),
+        cmocka_unit_test(elements_beside_nan),
         cmocka_unit_test(outputs_of_any_size),
         cmocka_unit_test(no_end_of_scalars),
         cmocka_unit_test(a_bad_row),

@@ -57,8 +57,8 @@ typedef void ag_partial_kernel(size_t n, void *acc, const void *w, const void *x
 typedef struct ag_straight {
     uint32_t op, to, x, y, z;
 } ag_straight;
-/* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can; chain, by a product that is
- * tested afterwards, which is faster for single numbers (a zero may have another sign).
+/* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can, and the same with the chain of x
+ * and y; chain, by a product that is tested afterwards, which is faster for single numbers (a zero may have another sign).
  *
  * Only of rows: x + y, x * y, x * y + z where y, or z in the last, is one number; sums and shifts, in blocks of as many
  * numbers as row z begins with, an int64_t: x is added up to row `to`, AG_SUMS of its type of which some stay 0; x, x * y
@@ -68,6 +68,8 @@ enum {
     AG_STRAIGHT_COPY = AG_OPCODES,
     AG_STRAIGHT_FMA,
     AG_STRAIGHT_FNMA,
+    AG_STRAIGHT_CHAIN_FMA,
+    AG_STRAIGHT_CHAIN_FNMA,
     AG_STRAIGHT_CHAIN,
     AG_STRAIGHT_ADD_1,
     AG_STRAIGHT_MUL_1,

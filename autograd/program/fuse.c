@@ -191,19 +191,15 @@ static void add_exact(ag_grouping *u, ag_pstep *step) {
     bool spares = false;
     step->exact = (uint32_t)list->count;
     for (uint32_t k = 0; k < step->codes && r->status == AG_OK; k++) {
-        ag_straight c = code_at(r, step->code + k);
+        ag_straight c = code_at(r, step->code + k), shift;
         bool quick = found < u->quick_count && u->quick[found] == k;
-        found += quick;
         bool shifts = c.op == AG_STRAIGHT_SHIFT_MUL || c.op == AG_STRAIGHT_SHIFT_FMA;
-        uint32_t to = shifts && quick ? spare : c.to;
-        spares |= quick && c.op != AG_MUL;
-        if (quick) add_code(u, list, (ag_straight){AG_CHAIN, c.op == AG_MUL ? to : spare, c.x, c.y, 0});
-        if (quick && c.op == AG_STRAIGHT_FNMA) add_code(u, list, (ag_straight){AG_SUB, to, c.z, spare, 0});
-        else if (quick && c.op != AG_MUL && c.op != AG_STRAIGHT_SHIFT_MUL)
-            add_code(u, list, (ag_straight){AG_ADD, to, spare, c.z, 0});
-        else if (!quick) add_code(u, list, c);
+        found += quick;
+        if (quick) c.op = ag_exact_op(c.op);
+        if (quick && shifts) c.to = spare, spares = true; /* in two steps */
+        add_code(u, list, c);
         if (!shifts) continue;
-        ag_straight shift = code_at(r, step->code + ++k);
+        shift = code_at(r, step->code + ++k);
         if (quick) shift.x = spare;
         add_code(u, list, shift);
     }

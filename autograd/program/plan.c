@@ -130,8 +130,6 @@ static void place_results_in_outputs(ag_planning *g) {
 static void pin_outputs(ag_planning *g) {
     const ag_program *p = g->p;
     g->scalars = (uint32_t)p->outputs.count;
-    g->masked = (uint32_t)take_scalars(g, 2);
-    g->zero = (uint32_t)take_scalars(g, 1); /* as the work array is, which nothing else writes there */
     g->spot[ag_pinput_at(p, p->inputs.count - 1)->ref.value] = (ag_spot){SPACE_WORK, 0};
     for (uint32_t k = 0; k < p->outputs.count; k++) {
         uint32_t v = ag_poutput_at(p, k)->ref.value;
@@ -178,29 +176,15 @@ static void add_straight(ag_planning *g, ag_straight s) {
     if (step) *step = (ag_pstep){.kind = STEP_STRAIGHT, .first = (uint32_t)r->straight.count - 1, .count = 1};
 }
 
-static void add_exact(ag_planning *g, ag_straight s) {
-    ag_straight *to = ag_runner_add(g->r, &g->r->exact, sizeof *to, 1);
-    if (to) *to = s;
-}
-
-/* Code over lanes and, `exact`, as it is executed when a product is NaN. What a product is taken in by is rounded in the
- * same way then: a factor is 0 where the other is, and the rest as it was. */
-static void add_lanes(ag_planning *g, ag_straight s, bool quick) {
-    ag_straight exact = s;
-    add_straight(g, s);
-    if (quick && s.op == AG_MUL) exact.op = AG_CHAIN;
-    if (quick && s.op != AG_MUL) {
-        exact.x = g->masked, exact.y = g->masked + 1;
-        add_exact(g, (ag_straight){AG_SELECT, exact.x, s.y, s.x, g->zero});
-        add_exact(g, (ag_straight){AG_SELECT, exact.y, s.x, s.y, g->zero});
-    }
-    add_exact(g, exact);
-    g->r->chains += quick;
-}
-
+/* Of lanes, the exact code too. */
 static void add_code(ag_planning *g, ag_straight s, bool quick) {
-    if (g->r->is_lanes) add_lanes(g, s, quick);
-    else add_straight(g, s);
+    ag_runner *r = g->r;
+    add_straight(g, s);
+    ag_straight *exact = r->is_lanes ? ag_runner_add(r, &r->exact, sizeof *exact, 1) : NULL;
+    if (!exact) return;
+    *exact = s;
+    if (quick) exact->op = ag_exact_op(s.op);
+    r->chains += quick;
 }
 
 static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {

@@ -44,7 +44,6 @@ typedef struct ag_planning {
     ag_spot *spot;      /* offsets of tensors in the work array count from their part */
     uint32_t *free;     /* scalar places, a stack */
     uint32_t free_count, scalars;
-    uint32_t masked, zero; /* over lanes: places for two factors, and a 0 */
     ag_list gaps;
     int64_t tensors;
 } ag_planning;
@@ -60,6 +59,13 @@ static inline bool ag_is_short(const ag_program *p, const ag_code *c) {
 /* How often it is rounded depends on whether it is a member of a group. */
 static inline bool ag_is_product_sum(const ag_code *c) { return c->op == AG_FMA || c->op == AG_FNMA; }
 static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES && c->view & WHERE_ELEMENT; }
+
+/* What quick code, by products, is when one of them is NaN: with chains, and rounded in the same way, so that what is beside a
+ * NaN stays as it is. */
+static inline uint32_t ag_exact_op(uint32_t op) {
+    if (op == AG_STRAIGHT_FNMA) return AG_STRAIGHT_CHAIN_FNMA;
+    return op == AG_MUL || op == AG_STRAIGHT_SHIFT_MUL ? AG_CHAIN : AG_STRAIGHT_CHAIN_FMA;
+}
 
 /* How many elements at a time a step on `count` of them works on, at most: long rows, but where a part of the last one would
  * cost more than they save. */
