@@ -215,7 +215,7 @@ static void products_that_are_nan(void **unused) {
             assert_true(fabs(ds[k][i] - c) < 1e-14 && (x[k][i] != 0 || b == s[i]));
             sum[k] += b, scale += fabs(b);
         }
-        double total;
+        double total = 0;
         ag_column shared[] = {ag_each(y[k]), ag_shared(&total), ag_each(ds[k])};
         assert_int_equal(ag_run_rows(r, ROWS, xs, shared), AG_OK);
         assert_true(fabs(total - sum[k]) < 1e-14 * scale);
