@@ -1,15 +1,19 @@
 #include "nn/random.h"
 
+#include "nn/optimise/kernels_impl.h"
+
 #include <math.h>
 
+static const uint64_t step = UINT64_C(0x9e3779b97f4a7c15);
+
 uint64_t nn_random_bits(nn_random *random) {
-    uint64_t z = random->state += UINT64_C(0x9e3779b97f4a7c15);
+    uint64_t z = random->state += step;
     z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
     z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
     return z ^ (z >> 31);
 }
 
-/* In (0, 1), never an end: the logarithm below needs that. */
+/* In (0, 1), never an end. */
 static double open_unit(nn_random *random) { return ((double)(nn_random_bits(random) >> 12) + 0.5) * 0x1p-52; }
 
 /* The bias for an n that is not a power of two is below n / 2^64. */
@@ -17,19 +21,20 @@ int64_t nn_random_below(nn_random *random, int64_t n) { return (int64_t)(nn_rand
 
 double nn_random_uniform(nn_random *random, double lo, double hi) { return lo + (hi - lo) * open_unit(random); }
 
-/* Box and Muller, 1958; the second number of each pair is thrown away, so that the state is one word. */
-double nn_random_normal(nn_random *random) {
-    const double two_pi = 6.283185307179586477;
-    double radius = sqrt(-2 * log(open_unit(random)));
-    return radius * cos(two_pi * open_unit(random));
+void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation) {
+    nn_kernels_for(AG_F64)->normal((size_t)count, x, deviation, random->state);
+    random->state += 2 * (uint64_t)count * step;
 }
 
-void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation) {
-    for (int64_t i = 0; i < count; i++) x[i] = deviation * nn_random_normal(random);
+double nn_random_normal(nn_random *random) {
+    double x;
+    nn_fill_normal(random, &x, 1, 1);
+    return x;
 }
 
 void nn_fill_positive(nn_random *random, double *x, int64_t count) {
-    for (int64_t i = 0; i < count; i++) x[i] = 0.1 + fabs(nn_random_normal(random));
+    nn_fill_normal(random, x, count, 1);
+    for (int64_t i = 0; i < count; i++) x[i] = 0.1 + fabs(x[i]);
 }
 
 void nn_fill_unit(nn_random *random, double *x, int64_t count) {

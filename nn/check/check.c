@@ -9,7 +9,7 @@
 #include <math.h>
 
 enum {
-    KEPT_BYTES = 16 << 20, /* names stay recorded while the tape holds less */
+    KEPT_BYTES = 16 << 20, /* names stay recorded while they take less */
     MOST_SIZES = 64
 };
 
@@ -22,7 +22,8 @@ typedef struct run {
     ac_evaluator e;
     ac_tally tally;
     ac_room rooms[3]; /* of the check under way: what is right, what is claimed, and what is in both */
-    int validated;    /* statements whose names were recorded once */
+    ac_ahead ahead;
+    int validated; /* statements whose names were recorded once */
 } run;
 
 static int64_t count_of(ag_shape shape) { return nn_shape_count(shape); }
@@ -148,6 +149,7 @@ static bool run_check(run *r, const ac_statement *s) {
     finding.statement = s;
     finding.law = s->random;
     finding.draws = t.claim.draws = s->random ? r->options->draws : 1;
+    ac_tell_outlook(&r->ahead, &t);
     if (!ac_prepare(&r->e, s->uses, s->use_count, false)) return false;
     ag_mark mark = ag_tape_mark(r->e.tape);
     bool fine = ac_compare(&t, &finding.comparison) && judge(r, &t);
@@ -176,7 +178,8 @@ static bool run_show(run *r, const ac_statement *s) {
 }
 
 static void forget_if_full(run *r) {
-    if (ag_tape_held(r->e.tape) > KEPT_BYTES) ac_forget(&r->e);
+    ag_stats now = ag_tape_stats(r->e.tape);
+    if (now.value_bytes + now.instruction_bytes > KEPT_BYTES) ac_forget(&r->e);
 }
 
 /* Records every name defined up to a statement once, used or not: errors come in the order of the file. */
@@ -219,7 +222,8 @@ static bool run_statements(run *r) {
         ac_statement *s = r->file->statements[i];
         if (s->kind == AC_DEFINE) continue;
         forget_if_full(r);
-        if (!validate(r, i) || !run_statement(r, s)) return false;
+        bool fine = validate(r, i) && ac_look_ahead(&r->ahead, &r->e, r->options->draws, i) && run_statement(r, s);
+        if (!fine) return false;
     }
     return validate(r, r->file->statement_count);
 }
@@ -230,6 +234,7 @@ static void run_file(run *r) {
     if (!r->file->error.set) {
         if (ac_evaluator_open(&r->e, r->file, &r->file->error, r->options->seed)) run_statements(r);
         ac_evaluator_close(&r->e);
+        ac_ahead_close(&r->ahead);
         for (int i = 0; i < 3; i++) nn_release(r->rooms[i].values);
     }
     for (int i = 0; i < r->sink_count; i++)

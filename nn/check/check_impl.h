@@ -11,6 +11,10 @@ typedef struct ac_room {
     size_t count;
 } ac_room;
 
+/* What is known of a law before its turn, from looking at several together. */
+typedef enum ac_outlook { AC_UNKNOWN, AC_HOLDS, AC_WRONG } ac_outlook;
+enum { AC_MOST_LAWS = 16 }; /* together */
+
 /* A check under way. */
 typedef struct ac_trial {
     ac_evaluator *e;
@@ -23,6 +27,8 @@ typedef struct ac_trial {
     int kept;                           /* how many draws there is room for: all, or two */
     int shown;                          /* where among them the worst one is */
     bool literal;
+    ac_outlook outlook;
+    nn_comparison worst; /* so far, of the draws that were compared */
     char base_name[96];
     ac_finding *finding;
 } ac_trial;
@@ -32,23 +38,39 @@ bool ac_go_to_draw(ac_trial *trial, int draw);
 
 /* Computes both sides at every draw and compares them. What is kept: the worst draw or, if one is wrong, all of them. */
 bool ac_compare(ac_trial *trial, nn_comparison *worst);
-/* Records the first draw; its sides are kept, too, the first of two draws. False after an error. */
+/* Records both sides at the draw that is recorded, the first one, and compares them. False after an error. */
 bool ac_record_first(ac_trial *trial, ag_var sides[2]);
 /* Room for `count` numbers at every draw that is kept. NULL after an error. */
 double *ac_take_draws(ac_trial *trial, ac_room *room, ac_span span, int64_t count);
+/* Takes room for both sides of all draws. False after an error. */
+bool ac_take_all_draws(ac_trial *trial);
 /* The claim with these sides, of so many draws. */
 nn_claim ac_claim_of(const ac_trial *trial, const double *right, const double *claimed, int draws);
 
-/* A law as a program, made at the first draw, which is kept, and run for the others on all threads; see law.c. NULL if it
- * cannot be one. */
-typedef struct ac_law ac_law;
-ac_law *ac_law_open(ac_trial *trial);
-void ac_law_close(ac_law *law); /* NULL is fine */
-/* Compares what comes after the first draw, which *worst is of, up to one that is wrong. The worst is kept. False if a draw
- * has to be computed step by step; with an error if time is up or all draws are too much memory. */
-bool ac_law_compare_rest(ac_law *law, nn_comparison *worst);
-/* Computes, keeps and compares all draws. Likewise. */
-bool ac_law_compare_all(ac_law *law, nn_comparison *worst);
+/* Laws as one program, made at the first draw and run for the others on all threads; see law.c. What cannot be one is to
+ * be computed step by step; there is an error only if time is up. */
+
+/* Tells the outlook of each, and its worst draw; of those that cannot be computed together it stays unknown. */
+void ac_laws_look(ac_trial *const *trials, int count);
+/* Computes, keeps and compares all draws. False if that has to be done step by step. */
+bool ac_law_compare_all(ac_trial *trial, nn_comparison *worst);
+
+/* The laws of some statements, looked at together ahead of their turn; see ahead.c. Zeroed: none. */
+typedef struct ac_ahead {
+    int together; /* laws before this statement are looked at one at a time */
+    int count;
+    struct {
+        const ac_statement *statement;
+        ac_outlook outlook;
+        int draw; /* the worst one */
+    } laws[AC_MOST_LAWS];
+    ac_room rooms[AC_MOST_LAWS][3];
+} ac_ahead;
+/* Looks at the statement at `place` of the file, which is the next one, and at others behind it, if that is a law and was
+ * not looked at. False after an error. */
+bool ac_look_ahead(ac_ahead *ahead, ac_evaluator *evaluator, int draws, int place);
+void ac_tell_outlook(const ac_ahead *ahead, ac_trial *trial);
+void ac_ahead_close(ac_ahead *ahead);
 
 /* Asks both witnesses about every derivative on the left side, at a draw. */
 void ac_ask_witnesses(ac_trial *trial, int draw);

@@ -24,6 +24,8 @@ enum { PART = 256, AHEAD = 512 };
 #define ANY_ORDER
 #endif
 
+#include "normal.inc"
+
 #define PASTE3_(a, b, c) a##b##c
 #define PASTE3(a, b, c) PASTE3_(a, b, c)
 

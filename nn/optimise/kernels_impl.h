@@ -1,5 +1,5 @@
-/* What optimisers do with a row of numbers, compiled for several instruction sets, one table each. No result depends on
- * the instruction set, on where a row begins or on how it is cut. */
+/* What is done with rows of numbers, compiled for several instruction sets, one table each. No result depends on the
+ * instruction set, on where a row begins or on how it is cut. */
 #ifndef NN_KERNELS_IMPL_H
 #define NN_KERNELS_IMPL_H
 
@@ -48,6 +48,8 @@ typedef struct nn_kernels {
     void (*clip)(size_t n, void *x, double most);                   /* x into -most..most; NaN stays */
     void (*add_scaled)(size_t n, void *x, double a, const void *y); /* x += a y */
     void (*average)(size_t n, void *x, double a, const void *y);    /* x += a (y - x) */
+    /* Normal deviates, times this, by the numbers from a state of nn_random on. */
+    void (*normal)(size_t n, double *x, double deviation, uint64_t state);
 } nn_kernels;
 
 extern const nn_kernels nn_kernels_f64_base, nn_kernels_f32_base;
