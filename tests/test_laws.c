@@ -52,6 +52,88 @@ static void steps_say_the_same(void **state) {
     }
 }
 
+/* Claims of every kind, that share a lot; each in a line of its own. */
+static const char *const shared_names =
+    "X ~ normal(24, 24)\nW ~ normal(24, 24)\nk ~ onehot(90)\nZ = X @ W\nL = sum(Z^2)\n";
+static const char *const shared[] = {
+    "check grad(L, W) == 2 * X' @ Z",
+    "check grad(L, X) == 2 * Z @ W'",
+    "check grad(L, W) == 2 * X @ Z",
+    "f(a) = sum(a^3)",
+    "check grad(L, W) == 2 * X' @ X @ W within 1e-6",
+    "check relu(Z - 15) == 0 * Z",
+    "check grad(L, Z)[1, 1] == 2 * Z[1, 1]",
+    "check ones(2) == [1, 1]",
+    "check sum(X) * 0 == 0",
+    "check sum(X) * 0 == [0, 0]",
+    "show len(k)",
+    "M = X * (1 - k[7])",
+    "check grad(f(X), X) == 3 * X^2",
+    "check X[1 + k[7], 1] == X[1 + k[7], 1]",
+    "check solve(y == sum(X), y from 1) == sum(X)",
+    "check sum(M) / (1 - k[7]) == sum(X)",
+    "check grad(f(Z), Z) == 3 * Z * Z",
+    "n = 24",
+    "check sum(X, 1) == n * mean(X, 1)",
+    "check grad(L, X) == n / 12 * Z @ W'",
+    "check ln(X^2) == 2 * ln(abs(X))",
+};
+
+/* The names, then a claim in its line, and the others, or not. */
+static void write_shared(char *text, size_t size, int only) {
+    size_t at = (size_t)snprintf(text, size, "%s", shared_names);
+    for (int i = 0; i < (int)COUNT(shared); i++) {
+        bool there = only < 0 || i == only || strstr(shared[i], " == ") == NULL;
+        at += (size_t)snprintf(text + at, size - at, "%s\n", there ? shared[i] : "");
+    }
+}
+
+/* What is said of it alone is said of it among the others, but for the last bits of what holds: they depend on what is
+ * computed once. */
+static void laws_together_are_as_alone(void **state) {
+    (void)state;
+    char text[4000];
+    write_shared(text, sizeof text, -1);
+    result all = run_bytes(text, strlen(text), (ac_options){0});
+    assert_int_equal(all.status, 1);
+    int found = 0;
+    for (int i = 0; i < (int)COUNT(shared); i++) {
+        if (strstr(shared[i], "check") == NULL) continue;
+        write_shared(text, sizeof text, i);
+        result alone = run_bytes(text, strlen(text), (ac_options){0});
+        char *claim = strstr(alone.text[JSON], "{\"line\""), *end = strstr(alone.text[JSON], "], \"error\"");
+        assert_non_null(claim);
+        assert_non_null(end);
+        while (*end != '}') *end-- = '\0';
+        if (strstr(claim, "\"holds\"") != NULL) *strstr(claim, "\"max_error\"") = '\0';
+        expect(shared[i], all.text[JSON], claim);
+        found++;
+        forget(&alone);
+    }
+    assert_int_equal(found, 17);
+    forget(&all);
+}
+
+/* What fails behind a law is told when it is its turn. */
+static void errors_behind_a_law_wait(void **state) {
+    (void)state;
+    static const struct {
+        const char *behind, *message;
+    } cases[] = {{"check grad(L, X) == X @ ones(3)", "t.ad:7:"},
+                 {"Q = X @ ones(3)\ncheck Q == Q", "t.ad:7:"},
+                 {"Q = inv(X * 0)\ncheck grad(L, X) == 2 * Z @ W'", "singular"},
+                 {"check grad(L, X) == 2 * Z @ W'\ncheck X[25, 1] == 0 * X[1, 1]", "t.ad:8:"}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char text[1000];
+        snprintf(text, sizeof text, "%scheck grad(L, W) == 2 * X' @ Z\n%s\n", shared_names, cases[i].behind);
+        result r = run_bytes(text, strlen(text), (ac_options){0});
+        assert_int_equal(r.status, 2);
+        expect(text, r.text[OUT], "holds");
+        expect(text, r.text[ERRORS], cases[i].message);
+        forget(&r);
+    }
+}
+
 /* Few draws of these are kept: the others are made again when they are needed. */
 static void numbers_need_not_be_kept(void **state) {
     (void)state;
@@ -134,9 +216,14 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "bits") == 0) return print_bits();
     snprintf(program_path, sizeof program_path, "%s", argv[0]);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(steps_say_the_same),  cmocka_unit_test(numbers_need_not_be_kept),
-        cmocka_unit_test(memory_may_be_short), cmocka_unit_test(memory_may_run_out),
-        cmocka_unit_test(time_is_limited),     cmocka_unit_test(threads_find_the_same),
+        cmocka_unit_test(steps_say_the_same),
+        cmocka_unit_test(numbers_need_not_be_kept),
+        cmocka_unit_test(memory_may_be_short),
+        cmocka_unit_test(memory_may_run_out),
+        cmocka_unit_test(time_is_limited),
+        cmocka_unit_test(threads_find_the_same),
+        cmocka_unit_test(laws_together_are_as_alone),
+        cmocka_unit_test(errors_behind_a_law_wait),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

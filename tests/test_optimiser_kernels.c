@@ -1,6 +1,7 @@
 /* The optimisers' kernels: the same bits from every instruction set, wherever a row is cut; sums and bounds are right. */
 #include "derivatives.h"
 #include "nn/optimise/kernels_impl.h"
+#include "nn/random.h"
 
 enum { LONGEST = 300, MOST_STATES = 3 };
 static const int states_of[] = {
@@ -172,12 +173,65 @@ static void changes_of_a_row_are_right(void **state) {
         }
 }
 
+/* The same bits wherever a row is cut, and what Box and Muller say of the same two uniform numbers. */
+static void random_numbers_are_normal(void **state) {
+    (void)state;
+    enum { COUNT = 20000 };
+    static double x[COUNT], cut[COUNT];
+    const uint64_t step = UINT64_C(0x9e3779b97f4a7c15);
+    for (int level = 0; level < 3; level++) {
+        const nn_kernels *k = kernels_of(level, AG_F64);
+        if (k == NULL) continue;
+        k->normal(COUNT, x, 1.5, 42);
+        for (size_t i = 0, n; i < COUNT; i += n) {
+            n = 1 + i % 13 < COUNT - i ? 1 + i % 13 : COUNT - i;
+            k->normal(n, cut + i, 1.5, 42 + 2 * i * step);
+        }
+        assert_memory_equal(x, cut, sizeof x);
+        nn_random random = {42};
+        double mean = 0, square = 0;
+        for (int i = 0; i < COUNT; i++) {
+            long double u = ((long double)(nn_random_bits(&random) >> 12) + 0.5L) * 0x1p-52L;
+            long double v = ((long double)(nn_random_bits(&random) >> 12) + 0.5L) * 0x1p-52L;
+            long double want = 1.5L * sqrtl(-2 * logl(u)) * cosl(6.283185307179586476925287L * v);
+            if (!(fabsl(want - x[i]) < 4e-15L)) fail_msg("number %d is %.17g, not %.17Lg", i, x[i], want);
+            mean += x[i] / 1.5 / COUNT;
+            square += x[i] * x[i] / 2.25 / COUNT;
+        }
+        assert_true(fabs(mean) < 0.03 && fabs(square - 1) < 0.05);
+        uint64_t hash = 0;
+        static uint64_t first;
+        for (int i = 0; i < COUNT; i++) {
+            uint64_t bits;
+            memcpy(&bits, &x[i], sizeof bits);
+            hash = hash * 31 + bits;
+        }
+        if (level == 0) first = hash;
+        assert_true(hash == first);
+    }
+}
+
+/* Where one of the uniform numbers is as near to an end as it can be, and between the pieces of the logarithm. */
+static void extreme_random_numbers_are_right(void **state) {
+    (void)state;
+    nn_random random = {0};
+    double most = 0;
+    for (int i = 0; i < 1000000; i++) {
+        double x = nn_random_normal(&random);
+        assert_true(isfinite(x));
+        most = fabs(x) > most ? fabs(x) : most;
+    }
+    assert_true(most > 4.5 && most < 8.6); /* sqrt(-2 ln 2^-53) = 8.57 */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(updates_have_the_same_bits),
         cmocka_unit_test(what_is_known_of_a_row_is_right),
         cmocka_unit_test(numbers_that_are_not_finite_are_noticed),
         cmocka_unit_test(changes_of_a_row_are_right),
+        cmocka_unit_test(random_numbers_are_normal),
+        cmocka_unit_test(extreme_random_numbers_are_right),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,7 @@ static void keep_outlooks(ac_ahead *a, const view *v) {
     for (int i = 0; i < v->count && v->trials[i].outlook != AC_UNKNOWN; i++) {
         a->laws[a->count].statement = v->trials[i].statement;
         a->laws[a->count].outlook = v->trials[i].outlook;
-        a->laws[a->count++].draw = v->trials[i].worst.draw;
+        a->laws[a->count++].worst = v->trials[i].worst;
     }
 }
 
@@ -84,7 +84,7 @@ void ac_tell_outlook(const ac_ahead *a, ac_trial *t) {
     int i = find(a, t->statement);
     if (i < 0) return;
     t->outlook = a->laws[i].outlook;
-    t->worst.draw = a->laws[i].draw;
+    t->worst = a->laws[i].worst;
 }
 
 void ac_ahead_close(ac_ahead *a) {

@@ -62,7 +62,7 @@ typedef struct ac_ahead {
     struct {
         const ac_statement *statement;
         ac_outlook outlook;
-        int draw; /* the worst one */
+        nn_comparison worst;
     } laws[AC_MOST_LAWS];
     ac_room rooms[AC_MOST_LAWS][3];
 } ac_ahead;

@@ -181,20 +181,16 @@ static bool compare_all(ac_trial *t, nn_comparison *worst) {
     return true;
 }
 
-/* A law that was looked at: only its worst draw is missing. False also if it is wrong there by a last bit. */
-static bool compare_worst(ac_trial *t, nn_comparison *worst) {
-    int draw = t->worst.draw;
-    if (!keep_draws(t, 1) || !compute_draw(t, draw, 0)) return false;
-    *worst = compare_place(t, 0);
-    worst->draw = draw;
+/* A law that was looked at: only its sides at the worst draw are missing. */
+static bool show_worst(ac_trial *t, nn_comparison *worst) {
+    *worst = t->worst;
     t->shown = 0;
-    return worst->holds;
+    return keep_draws(t, 1) && compute_draw(t, worst->draw, 0);
 }
 
 static bool compare_law(ac_trial *t, nn_comparison *worst) {
     if (t->outlook == AC_UNKNOWN) return false;
-    bool done = t->outlook == AC_HOLDS && compare_worst(t, worst);
-    return done || (!t->e->error->set && ac_law_compare_all(t, worst));
+    return t->outlook == AC_HOLDS ? show_worst(t, worst) : ac_law_compare_all(t, worst);
 }
 
 static bool compare_steps(ac_trial *t, nn_comparison *worst) {
