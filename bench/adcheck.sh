@@ -1,0 +1,68 @@
+#!/bin/sh
+# Times adcheck on files of 1,000 checks over 100 x 100 matrices, and on the five documents.
+#
+#     bench/adcheck.sh [BUILD]      BUILD: the build folder, by default build. OMP_NUM_THREADS is respected.
+set -eu
+cd "$(dirname "$0")/.."
+build=${1-build}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+names='X ~ normal(100, 100)
+W ~ normal(100, 100)
+Y ~ normal(100, 100)
+b ~ normal(100)
+Z = X @ W
+L = mse(Z, Y)
+S = sum(sigmoid(Z))
+N = sum(X ^ 2)
+'
+
+# file NAME NAMES CHECK...: 1,000 of these checks in turn, with %d as their number.
+file() {
+    name=$work/$1
+    shift
+    {
+        printf '%s\n' "$1"
+        shift
+        i=1
+        while [ "$i" -le 1000 ]; do
+            for check; do
+                [ "$i" -gt 1000 ] || printf "check $check\n" "$i" "$i"
+                i=$((i + 1))
+            done
+        done
+    } >"$name"
+}
+
+row() {
+    start=$(date +%s%N)
+    "$build/nn/adcheck" "$2" >"$work/out" || true
+    end=$(date +%s%N)
+    printf '%-58s %8.2f s   %s\n' "$1" "$(echo "$start $end" | awk '{print ($2 - $1) / 1e9}')" "$(tail -n 1 "$work/out")"
+}
+
+square="grad(%d * N, X) == 2 * %d * X"
+sigmoid="grad(%d * S, Z) == %d * sigmoid(Z) * (1 - sigmoid(Z))"
+product="grad(%d * sum(Z * Y), W) == X' @ (%d * Y)"
+products="grad(%d * L, W) == %d * 2 / 10000 * X' @ (Z - Y)"
+file square "$names" "$square"
+file sigmoid "$names" "$sigmoid"
+file product "$names" "$product"
+file products "$names" "$products"
+file sheet "$names" "$square" "$sigmoid" "$product" "$products" "grad(%d * L, Z) == %d / 5000 * (Z - Y)" \
+    "grad(%d * L, X) == %d / 5000 * (Z - Y) @ W'" "grad(%d * sum(X @ b), b) == %d * sum(X, 1)" \
+    "grad(%d * logsumexp(Z), Z) == %d * softmax(Z)"
+file given 'n = 100
+X = eye(100) + ones(100, 100) / n
+W = 2 * eye(100) - ones(100, 100) / n
+L = sum((X @ W) ^ 2)' "grad(%d * L, W) == %d * 2 * X' @ (X @ W)"
+
+printf '== 1,000 checks over 100 x 100 matrices, all with a factor of their own; laws are tested at 200 draws\n   %s threads, %s\n\n' \
+    "${OMP_NUM_THREADS-$(nproc)}" "$("$build/nn/adcheck" --version | head -n 1)"
+row 'sum(X ^ 2)' "$work/square"
+row 'sum(sigmoid(Z)), Z = X @ W' "$work/sigmoid"
+row 'sum(Z * Y)' "$work/product"
+row 'mse(Z, Y) by W: three products a draw' "$work/products"
+row 'these and others, in turn' "$work/sheet"
+row 'given matrices' "$work/given"
