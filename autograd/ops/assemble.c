@@ -193,10 +193,20 @@ static bool is_joined(const assembly *a, const ag_view *const *parts, int n) {
     return false;
 }
 
+/* Whether part k is one number, of n numbers number k. */
+static bool is_number(int64_t count, const ag_placement *where, int k) { return count == 1 && where[k].offset == k; }
+
+static bool is_list(const assembly *a, const ag_view *const *parts, int n) {
+    int64_t total;
+    int k = 0;
+    while (k < n && is_number(parts[k]->count, placements(a), k)) k++;
+    return k == n && ag_shape_count(a->shape, &total) && total == n;
+}
+
 void ag_assemble_distrust(void *params, const ag_view *const *parts, int n) {
     assembly *a = params;
     int64_t total;
-    if (n > 1 && is_joined(a, parts, n)) return;
+    if (n > 1 && (is_joined(a, parts, n) || ((a->flags & DISJOINT) && is_list(a, parts, n)))) return;
     bool whole = n == 1 && ag_shape_count(a->shape, &total) && parts[0]->count == total &&
                  is_injective(ag_dims_of(parts[0]), placements(a)[0].stride);
     if (!whole) a->flags &= ~(int64_t)COVERS;
@@ -299,6 +309,10 @@ ag_var ag_assemble(ag_tape *tape, ag_shape shape, const ag_var *parts, const ag_
         if (is_injective(part, where[0].stride)) {
             flags = ag_count_dims(part.dim, 0, part.rank) == total ? DISJOINT | COVERS : DISJOINT;
         }
+    } else if (n == total) {
+        int k = 0;
+        while (k < n && is_number(ag_count(parts[k]), where, k)) k++;
+        if (k == n) flags = DISJOINT | COVERS;
     }
     return assemble(tape, shape, parts, where, n, flags);
 }

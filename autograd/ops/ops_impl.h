@@ -61,9 +61,9 @@ typedef struct ag_straight {
  * and y; chain, by a product that is tested afterwards, which is faster for single numbers (a zero may have another sign).
  *
  * Only of rows: x + y, x * y, x * y + z where y, or z in the last, is one number; sums and shifts, in blocks of as many
- * numbers as row z begins with, an int64_t: x is added up to row `to`, AG_SUMS of its type of which some stay 0; x, x * y
- * and x * y + z are shifted as row y says, an ag_row_shift, where the last two have those rows in a shift that comes next
- * and is skipped. */
+ * numbers as row z begins with, an int64_t: x is added up to row `to`, AG_SUMS of its type of which some stay 0; x * y is
+ * computed and added up as the sum says that comes next and is skipped; x, x * y and x * y + z are shifted as row y says, an
+ * ag_row_shift, where the last two have those rows in a shift that comes next and is skipped. */
 enum {
     AG_STRAIGHT_COPY = AG_OPCODES,
     AG_STRAIGHT_FMA,
@@ -76,12 +76,13 @@ enum {
     AG_STRAIGHT_FMA_1,
     AG_STRAIGHT_MUL_ADD_1,
     AG_STRAIGHT_SUM,
+    AG_STRAIGHT_MUL_SUM,
     AG_STRAIGHT_SHIFT,
     AG_STRAIGHT_SHIFT_MUL,
     AG_STRAIGHT_SHIFT_FMA
 };
 #define AG_SUMS(type) (64 / ag_type_size(type))
-enum { AG_LANES = 64, AG_FEW_LANES = 16, AG_LONG_ROW = 1024 }; /* a long row: bytes */
+enum { AG_LANES = 64, AG_HALF_LANES = 32, AG_FEW_LANES = 16, AG_LONG_ROW = 1024 }; /* a long row: bytes */
 #define AG_LONG_LANES(type) ((int64_t)AG_LONG_ROW / (int64_t)ag_type_size(type))
 
 /* A shift of a long row, block after block. Numbers go `by` places to the back and blocks from the first to the last, or
@@ -162,6 +163,7 @@ typedef struct ag_kernels {
     void (*straight_lanes)(const ag_straight *code, size_t count, void *work);
     /* The same where place i is the AG_LANES numbers from work[i] on. */
     void (*straight_rows)(const ag_straight *code, size_t count, void *const *work);
+    void (*straight_half_rows)(const ag_straight *code, size_t count, void *const *work);  /* AG_HALF_LANES */
     void (*straight_short_rows)(const ag_straight *code, size_t count, void *const *work); /* AG_FEW_LANES */
     void (*straight_long_rows)(const ag_straight *code, size_t count, void *const *work);  /* AG_LONG_LANES */
     /* c = alpha a b or c += alpha a b, of sizes m x k and k x n with m n k up to about AG_SMALL_PRODUCT */

@@ -183,6 +183,19 @@ static void shift_at_once(ag_grouping *u, const ag_pstep *step, uint32_t from, u
     last->to = to;
 }
 
+static bool is_single(const ag_grouping *u, uint32_t row) {
+    return row < u->outs + u->sums + u->ins && u->operands[row].access == SINGLE;
+}
+
+/* If what is added up is a product of rows just computed, that instruction adds it up at once. */
+static void add_up_at_once(ag_grouping *u, const ag_pstep *step, uint32_t from) {
+    ag_runner *r = u->g->r;
+    if (r->straight.count == step->code || r->status != AG_OK) return;
+    ag_straight *last = (ag_straight *)(void *)r->straight.range.base + (r->straight.count - 1);
+    if (last->to != from || last->op != AG_MUL || is_single(u, last->x) || is_single(u, last->y)) return;
+    last->op = AG_STRAIGHT_MUL_SUM;
+}
+
 /* The code once more, as it is executed when a product is NaN. */
 static void add_exact(ag_grouping *u, ag_pstep *step) {
     ag_runner *r = u->g->r;
@@ -205,10 +218,6 @@ static void add_exact(ag_grouping *u, ag_pstep *step) {
     }
     step->exacts = (uint32_t)list->count - step->exact;
     u->rows += spares;
-}
-
-static bool is_single(const ag_grouping *u, uint32_t row) {
-    return row < u->outs + u->sums + u->ins && u->operands[row].access == SINGLE;
 }
 
 /* The commonest operations with one number need no row of it; others do. */
@@ -261,6 +270,7 @@ static void make_code(ag_grouping *u, ag_pstep *step) {
             row[1] = add_shift(u, j, step);
         }
         if (op == AG_STRAIGHT_SHIFT || op == AG_STRAIGHT_SUM) row[2] = u->block;
+        if (op == AG_STRAIGHT_SUM) add_up_at_once(u, step, row[0]);
         if (is_quick(u, j)) u->quick[u->quick_count++] = (uint32_t)r->straight.count - step->code;
         add_code(u, &r->straight, (ag_straight){op, u->row[j], row[0], row[1], row[2]});
     }

@@ -66,8 +66,15 @@ static void note_filling(const ag_runner *r, ag_pstep *s, uint32_t k) {
     s->fills = k + 1;
 }
 
+static bool are_side_by_side(const ag_poperand *o, uint32_t n) {
+    for (uint32_t k = 1; k < n; k++)
+        if (o[k].spot.offset != o[0].spot.offset + k) return false;
+    return n > 0;
+}
+
 static void fix(ag_runner *r, ag_pstep *s) {
     const ag_poperand *o = operands_of(r, s);
+    s->sums_at = are_side_by_side(o + s->outs, s->sums) ? ag_element(r->p->type, r->work, o[s->outs].spot.offset) : NULL;
     s->fixed = r->fused->fixed + r->fused->fixed_count;
     r->fused->fixed_count += s->rows;
     for (uint32_t k = 0; k < s->rows; k++) {
@@ -121,6 +128,7 @@ static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, 
     code += exact ? s->exact : s->code;
     r->fused->block_elements = n;
     if (s->lanes == AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
+    else if (s->lanes == AG_HALF_LANES) r->kernels->straight_half_rows(code, count, rows);
     else if (s->lanes == AG_LANES) r->kernels->straight_rows(code, count, rows);
     else r->kernels->straight_long_rows(code, count, rows);
     return !quick || !r->kernels->any_nan(s->checked, rows, (size_t)n);
@@ -308,13 +316,11 @@ static void clear_rest(const ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = 0; rest && k < s->outs; k++) memset((char *)s->fixed[k] + (size_t)count * size, 0, rest);
 }
 
-static bool run_fixed(const ag_runner *r, const ag_pstep *s, bool quick) {
-    struct ag_fused *f = r->fused;
-    for (uint32_t k = 0; k < s->sums; k++) f->sum[k] = 0;
-    memset(f->sums, 0, s->sums * (size_t)SUM_BYTES);
+static bool run_fixed(const ag_runner *r, const ag_pstep *s, void *sums, bool quick) {
+    memset(r->fused->sums, 0, s->sums * (size_t)SUM_BYTES);
     if (!run_block(r, s, s->fixed, s->view->count, quick)) return false;
-    if (s->sums) fold_sums(r, s);
-    return !(quick && is_any_sum_nan(r, s));
+    r->kernels->sum_rows(s->sums, AG_SUMS(r->p->type), sums, r->fused->sums);
+    return !(quick && r->kernels->any_nan(1, &sums, s->sums));
 }
 
 void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
@@ -322,7 +328,9 @@ void ag_run_fixed(const ag_runner *r, const ag_pstep *s) {
     for (uint32_t k = s->fill; k < s->fills; k++)
         if (o[k].fills && !o[k].number)
             r->kernels->fill(s->lanes, s->fixed[k], ag_load(r->p->type, r->work, o[k].spot.offset));
-    if (!run_fixed(r, s, s->exacts > 0)) run_fixed(r, s, false);
+    void *sums = s->sums_at ? s->sums_at : r->fused->folded;
+    if (!run_fixed(r, s, sums, s->exacts > 0)) run_fixed(r, s, sums, false);
     clear_rest(r, s);
-    for (uint32_t k = 0; k < s->sums; k++) ag_store(r->p->type, r->work, o[s->outs + k].spot.offset, r->fused->sum[k]);
+    for (uint32_t k = 0; !s->sums_at && k < s->sums; k++)
+        ag_store(r->p->type, r->work, o[s->outs + k].spot.offset, ag_load(r->p->type, sums, k));
 }

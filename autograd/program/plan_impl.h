@@ -64,14 +64,15 @@ static inline bool ag_is_straight(const ag_code *c) { return c->op < AG_OPCODES 
  * NaN stays as it is. */
 static inline uint32_t ag_exact_op(uint32_t op) {
     if (op == AG_STRAIGHT_FNMA) return AG_STRAIGHT_CHAIN_FNMA;
-    return op == AG_MUL || op == AG_STRAIGHT_SHIFT_MUL ? AG_CHAIN : AG_STRAIGHT_CHAIN_FMA;
+    bool product = op == AG_MUL || op == AG_STRAIGHT_MUL_SUM || op == AG_STRAIGHT_SHIFT_MUL;
+    return product ? AG_CHAIN : AG_STRAIGHT_CHAIN_FMA;
 }
 
 /* How many elements at a time a step on `count` of them works on, at most: long rows, but where a part of the last one would
  * cost more than they save. */
 static inline int64_t ag_row_lanes(ag_type type, int64_t count) {
     int64_t rest = count % AG_LONG_LANES(type);
-    if (count <= AG_FEW_LANES) return AG_FEW_LANES;
+    if (count <= AG_HALF_LANES) return count <= AG_FEW_LANES ? AG_FEW_LANES : AG_HALF_LANES;
     int64_t whole = count - rest + (rest ? AG_LONG_LANES(type) : 0);
     return count > AG_LANES && whole - whole / 8 <= (count + AG_LANES - 1) / AG_LANES * AG_LANES ? AG_LONG_LANES(type)
                                                                                                  : AG_LANES;

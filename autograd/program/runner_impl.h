@@ -33,6 +33,7 @@ typedef struct ag_pstep {
     int64_t from, blocks;             /* which of them are computed: so many rows from this one on; */
     uint32_t lanes, checked;          /* how many make a row, and of how many results, the first, NaN tells */
     void **fixed;                     /* STEP_FUSED: the rows, if they are the same in every run; */
+    void *sums_at;                    /* where the sums are then, if that is side by side; */
     uint32_t fill, fills;             /* and between which operands those are that a run fills */
     int64_t saved;                    /* STEP_CALL: where in the work array its saved bytes go */
 } ag_pstep;

@@ -110,6 +110,15 @@ static void join(ag_scheduling *s, ag_open_group *o, uint32_t i) {
     o->members[o->count++] = i;
 }
 
+/* A sum stands right behind what it adds up, which is at hand then. */
+static void join_sum(ag_scheduling *s, ag_open_group *o, uint32_t i, uint32_t summand) {
+    uint32_t at = o->count;
+    join(s, o, i);
+    for (uint32_t k = at; s->g->group[summand] == o->id && o->members[k - 1] != summand; k--) at = k - 1;
+    memmove(o->members + at + 1, o->members + at, (o->count - 1 - at) * sizeof *o->members);
+    o->members[at] = i;
+}
+
 /* A chain that a sum took in before the program was given more instructions: it joins with the sum, so that numbers do not
  * change. NOWHERE if there is none. */
 static bool is_taken_in(const ag_planning *g, uint32_t i) {
@@ -329,7 +338,7 @@ void ag_schedule(ag_planning *g) {
         }
         ag_open_group *o = group_of_sum(&s, i, c);
         if (o) {
-            join(&s, o, i);
+            join_sum(&s, o, i, ag_ref_at(g->p, c->in)->value);
             continue;
         }
         if (join_as_shift(&s, i, c)) continue;
