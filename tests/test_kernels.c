@@ -397,6 +397,72 @@ static void short_rows(void **unused) {
         for (size_t rows = 1; rows < 300; rows += 1 + rows / 4) check_short_rows(k, type, rows, n);
 }
 
+/* ---- code on rows ---- */
+
+enum { CODE = 40, VALUES = 6, SUMMED = 2, BLOCK_ROW = VALUES + SUMMED, CODE_ROWS = BLOCK_ROW + 1 };
+
+typedef void run_code(const ag_straight *code, size_t count, void *const *work);
+
+/* Instructions on rows 0.. and sums of some of them; a product that is added up is two. */
+static size_t make_row_code(ag_straight *code) {
+    static const uint32_t ops[] = {AG_ADD,          AG_SUB, AG_MUL, AG_STRAIGHT_FMA, AG_NEG, AG_STRAIGHT_MUL_1,
+                                   AG_STRAIGHT_COPY};
+    size_t count = 0;
+    while (count < CODE - 1) {
+        uint32_t at[4];
+        for (int i = 0; i < 4; i++) at[i] = (uint32_t)(next_random() % VALUES);
+        ag_straight sum = {AG_STRAIGHT_SUM, VALUES + at[3] % SUMMED, at[0], 0, BLOCK_ROW};
+        uint32_t kind = (uint32_t)(next_random() % 10);
+        if (kind < 7) code[count++] = (ag_straight){ops[kind], at[0], at[1], at[2], at[3]};
+        else if (kind == 7) code[count++] = sum;
+        else code[count++] = (ag_straight){AG_STRAIGHT_MUL_SUM, at[0], at[1], at[2], 0}, code[count++] = sum;
+    }
+    return count;
+}
+
+/* One instruction after the other: nothing stays in registers, and products are added up afterwards. */
+static void run_each(run_code *run, const ag_straight *code, size_t count, void *const *work) {
+    for (size_t i = 0; i < count; i++) {
+        ag_straight c = code[i];
+        if (c.op == AG_STRAIGHT_MUL_SUM) c.op = AG_MUL;
+        run(&c, 1, work);
+    }
+}
+
+static void check_row_code(const ag_kernels *k, ag_type type, run_code *run, size_t width) {
+    ag_straight code[CODE];
+    row rows[2][CODE_ROWS];
+    void *work[2][CODE_ROWS];
+    int64_t block = next_random() % 2 ? (int64_t)width : 1 + (int64_t)(next_random() % width);
+    size_t count = make_row_code(code), bytes = width * ag_type_size(type);
+    for (int i = 0; i < CODE_ROWS; i++) {
+        for (int w = 0; w < 2; w++) {
+            rows[w][i] = make_row(type, width, 0);
+            work[w][i] = i == BLOCK_ROW ? (void *)&block : rows[w][i].data;
+        }
+        for (size_t j = 0; j < width; j++) ag_store(type, rows[0][i].data, (int64_t)j, i < VALUES ? uniform(-1, 1) : 0);
+        memcpy(rows[1][i].data, rows[0][i].data, bytes);
+    }
+    run(code, count, work[0]);
+    run_each(run, code, count, work[1]);
+    for (int i = 0; i < BLOCK_ROW; i++) {
+        if (memcmp(rows[0][i].data, rows[1][i].data, bytes) != 0)
+            fail_msg("%s: row %d differs, of %zu, %lld in a block", k->isa, i, width, (long long)block);
+    }
+    for (int i = 0; i < CODE_ROWS; i++) free(rows[0][i].block), free(rows[1][i].block);
+}
+
+static void code_on_rows(void **unused) {
+    (void)unused;
+    EACH_KERNELS(k, type)
+    for (int i = 0; i < 400; i++) {
+        check_row_code(k, type, k->straight_short_rows, AG_FEW_LANES);
+        check_row_code(k, type, k->straight_half_rows, AG_HALF_LANES);
+        check_row_code(k, type, k->straight_rows, AG_LANES);
+        check_row_code(k, type, k->straight_long_rows, (size_t)AG_LONG_LANES(type));
+    }
+}
+
 static void updates(void **unused) {
     (void)unused;
     EACH_KERNELS(k, type) {
@@ -585,6 +651,7 @@ int main(void) {
         cmocka_unit_test(sums_pass_infinities),
         cmocka_unit_test(extremes),
         cmocka_unit_test(short_rows),
+        cmocka_unit_test(code_on_rows),
         cmocka_unit_test(updates),
         cmocka_unit_test(exponentials),
         cmocka_unit_test(exponentials_are_good_to_4_ulp),
