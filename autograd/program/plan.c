@@ -105,9 +105,15 @@ static void free_tensor(ag_planning *g, int64_t offset, int64_t count) {
     if (gap) *gap = (ag_gap){offset, size};
 }
 
+/* Is it one number, of which nothing reads a whole row? Sums are, as a rule. */
+static bool is_number(const ag_planning *g, uint32_t value) {
+    bool sum = g->group[value] != ALONE && ag_is_grouped_sum(g, value) && ag_value_count(g->p, value) == 1;
+    return ag_is_scalar(g->p, value) || (sum && !g->by_few[value] && !g->r->is_lanes);
+}
+
 void ag_place(ag_planning *g, uint32_t value) {
     if (g->spot[value].space != NOWHERE) return;
-    if (ag_is_scalar(g->p, value)) g->spot[value] = (ag_spot){SPACE_WORK, take_scalar(g)};
+    if (is_number(g, value)) g->spot[value] = (ag_spot){SPACE_WORK, take_scalar(g)};
     else if (g->r->is_lanes) g->spot[value] = (ag_spot){SPACE_WORK, take_scalars(g, ag_value_count(g->p, value))};
     else g->spot[value] = (ag_spot){SPACE_WORK, take_tensor(g, ag_value_count(g->p, value))};
 }
@@ -140,7 +146,7 @@ static void pin_outputs(ag_planning *g) {
 static void release(ag_planning *g, uint32_t value, uint32_t at) {
     const ag_code *c = ag_code_at(g->p, value);
     if (g->last[value] != at || !ag_is_computed(c) || g->spot[value].space != SPACE_WORK) return;
-    if (ag_is_scalar(g->p, value)) g->free[g->free_count++] = (uint32_t)g->spot[value].offset;
+    if (is_number(g, value)) g->free[g->free_count++] = (uint32_t)g->spot[value].offset;
     else free_tensor(g, g->spot[value].offset, ag_value_count(g->p, value));
     g->last[value] = NOWHERE; /* once */
 }
@@ -155,7 +161,7 @@ static void release_operands(ag_planning *g, const ag_code *c, uint32_t at) {
 
 /* ---- steps ---- */
 
-static bool is_in_front(const ag_planning *g, uint32_t value) { return g->r->is_lanes || ag_is_scalar(g->p, value); }
+static bool is_in_front(const ag_planning *g, uint32_t value) { return g->r->is_lanes || is_number(g, value); }
 
 static uint32_t straight_place(const ag_planning *g, ag_ref r) {
     int64_t at = g->spot[r.value].offset + ag_where_offset(g->p, r.where);
