@@ -123,10 +123,90 @@ static void lanes_behind_the_last_element_stay_clear(void **state) {
     ag_program_free(g);
 }
 
+/* A random program on two short vectors: products, sums of them that are numbers or tensors of one, and what is made of
+ * sums and vectors together; and all sums as one vector. */
+enum { LENGTH = 40, SUMS_AT = 1 };
+typedef struct short_program {
+    int n;
+    uint64_t seed;
+} short_program;
+
+typedef struct pool {
+    ag_var of[LENGTH];
+    int count;
+} pool;
+
+static int one_of(uint64_t *state, int n) { return (int)random_number(state, 0, n); }
+static ag_var some(const pool *p, uint64_t *state) { return p->of[one_of(state, p->count)]; }
+static void keep(pool *p, ag_var x) { p->of[p->count++] = x; }
+
+static void random_model(ag_tape *t, const ag_var *in, ag_var *out, void *context) {
+    const short_program *c = context;
+    uint64_t state = c->seed;
+    pool v = {{in[0], in[1]}, 2}, s = {{ag_reshape(ag_sum(in[0]), AG_SHAPE(1))}, 1};
+    (void)t;
+    for (int steps = 5 + one_of(&state, LENGTH - 8); steps > 0; steps--) {
+        ag_var a = some(&v, &state), b = some(&v, &state), sum = some(&s, &state);
+        switch (one_of(&state, 9)) {
+        case 0: keep(&v, ag_mul(a, b)); break;
+        case 1: keep(&v, ag_fma(a, b, some(&v, &state))); break;
+        case 2: keep(&v, ag_tanh(ag_mul(a, sum))); break;
+        case 3: keep(&v, ag_tanh(ag_sub(ag_mul(a, b), ag_at(sum, 0)))); break;
+        case 4: keep(&s, ag_sum_over(ag_mul(a, b), AG_AXES(0), true)); break;
+        case 5: keep(&s, ag_sum_over(a, AG_AXES(0), true)); break;
+        case 6: keep(&s, ag_tanh(ag_add(sum, some(&s, &state)))); break;
+        case 7: keep(&s, ag_reshape(ag_at(a, one_of(&state, c->n)), AG_SHAPE(1))); break;
+        default: keep(&s, ag_reshape(ag_tanh(ag_sum(a)), AG_SHAPE(1)));
+        }
+    }
+    out[0] = ag_num(0);
+    for (int i = 0; i < v.count; i++) out[0] = ag_add(out[0], ag_sum(ag_tanh(v.of[i])));
+    for (int i = 0; i < s.count; i++) out[0] = ag_add(out[0], ag_tanh(ag_at(s.of[i], 0)));
+    out[SUMS_AT] = ag_concat(s.of, s.count, 0);
+}
+
+static void check_random(ag_type type, short_program c) {
+    enum { ROOM = 1 + LENGTH + 2 * (MOST + 8) };
+    double in[ROOM], want[ROOM], got[ROOM];
+    uint64_t state = c.seed + 1;
+    for (int i = 0; i < 2 * c.n; i++) in[i] = (double)(float)random_number(&state, -1, 1);
+    ag_tape *t = ag_tape_new(type);
+    ag_var x[] = {ag_tensor(t, in, AG_SHAPE(c.n)), ag_tensor(t, in + c.n, AG_SHAPE(c.n))}, y[2];
+    random_model(t, x, y, &c);
+    int sums = (int)ag_count(y[SUMS_AT]), all = 1 + sums + 2 * c.n;
+    want[0] = ag_value(y[0]);
+    ag_read(y[SUMS_AT], want + 1);
+    ag_backward(y[0]);
+    ag_read_grad(x[0], want + 1 + sums);
+    ag_read_grad(x[1], want + 1 + sums + c.n);
+    assert_string_equal(ag_tape_message(t), "");
+    ag_tape_free(t);
+
+    const ag_port ports[] = {ag_in("a", AG_SHAPE(c.n)), ag_in("b", AG_SHAPE(c.n))};
+    ag_program *p = ag_program_trace(type, random_model, &c, ports, 2, NULL, 2);
+    program_fine_("trace", p);
+    ag_program *g = ag_program_gradient(p, NULL, 0);
+    program_fine_("gradient", g);
+    run_once(g, in, got);
+    for (int i = 0; i < all; i++)
+        if (!(fabs(got[i] - want[i]) <= (type == AG_F64 ? 1e-10 : 2e-3) * (1 + fabs(want[i]))))
+            fail_msg("seed %llu, n %d: number %d is %.17g, not %.17g", (unsigned long long)c.seed, c.n, i, got[i],
+                     want[i]);
+    ag_program_free(g);
+    ag_program_free(p);
+}
+
+static void sums_and_vectors_are_as_on_the_tape(void **state) {
+    (void)state;
+    for (int i = 0; i < 300; i++)
+        check_random(i % 2 ? AG_F32 : AG_F64, (short_program){1 + i * 7 % (MOST + 8), (uint64_t)i * 100});
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(short_vectors_are_as_on_the_tape),
         cmocka_unit_test(lanes_behind_the_last_element_stay_clear),
+        cmocka_unit_test(sums_and_vectors_are_as_on_the_tape),
         cmocka_unit_test(long_loops_have_the_code_of_short_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
