@@ -1,6 +1,8 @@
 /* Running out of memory, at every point where memory is asked for. */
 #include "workload.h"
 
+#include "autograd/support/memory_impl.h"
+
 /* Permits `left` requests, then refuses one (or all that follow). */
 typedef struct budget {
     int64_t left;
@@ -165,11 +167,35 @@ static void accounts(void **unused) {
     }
 }
 
+/* The memory of a range that was freed may be that of the next one: it has nothing of what was in it, and is in no account. */
+static void ranges_begin_empty(void **state) {
+    enum { RANGES = 80, BYTES = 100000, MOST = 1 << 24 };
+    (void)state;
+    ag_memory memory = {0};
+    for (int round = 0; round < 3; round++) {
+        ag_range ranges[RANGES] = {{0}};
+        for (int i = 0; i < RANGES; i++) {
+            size_t bytes = BYTES >> i % 10;
+            assert_true(ag_range_grow(&memory, &ranges[i], bytes, MOST + (size_t)(i % 3)));
+            for (size_t k = 0; k < ranges[i].size; k++) assert_int_equal(ranges[i].base[k], 0);
+            memset(ranges[i].base, 0xff, ranges[i].size);
+        }
+        for (int i = 0; i < RANGES; i++)
+            for (int j = 0; j < i; j++) assert_true(ranges[i].base != ranges[j].base);
+        for (int i = 0; i < RANGES; i++) ag_range_free(&memory, &ranges[i]);
+        assert_int_equal(memory.held, 0);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(each_request_refused), cmocka_unit_test(each_request_refused_when_copying),
-        cmocka_unit_test(refused_for_good),     cmocka_unit_test(budgets_of_bytes),
-        cmocka_unit_test(the_sentence),         cmocka_unit_test(accounts),
+        cmocka_unit_test(each_request_refused),
+        cmocka_unit_test(each_request_refused_when_copying),
+        cmocka_unit_test(refused_for_good),
+        cmocka_unit_test(budgets_of_bytes),
+        cmocka_unit_test(ranges_begin_empty),
+        cmocka_unit_test(the_sentence),
+        cmocka_unit_test(accounts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

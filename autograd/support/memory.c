@@ -1,5 +1,6 @@
 #include "memory_impl.h"
 
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,12 +109,74 @@ enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21, FIRST_COMMIT = 1 << 16, LARGEST_STEP
 
 static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
+/* Address space of small ranges that were freed, for the next of that size: to ask the system for it, and to give it back,
+ * takes longer than all that a small tape is used for. A thread that finds another one here does without. */
+enum { SPARES = 64, LARGEST_SPARE = 1 << 20 };
+
+static struct {
+    atomic_flag busy;
+    void *base[SPARES];
+    size_t reserved[SPARES]; /* 0: none */
+} spares = {.busy = ATOMIC_FLAG_INIT};
+
+static bool open_spares(void) { return !atomic_flag_test_and_set_explicit(&spares.busy, memory_order_acquire); }
+static void close_spares(void) { atomic_flag_clear_explicit(&spares.busy, memory_order_release); }
+
+/* NULL if there is none of that size. It reads as zeros. */
+static void *take_spare(size_t reserved) {
+    void *base = NULL;
+    if (!open_spares()) return NULL;
+    for (int i = 0; i < SPARES && !base; i++) {
+        if (spares.reserved[i] != reserved) continue;
+        base = spares.base[i];
+        spares.reserved[i] = 0;
+    }
+    close_spares();
+    return base;
+}
+
+/* False if it is too large, or there are enough. Its pages are given back. */
+static bool keep_spare(const ag_range *range) {
+    bool kept = false;
+#ifdef __linux__ /* elsewhere pages that are not needed may keep what was in them */
+    if (range->sparse || range->size > LARGEST_SPARE || madvise(range->base, range->size, MADV_DONTNEED) != 0 ||
+        !open_spares())
+        return false;
+    for (int i = 0; i < SPARES && !kept; i++) {
+        if (spares.reserved[i]) continue;
+        spares.base[i] = range->base;
+        spares.reserved[i] = range->reserved;
+        kept = true;
+    }
+    close_spares();
+#else
+    (void)range;
+#endif
+    return kept;
+}
+
+static void drop_spares(void) {
+    if (!open_spares()) return;
+    for (int i = 0; i < SPARES; i++) {
+        if (spares.reserved[i]) (void)munmap(spares.base[i], spares.reserved[i]);
+        spares.reserved[i] = 0;
+    }
+    close_spares();
+}
+
+static void *map(size_t size) {
+    void *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return base == MAP_FAILED ? NULL : base;
+}
+
 /* Reserves address space for `most` bytes or, where that is refused, for less: down to 64 times `need`. */
 static bool reserve(ag_range *range, size_t need, size_t most) {
     size_t least = larger(round_up(need, PAGE), 1 << 20);
     for (size_t size = round_up(larger(most, least), HUGE_PAGE);; size /= 4) {
-        void *base = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-        if (base != MAP_FAILED) {
+        void *base = take_spare(size);
+        if (!base) base = map(size);
+        if (!base) drop_spares(), base = map(size);
+        if (base) {
             *range = (ag_range){.base = base, .reserved = size};
             return true;
         }
@@ -138,7 +201,7 @@ static bool commit(ag_memory *memory, ag_range *range, size_t need) {
 }
 
 static void release(ag_memory *memory, ag_range *range) {
-    (void)munmap(range->base, range->reserved);
+    if (!keep_spare(range)) (void)munmap(range->base, range->reserved);
     memory->held -= range->size;
 }
 
