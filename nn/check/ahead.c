@@ -21,13 +21,14 @@ typedef struct view {
     ac_evaluator *e;
     int draws, count;
     ac_trial trials[AC_MOST_LAWS];
-    ac_statement *statements[AC_MOST_LAWS];
+    ac_statement *read[AC_MOST_LAWS]; /* those of the trials, and perhaps one more */
+    int read_count;
 } view;
 
 static bool open_trial(view *v, ac_statement *s, ac_room *rooms) {
     ac_evaluator *e = v->e;
+    v->read[v->read_count++] = s;
     bool fine = ac_read_sides(e->file, s, e->error) && ac_prepare(e, s->uses, s->use_count, false);
-    v->statements[v->count] = s;
     v->trials[v->count] = (ac_trial){
         .e = e, .statement = s, .rooms = rooms, .claim.draws = v->draws, .literal = fine && ac_is_literal(s->right)};
     if (!fine) ac_forgive(e);
@@ -57,26 +58,27 @@ static void keep_outlooks(ac_ahead *a, const view *v) {
     }
 }
 
-/* Expressions are forgotten: they are read again when it is their turn. Returns where it ends. */
-static int look(ac_ahead *a, ac_evaluator *e, int draws, int place, int most) {
+/* Expressions are forgotten: they are read again when it is their turn. Returns how many were computed together. */
+static int look(ac_ahead *a, ac_evaluator *e, int draws, int place, int most, int *end) {
     view v = {.e = e, .draws = draws};
     ac_trial *list[AC_MOST_LAWS];
     ac_bookmark before = ac_bookmark_here(e->file);
-    int end = open_trials(a, &v, place, most);
+    *end = open_trials(a, &v, place, most);
     for (int i = 0; i < v.count; i++) list[i] = &v.trials[i];
-    if (v.count > 0 && !e->error->set) ac_laws_look(list, v.count);
-    for (int i = 0; i < v.count; i++) ac_go_back(e->file, before, v.statements[i]);
+    int together = v.count > 0 && !e->error->set ? ac_laws_look(list, v.count) : 0;
+    for (int i = 0; i < v.read_count; i++) ac_go_back(e->file, before, v.read[i]);
     keep_outlooks(a, &v);
-    return end;
+    return together;
 }
 
 bool ac_look_ahead(ac_ahead *a, ac_evaluator *e, int draws, int place) {
     const ac_statement *s = e->file->statements[place];
     if (s->kind != AC_CHECK || !s->random || draws == 1 || find(a, s) >= 0) return true;
-    int end = look(a, e, draws, place, place < a->together ? 1 : AC_MOST_LAWS);
-    if (place < a->together || find(a, s) >= 0 || e->error->set) return !e->error->set;
-    a->together = end;
-    (void)look(a, e, draws, place, 1);
+    int end, together = look(a, e, draws, place, place < a->together ? 1 : AC_MOST_LAWS, &end);
+    if (together > 1 && find(a, s) < 0 && !e->error->set) {
+        a->together = end;
+        (void)look(a, e, draws, place, 1, &end);
+    }
     return !e->error->set;
 }
 

@@ -50,8 +50,9 @@ nn_claim ac_claim_of(const ac_trial *trial, const double *right, const double *c
 /* Laws as one program, made at the first draw and run for the others on all threads; see law.c. What cannot be one is to
  * be computed step by step; there is an error only if time is up. */
 
-/* Tells the outlook of each, and its worst draw; of those that cannot be computed together it stays unknown. */
-void ac_laws_look(ac_trial *const *trials, int count);
+/* Tells the outlook of each, and its worst draw; of those that cannot be computed together it stays unknown. Returns how
+ * many were computed together. */
+int ac_laws_look(ac_trial *const *trials, int count);
 /* Computes, keeps and compares all draws. False if that has to be done step by step. */
 bool ac_law_compare_all(ac_trial *trial, nn_comparison *worst);
 
