@@ -189,8 +189,9 @@ static void reset_results(ag_tape *t) {
 }
 
 static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
-    size_t need = t->values.size; /* as many slots as there are values */
-    if (need > t->adjoints.size && !ag_range_grow(&t->memory, &t->adjoints, need, MOST_SLOTS * ag_type_size(t->type)))
+    const size_t most = ADJOINTS_AT + MOST_SLOTS * ag_type_size(t->type);
+    size_t need = ADJOINTS_AT + t->values.size; /* as many slots as there are values */
+    if (need > t->adjoints.size && !ag_range_grow(&t->memory, &t->adjoints, need, most))
         return ag_out_of_memory(t, "sweep", need - t->adjoints.size);
     if (mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET) reset_results(t);
     else reset_adjoints(t);

@@ -362,7 +362,7 @@ void ag_tape_trim(ag_tape *t) {
     ag_free_blocks(t);
     size_t size = ag_type_size(t->type);
     if (t->values.reserved) ag_range_trim(&t->memory, &t->values, (ag_top(t) + (size_t)1) * size);
-    if (t->adjoints.reserved) ag_range_trim(&t->memory, &t->adjoints, t->swept_top * size);
+    if (t->adjoints.reserved) ag_range_trim(&t->memory, &t->adjoints, ADJOINTS_AT + t->swept_top * size);
     uint32_t used = ag_instruction_count(t);
     ag_range_trim(&t->memory, &t->instructions, (used + (size_t)1) * sizeof(ag_instruction_));
     ag_range_trim(&t->memory, &t->nodes, (size_t)t->node_top * 8);

@@ -172,8 +172,11 @@ static inline const ag_view *ag_view_at(const ag_tape *t, uint32_t id) {
 static inline void *ag_value_at(const ag_tape *t, uint32_t slot) {
     return t->values.base + (size_t)slot * ag_type_size(t->type);
 }
+/* Adjoints begin behind so many bytes, more than half of a first-level cache and some lines: where their address is like that
+ * of the values, a value and its adjoint, which a sweep needs together, would drive each other out of it. */
+enum { ADJOINTS_AT = 289 * 64 };
 static inline void *ag_adjoint_at(const ag_tape *t, uint32_t slot) {
-    return t->adjoints.base + (size_t)slot * ag_type_size(t->type);
+    return t->adjoints.base + ADJOINTS_AT + (size_t)slot * ag_type_size(t->type);
 }
 static inline bool ag_is_constant_view(const ag_tape *t, uint32_t id) { return ag_view_at(t, id)->constant; }
 
