@@ -28,6 +28,15 @@ static const ag_placement *assembled_scalars(const ag_planning *g, const ag_code
     return ag_placements_of(call->operation, ag_pparams_at(p, call->params));
 }
 
+/* Many of them in order, one after the other: that is a step of its own. */
+static bool is_list(const ag_planning *g, const ag_code *c) {
+    enum { LEAST_LISTED = 8 };
+    const ag_placement *where = assembled_scalars(g, c);
+    uint32_t n = where ? ag_operand_count(g->p, c) : 0, k = 0;
+    while (k < n && where[k].offset == k) k++;
+    return k == n && n >= LEAST_LISTED && !g->r->is_lanes;
+}
+
 static void read_at(ag_planning *g, uint32_t value, uint32_t at, const ag_code *by) {
     if (g->last[value] == NOWHERE || g->last[value] < at) g->last[value] = at;
     g->by_scalar[value] |= ag_is_straight(by) || assembled_scalars(g, by);
@@ -124,8 +133,8 @@ static void place_results_in_outputs(ag_planning *g) {
     for (uint32_t i = 0; i < p->outputs.count; i++) {
         ag_ref r = ag_poutput_at(p, i)->ref;
         const ag_code *c = ag_code_at(p, r.value);
-        if (!ag_is_computed(c) || c->view != r.where || assembled_scalars(g, c) || ag_is_scalar(p, r.value) ||
-            g->by_scalar[r.value])
+        if (!ag_is_computed(c) || c->view != r.where || (assembled_scalars(g, c) && !is_list(g, c)) ||
+            ag_is_scalar(p, r.value) || g->by_scalar[r.value])
             continue;
         if (g->spot[r.value].space == NOWHERE)
             g->spot[r.value] = (ag_spot){SPACE_INPUTS + (uint32_t)p->inputs.count + i, 0};
@@ -315,6 +324,22 @@ static void plan_tensor(ag_planning *g, uint32_t i, const ag_code *c) {
     if (in != few) ag_memory_free(&g->r->memory, in, (n + 1) * sizeof *in);
 }
 
+static void plan_list(ag_planning *g, uint32_t i, const ag_code *c) {
+    uint32_t n = ag_operand_count(g->p, c);
+    size_t size = (n + (size_t)1) * sizeof(ag_poperand);
+    ag_poperand *in = ag_memory_resize(&g->r->memory, NULL, 0, size);
+    if (!in) {
+        ag_runner_fail(g->r, AG_ERR_MEMORY, "run: out of memory");
+        return;
+    }
+    for (uint32_t k = 0; k < n; k++) in[1 + k] = ag_operand_at(g, *ag_ref_at(g->p, c->in + k));
+    ag_place(g, i);
+    in[0] = ag_operand_at(g, (ag_ref){i, c->view});
+    ag_add_step(g, (ag_pstep){.kind = STEP_LIST}, in, n + 1);
+    release_operands(g, c, g->time[i]);
+    ag_memory_free(&g->r->memory, in, size);
+}
+
 /* Whether an input is worth copying, so that operations on few elements find it where it was: if it is not large, or they
  * read about all of it. */
 static bool is_worth_loading(const ag_planning *g, uint32_t i) {
@@ -465,6 +490,7 @@ static void plan_codes(ag_planning *g) {
         if (g->skipped[i]) continue;
         if (is_lane_guard(g, i)) plan_guard(g, c);
         else if (ag_is_straight(c)) plan_scalar(g, i, c);
+        else if (is_list(g, c)) plan_list(g, i, c);
         else if (assembled_scalars(g, c)) plan_assembly(g, i, c);
         else plan_tensor(g, i, c);
     }

@@ -157,6 +157,17 @@ static void run_copy(const ag_runner *r) {
     ag_strided_copy(r->p->type, v->rank, v->dim, to->data, stride, from->data, v->stride);
 }
 
+static void run_list(const ag_runner *r, const ag_pstep *s) {
+    const ag_poperand *o = (const ag_poperand *)(const void *)r->operands.range.base + s->first, *from = o + 1;
+    void *to = ag_element(r->p->type, r->base[o->spot.space], o->spot.offset);
+    double *to_f64 = to;
+    float *to_f32 = to;
+    if (r->p->type == AG_F64)
+        for (uint32_t k = 0; k + 1 < s->count; k++) to_f64[k] = ((const double *)(void *)r->work)[from[k].spot.offset];
+    else
+        for (uint32_t k = 0; k + 1 < s->count; k++) to_f32[k] = ((const float *)(void *)r->work)[from[k].spot.offset];
+}
+
 static bool run_step(ag_runner *r, const ag_pstep *s) {
     if (s->kind == STEP_STRAIGHT) {
         r->kernels->straight((const ag_straight *)(const void *)r->straight.range.base + s->first, s->count, r->work);
@@ -164,6 +175,10 @@ static bool run_step(ag_runner *r, const ag_pstep *s) {
     }
     if (s->fixed) {
         ag_run_fixed(r, s);
+        return true;
+    }
+    if (s->kind == STEP_LIST) {
+        run_list(r, s);
         return true;
     }
     const ag_poperand *o = (const ag_poperand *)(const void *)r->operands.range.base + s->first;

@@ -17,7 +17,8 @@ typedef enum ag_step_kind {
     STEP_ELEMENTWISE, /* operands: the result first, then those of operation `code` */
     STEP_CALL,        /* the same, of call number `code` */
     STEP_FUSED,       /* straight-line code over elements: operands are the results first, then what is read */
-    STEP_COPY         /* the result, and what is copied there */
+    STEP_COPY,        /* the result, and what is copied there */
+    STEP_LIST         /* the result, and the numbers of the work array that it is made of */
 } ag_step_kind;
 
 typedef struct ag_pstep {
