@@ -47,6 +47,15 @@ void ag_cursor_open(ag_cursor *c, const ag_view *v, const ag_view *to) {
     if (v->count > 0 && c->rank == 1 && c->stride[0] == 0) c->access = SINGLE; /* spread by a view */
 }
 
+/* From the end of an axis to the next element of those around it. */
+static void go_around(ag_cursor *c, int axis) {
+    for (int i = axis; i > 0 && c->index[i] == c->dim[i]; i--) {
+        c->offset += c->stride[i - 1] - c->dim[i] * c->stride[i];
+        c->index[i] = 0;
+        c->index[i - 1]++;
+    }
+}
+
 /* The next run along the innermost axis, of at most n elements; the cursor moves behind it. */
 static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
     int last = c->rank - 1;
@@ -55,11 +64,7 @@ static int64_t next_run(ag_cursor *c, int64_t n, int64_t *offset) {
     *offset = c->offset;
     c->offset += run * c->stride[last];
     c->index[last] += run;
-    for (int i = last; i > 0 && c->index[i] == c->dim[i]; i--) {
-        c->offset += c->stride[i - 1] - c->dim[i] * c->stride[i];
-        c->index[i] = 0;
-        c->index[i - 1]++;
-    }
+    go_around(c, last);
     return run;
 }
 
@@ -86,24 +91,51 @@ static void fill(ag_type type, void *to, int64_t n, const void *value) {
         for (int64_t i = 0; i < n; i++) ((float *)to)[i] = *(const float *)value;
 }
 
+/* The next whole rows along the innermost axis, of one of the axis around it, as long as they are short: of at most n
+ * elements. How many; the cursor moves behind them. */
+static int64_t next_rows(ag_cursor *c, int64_t n, int64_t *offset) {
+    enum { SHORT = 32 };
+    int last = c->rank - 1;
+    if (last == 0 || c->dim[last] > SHORT || c->index[last] != 0) return 0;
+    int64_t rows = c->dim[last - 1] - c->index[last - 1];
+    if (rows > n / c->dim[last]) rows = n / c->dim[last];
+    if (rows == 0) return 0;
+    *offset = c->offset;
+    c->offset += rows * c->stride[last - 1];
+    c->index[last - 1] += rows;
+    go_around(c, last - 1);
+    return rows;
+}
+
+/* Rows of `length`, each `row` behind the one before, whose elements are each `step` apart. */
+#define GATHER_ROWS(T)                                                                                                 \
+    static void gather_rows_##T(const T *x, int64_t rows, int64_t row, int64_t length, int64_t step, T *y) {           \
+        for (int64_t r = 0; r < rows; r++, x += row, y += length)                                                      \
+            for (int64_t k = 0; k < length; k++) y[k] = x[k * step];                                                   \
+    }
+GATHER_ROWS(double)
+GATHER_ROWS(float)
+#undef GATHER_ROWS
+
 void ag_cursor_gather(ag_type type, ag_cursor *c, const void *from, int64_t n, void *to) {
+    int64_t s = c->stride[c->rank - 1], length = c->dim[c->rank - 1];
     for (int64_t i = 0, run, offset; i < n; i += run) {
-        int64_t s = c->stride[c->rank - 1];
-        run = next_run(c, n - i, &offset);
+        int64_t rows = next_rows(c, n - i, &offset), row = rows ? c->stride[c->rank - 2] : 0;
+        run = rows ? rows * length : next_run(c, n - i, &offset);
         if (type == AG_F64) {
             const double *x = (const double *)from + offset;
             double *y = (double *)to + i;
-            if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            if (rows) gather_rows_double(x, rows, row, length, s, y);
+            else if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
             else if (s == 0) fill(type, y, run, x);
-            else
-                for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
+            else gather_rows_double(x, 1, 0, run, s, y);
         } else {
             const float *x = (const float *)from + offset;
             float *y = (float *)to + i;
-            if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
+            if (rows) gather_rows_float(x, rows, row, length, s, y);
+            else if (s == 1) memcpy(y, x, (size_t)run * sizeof *y);
             else if (s == 0) fill(type, y, run, x);
-            else
-                for (int64_t k = 0; k < run; k++) y[k] = x[k * s];
+            else gather_rows_float(x, 1, 0, run, s, y);
         }
     }
 }
