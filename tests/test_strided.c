@@ -216,12 +216,71 @@ static void shape_helpers(void **unused) {
     assert_string_equal(ag_show_view(&view).text, "(4, 1)");
 }
 
+/* A view of random shape, whose axes are short or long, shared, reversed or in another order, as operands of elementwise
+ * operations read it, block by block. Each element is its index in memory. */
+
+enum { MOST_ELEMENTS = 1 << 16 }; /* f32 has them all */
+
+static ag_var random_view(ag_tape *t, double *plain) {
+    enum { MOST = 4 };
+    ag_shape shape = {.rank = (int)pick(1, MOST)};
+    int64_t stride[MOST], at[MOST], memory = 1, count = 1, offset = 0;
+    bool shared[MOST];
+    int order[MOST];
+    for (int i = 0; i < shape.rank; i++) {
+        shape.dim[i] = pick(0, 2) ? pick(1, 6) : pick(1, 60);
+        if (count * shape.dim[i] > MOST_ELEMENTS) shape.dim[i] = 1;
+        order[i] = i;
+        shared[i] = pick(0, 3) == 0;
+        count *= shape.dim[i];
+    }
+    for (int i = shape.rank - 1; i > 0; i--) {
+        int j = (int)pick(0, i), other = order[i];
+        order[i] = order[j];
+        order[j] = other;
+    }
+    for (int k = 0; k < shape.rank; k++) {
+        int i = order[k];
+        stride[i] = shared[i] ? 0 : memory * (pick(0, 3) == 0 ? -1 : 1);
+        if (stride[i] < 0) offset += memory * (shape.dim[i] - 1);
+        if (!shared[i]) memory *= shape.dim[i];
+    }
+    double *data = malloc((size_t)memory * sizeof *data);
+    assert_non_null(data);
+    for (int64_t i = 0; i < memory; i++) data[i] = (double)i;
+    ag_var x = ag_view_of(ag_tensor(t, data, AG_SHAPE(memory)), offset, shape, stride);
+    free(data);
+    for (int64_t e = 0, rest, from; e < count; e++) {
+        rest = e, from = offset;
+        for (int i = shape.rank - 1; i >= 0; i--) at[i] = rest % shape.dim[i], rest /= shape.dim[i];
+        for (int i = 0; i < shape.rank; i++) from += at[i] * stride[i];
+        plain[e] = (double)from;
+    }
+    return x;
+}
+
+static void views_are_read_in_order(void **unused) {
+    static double plain[MOST_ELEMENTS], got[MOST_ELEMENTS];
+    (void)unused;
+    for (int i = 0; i < 600; i++) {
+        ag_type type = i % 2 ? AG_F32 : AG_F64;
+        ag_tape *t = ag_tape_new(type);
+        ag_var x = random_view(t, plain);
+        ag_read(ag_add(x, 0.0), got);
+        assert_string_equal(ag_tape_message(t), "");
+        for (int64_t k = 0; k < ag_count(x); k++)
+            if (got[k] != plain[k]) fail_msg("view %d: element %lld is %g, not %g", i, (long long)k, got[k], plain[k]);
+        ag_tape_free(t);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_agree_with_a_plain_loop),
         cmocka_unit_test(sums_agree_with_a_plain_loop),
         cmocka_unit_test(sums_of_many_keep_their_accuracy),
         cmocka_unit_test(infinities_pass),
+        cmocka_unit_test(views_are_read_in_order),
         cmocka_unit_test(axes_are_checked),
         cmocka_unit_test(shape_helpers),
     };
