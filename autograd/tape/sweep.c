@@ -189,8 +189,9 @@ static void reset_results(ag_tape *t) {
 }
 
 static bool begin_sweep(ag_tape *t, ag_sweep_mode mode) {
-    const size_t most = ADJOINTS_AT + MOST_SLOTS * ag_type_size(t->type);
-    size_t need = ADJOINTS_AT + t->values.size; /* as many slots as there are values */
+    const size_t size = ag_type_size(t->type), most = ADJOINTS_AT + MOST_SLOTS * size;
+    size_t need = ADJOINTS_AT + ag_top(t) * size;
+    if (need < t->values.size) need = t->values.size; /* as much as values take, so that it grows as seldom */
     if (need > t->adjoints.size && !ag_range_grow(&t->memory, &t->adjoints, need, most))
         return ag_out_of_memory(t, "sweep", need - t->adjoints.size);
     if (mode == AG_ACCUMULATE || mode == AG_ACCUMULATE_FORGET) reset_results(t);
