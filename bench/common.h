@@ -22,7 +22,7 @@
 enum { BENCH_LAPS = 3, BENCH_MAX_ROUNDS = 101, BENCH_MAX_TASKS = 24 };
 
 #if defined(__GNUC__)
-#define BENCH_NOINLINE __attribute__((noinline))
+#define BENCH_NOINLINE __attribute__((noinline, unused))
 #define BENCH_FORMAT(f, a) __attribute__((format(printf, f, a)))
 #else
 #define BENCH_NOINLINE

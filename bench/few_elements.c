@@ -1,10 +1,11 @@
 /* Where the time goes in gradients that take a few microseconds: of the squared distance of a polynomial of 128 coefficients
  * from a step, at 1 to 256 points (GradBench's llsq), by the machine, beside the same in C and printed and compiled. A point
  * is 4 operations for each coefficient; with few points most of the time is what an instruction costs, to be found and to find
- * its rows, whatever it computes. */
+ * its rows, whatever it computes. And of determinants by minors of matrices of 4 to 8 rows (GradBench's det): single numbers,
+ * each by an instruction of its own. */
 #include <autograd/autograd.h>
 
-#include "common.h"
+#include "scalar_cases.h"
 
 enum { COEFFICIENTS = 128 };
 
@@ -94,6 +95,78 @@ static void measure(int n) {
     free(p.t), free(p.s), free(p.powers), free(p.x), free(p.gradient);
 }
 
+/* ---- determinants ------------------------------------------------------------------------------------------------ */
+
+typedef struct matrix {
+    int n;
+    double a[DET_MAX * DET_MAX], value, gradient[DET_MAX * DET_MAX], *store;
+    ag_runner *runner;
+    ag_compiled *compiled;
+} matrix;
+
+static void determinant(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    const matrix *m = context;
+    int next[DET_MAX + 1];
+    ag_var a[DET_MAX * DET_MAX];
+    (void)tape;
+    for (int i = 0; i < m->n * m->n; i++) a[i] = ag_at(in[0], i);
+    det_columns(next, m->n);
+    out[0] = det_tape_muladd(a, m->n, m->n, next);
+}
+
+static void det_by_machine(void *context, double *lap) {
+    matrix *m = context;
+    (void)lap;
+    if (ag_run(m->runner, (const double *[]){m->a}, (double *[]){&m->value, m->gradient}) != AG_OK) exit(1);
+}
+
+static void det_by_compiled(void *context, double *lap) {
+    matrix *m = context;
+    (void)lap;
+    if (ag_compiled_run(m->compiled, (const double *[]){m->a}, (double *[]){&m->value, m->gradient}) != AG_OK) exit(1);
+}
+
+static void det_alone(void *context, double *lap) {
+    matrix *m = context;
+    (void)lap;
+    m->value = det_by_hand(m->a, m->n, m->store, m->gradient);
+}
+
+static void measure_determinant(int n) {
+    enum { MACHINE, COMPILED, HAND };
+    matrix m = {.n = n, .store = bench_alloc(det_stored(n) + 1, sizeof(double))};
+    uint64_t state = 5;
+    for (int i = 0; i < n * n; i++) m.a[i] = bench_random(&state, -1, 1);
+    ag_program *f = ag_program_trace(AG_F64, determinant, &m, (ag_port[]){ag_in("a", AG_SHAPE(n, n))}, 1, NULL, 1);
+    ag_program *g = ag_program_gradient(f, (int[]){0}, 1);
+    m.runner = ag_runner_new(g);
+    m.compiled = ag_program_compile(g, NULL);
+    if (ag_compiled_status(m.compiled) != AG_OK) bench_wrong("%s", ag_compiled_message(m.compiled));
+    double right[DET_MAX * DET_MAX];
+    det_formula(m.a, n, right);
+    det_by_machine(&m, NULL);
+    bench_check("gradient of a determinant", m.gradient, right, (size_t)(n * n), 1e-10);
+
+    static bench_set set;
+    set = (bench_set){0};
+    bench_add(&set, "machine", det_by_machine, &m);
+    bench_add(&set, "compiled", det_by_compiled, &m);
+    bench_add(&set, "by hand", det_alone, &m);
+    bench_run(&set, 31, 0.003);
+    char name[40];
+    snprintf(name, sizeof name, "%d rows, %lld instructions", n, (long long)ag_program_size(g));
+    double us = 1e6 * bench_time(&set, MACHINE), instructions = (double)ag_program_size(g);
+    bench_row(name,
+              (double[]){us, 1e3 * us / instructions, 1e6 * bench_time(&set, COMPILED), 1e6 * bench_time(&set, HAND),
+                         bench_ratio(&set, HAND, MACHINE)},
+              5);
+    free(m.store);
+    ag_compiled_free(m.compiled);
+    ag_runner_free(m.runner);
+    ag_program_free(g);
+    ag_program_free(f);
+}
+
 int main(void) {
     bench_title("Gradients of a few microseconds",
                 "a polynomial of 128 coefficients, fitted to points; f64, microseconds");
@@ -101,5 +174,8 @@ int main(void) {
                   6);
     static const int points[] = {1, 8, 16, 32, 64, 128, 256};
     for (size_t i = 0; i < sizeof points / sizeof *points; i++) measure(points[i]);
+    bench_heading("determinants by minors",
+                  (const char *const[]){"machine", "ns/instr.", "compiled C", "by hand", "hand/mach."}, 5);
+    for (int n = 4; n <= 8; n++) measure_determinant(n);
     return 0;
 }
