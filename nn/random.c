@@ -4,26 +4,18 @@
 
 #include <math.h>
 
-static const uint64_t step = UINT64_C(0x9e3779b97f4a7c15);
-
-uint64_t nn_random_bits(nn_random *random) {
-    uint64_t z = random->state += step;
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
-/* In (0, 1), never an end. */
-static double open_unit(nn_random *random) { return ((double)(nn_random_bits(random) >> 12) + 0.5) * 0x1p-52; }
+uint64_t nn_random_bits(nn_random *random) { return nn_random_mixed(random->state += NN_RANDOM_STEP); }
 
 /* The bias for an n that is not a power of two is below n / 2^64. */
 int64_t nn_random_below(nn_random *random, int64_t n) { return (int64_t)(nn_random_bits(random) % (uint64_t)n); }
 
-double nn_random_uniform(nn_random *random, double lo, double hi) { return lo + (hi - lo) * open_unit(random); }
+double nn_random_uniform(nn_random *random, double lo, double hi) {
+    return lo + (hi - lo) * nn_random_open(nn_random_bits(random));
+}
 
 void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation) {
     nn_kernels_for(AG_F64)->normal((size_t)count, x, deviation, random->state);
-    random->state += 2 * (uint64_t)count * step;
+    random->state += 2 * (uint64_t)count * NN_RANDOM_STEP;
 }
 
 double nn_random_normal(nn_random *random) {

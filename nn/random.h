@@ -3,11 +3,29 @@
 #define NN_RANDOM_H
 
 #include <stdint.h>
+#include <string.h>
 
 /* splitmix64 (Steele, Lea and Flood, Fast splittable pseudorandom number generators, 2014). */
 typedef struct nn_random {
     uint64_t state; /* the seed */
 } nn_random;
+
+#define NN_RANDOM_STEP UINT64_C(0x9e3779b97f4a7c15) /* from one state to the next */
+
+/* The bits that a state gives. */
+static inline uint64_t nn_random_mixed(uint64_t state) {
+    state = (state ^ (state >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    state = (state ^ (state >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return state ^ (state >> 31);
+}
+
+/* Bits as a number in (0, 1), never an end: 52 of them behind the leading 1 of a number in 1..2, in loops of vectors, too. */
+static inline double nn_random_open(uint64_t bits) {
+    double x;
+    bits = bits >> 12 | UINT64_C(0x3ff) << 52;
+    memcpy(&x, &bits, sizeof x);
+    return x - 1 + 0x1p-53;
+}
 
 uint64_t nn_random_bits(nn_random *random);
 int64_t nn_random_below(nn_random *random, int64_t n); /* one of 0 .. n-1; n > 0 */

@@ -4,6 +4,7 @@
 #define AG_ISA base
 #endif
 #include "kernels_impl.h"
+#include "nn/random.h"
 
 #include <float.h>
 #include <math.h>
