@@ -10,72 +10,72 @@ static bool may_pass(const ac_statement *s) {
     return s->kind != AC_DEFINE || s->random || s->symbol->kind == AC_DEFINED;
 }
 
-static int find(const ac_ahead *a, const ac_statement *s) {
+static int find_law(const ac_ahead *a, const ac_statement *s) {
     for (int i = 0; i < a->count; i++)
         if (a->laws[i].statement == s) return i;
     return -1;
 }
 
 /* Laws that are looked at. */
-typedef struct view {
+typedef struct group {
     ac_evaluator *e;
     int draws, count;
     ac_trial trials[AC_MOST_LAWS];
     ac_statement *read[AC_MOST_LAWS]; /* those of the trials, and perhaps one more */
     int read_count;
-} view;
+} group;
 
-static bool open_trial(view *v, ac_statement *s, ac_room *rooms) {
-    ac_evaluator *e = v->e;
-    v->read[v->read_count++] = s;
+static bool open_trial(group *g, ac_statement *s, ac_room *rooms) {
+    ac_evaluator *e = g->e;
+    g->read[g->read_count++] = s;
     bool fine = ac_read_sides(e->file, s, e->error) && ac_prepare(e, s->uses, s->use_count, false);
-    v->trials[v->count] = (ac_trial){
-        .e = e, .statement = s, .rooms = rooms, .claim.draws = v->draws, .literal = fine && ac_is_literal(s->right)};
+    g->trials[g->count] = (ac_trial){
+        .e = e, .statement = s, .rooms = rooms, .claim.draws = g->draws, .literal = fine && ac_is_literal(s->right)};
     if (!fine) ac_forgive(e);
     return fine;
 }
 
 /* Those of the statements from this one on. Returns where that ends. */
-static int open_trials(ac_ahead *a, view *v, int place, int most) {
-    const ac_file *file = v->e->file;
+static int open_trials(ac_ahead *a, group *g, int place, int most) {
+    const ac_file *file = g->e->file;
     int i = place;
-    for (; i < file->statement_count && i < place + MOST_STATEMENTS && v->count < most; i++) {
+    for (; i < file->statement_count && i < place + MOST_STATEMENTS && g->count < most; i++) {
         ac_statement *s = file->statements[i];
         if (!may_pass(s)) break;
         if (s->kind != AC_CHECK || !s->random) continue;
-        if (!open_trial(v, s, a->rooms[v->count])) break;
-        v->count++;
+        if (!open_trial(g, s, a->rooms[g->count])) break;
+        g->count++;
     }
     return i;
 }
 
-static void keep_outlooks(ac_ahead *a, const view *v) {
+static void keep_outlooks(ac_ahead *a, const group *g) {
     a->count = 0;
-    for (int i = 0; i < v->count && v->trials[i].outlook != AC_UNKNOWN; i++) {
-        a->laws[a->count].statement = v->trials[i].statement;
-        a->laws[a->count].outlook = v->trials[i].outlook;
-        a->laws[a->count++].worst = v->trials[i].worst;
+    for (int i = 0; i < g->count && g->trials[i].outlook != AC_UNKNOWN; i++) {
+        a->laws[a->count].statement = g->trials[i].statement;
+        a->laws[a->count].outlook = g->trials[i].outlook;
+        a->laws[a->count++].worst = g->trials[i].worst;
     }
 }
 
 /* Expressions are forgotten: they are read again when it is their turn. Returns how many were computed together. */
 static int look(ac_ahead *a, ac_evaluator *e, int draws, int place, int most, int *end) {
-    view v = {.e = e, .draws = draws};
+    group g = {.e = e, .draws = draws};
     ac_trial *list[AC_MOST_LAWS];
     ac_bookmark before = ac_bookmark_here(e->file);
-    *end = open_trials(a, &v, place, most);
-    for (int i = 0; i < v.count; i++) list[i] = &v.trials[i];
-    int together = v.count > 0 && !e->error->set ? ac_laws_look(list, v.count) : 0;
-    for (int i = 0; i < v.read_count; i++) ac_go_back(e->file, before, v.read[i]);
-    keep_outlooks(a, &v);
+    *end = open_trials(a, &g, place, most);
+    for (int i = 0; i < g.count; i++) list[i] = &g.trials[i];
+    int together = g.count > 0 && !e->error->set ? ac_laws_look(list, g.count) : 0;
+    for (int i = 0; i < g.read_count; i++) ac_go_back(e->file, before, g.read[i]);
+    keep_outlooks(a, &g);
     return together;
 }
 
 bool ac_look_ahead(ac_ahead *a, ac_evaluator *e, int draws, int place) {
     const ac_statement *s = e->file->statements[place];
-    if (s->kind != AC_CHECK || !s->random || draws == 1 || find(a, s) >= 0) return true;
+    if (s->kind != AC_CHECK || !s->random || draws == 1 || find_law(a, s) >= 0) return true;
     int end, together = look(a, e, draws, place, place < a->together ? 1 : AC_MOST_LAWS, &end);
-    if (together > 1 && find(a, s) < 0 && !e->error->set) {
+    if (together > 1 && find_law(a, s) < 0 && !e->error->set) {
         a->together = end;
         (void)look(a, e, draws, place, 1, &end);
     }
@@ -83,7 +83,7 @@ bool ac_look_ahead(ac_ahead *a, ac_evaluator *e, int draws, int place) {
 }
 
 void ac_tell_outlook(const ac_ahead *a, ac_trial *t) {
-    int i = find(a, t->statement);
+    int i = find_law(a, t->statement);
     if (i < 0) return;
     t->outlook = a->laws[i].outlook;
     t->worst = a->laws[i].worst;
