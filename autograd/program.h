@@ -206,7 +206,9 @@ AG_API ag_var ag_fixed_point(ag_tape *tape, const ag_program *g, const ag_var *x
 /* ---- running ------------------------------------------------------------------------------------------------------ */
 
 /* What a thread needs to run a program: planned once, then no call allocates memory (where several threads take rows, each
- * of them plans when it gets its first ones). It keeps the program alive. */
+ * of them plans when it gets its first ones). It keeps the program alive. Arithmetic on single numbers becomes instructions of
+ * the processor, in memory that can be executed but not written any more, where that is an x86-64 with FMA and the system
+ * allows it; results are the same without (AG_ISA=base in the environment). */
 typedef struct ag_runner ag_runner;
 AG_API ag_runner *ag_runner_new(const ag_program *program); /* never NULL */
 AG_API void ag_runner_free(ag_runner *runner);

@@ -58,7 +58,8 @@ typedef struct ag_straight {
     uint32_t op, to, x, y, z;
 } ag_straight;
 /* Beside the table's operations: a copy; x * y + z and z - x * y, fused where the machine can, and the same with the chain of x
- * and y; chain, by a product that is tested afterwards, which is faster for single numbers (a zero may have another sign).
+ * and y; chain. Of single numbers, chains are products that are tested afterwards, which is faster (a zero may have another
+ * sign).
  *
  * Only of rows: x + y, x * y, x * y + z where y, or z in the last, is one number; sums and shifts, in blocks of as many
  * numbers as row z begins with, an int64_t: x is added up to row `to`, AG_SUMS of its type of which some stay 0; x * y is
@@ -128,6 +129,7 @@ enum { AG_SMALL_PRODUCT = 768, AG_FACTOR_BLOCK = 16, AG_RANDOM_BLOCK = 64 };
 
 typedef struct ag_kernels {
     const char *isa;
+    bool fuses; /* products that are added are rounded once */
     ag_value_kernel *value[AG_OPCODES];
     ag_partial_kernel *partial[AG_OPCODES][3]; /* NULL where the operation has no such operand or it is always 0 */
     /* y[i] = value(x[i]), slope[i] = its derivative; y may be x. NULL where one after the other costs no more. */

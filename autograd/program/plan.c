@@ -211,7 +211,9 @@ static void plan_scalar(ag_planning *g, uint32_t i, const ag_code *c) {
         if ((int)k != fused) in[k] = straight_place(g, *ag_ref_at(g->p, c->in + k));
     if (fused >= 0) {
         const ag_code *m = ag_code_at(g->p, ag_ref_at(g->p, c->in + (uint32_t)fused)->value);
-        s.op = c->op == AG_ADD ? AG_STRAIGHT_FMA : AG_STRAIGHT_FNMA;
+        bool chain = m->op == AG_CHAIN && !g->r->is_lanes;
+        if (c->op == AG_ADD) s.op = chain ? AG_STRAIGHT_CHAIN_FMA : AG_STRAIGHT_FMA;
+        else s.op = chain ? AG_STRAIGHT_CHAIN_FNMA : AG_STRAIGHT_FNMA;
         in[2] = in[1 - fused];
         in[0] = straight_place(g, *ag_ref_at(g->p, m->in));
         in[1] = m->op == AG_SQUARE ? in[0] : straight_place(g, *ag_ref_at(g->p, m->in + 1));

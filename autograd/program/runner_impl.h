@@ -2,6 +2,7 @@
 #ifndef AG_RUNNER_IMPL_H
 #define AG_RUNNER_IMPL_H
 
+#include "../ops/native_impl.h"
 #include "../tape/cursor_impl.h"
 #include "program_impl.h"
 
@@ -24,6 +25,7 @@ typedef enum ag_step_kind {
 typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
+    ag_native_code *native;           /* STEP_STRAIGHT: the same as instructions of the processor, or NULL */
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
     uint32_t exact, exacts;           /* the same code with chains where that has quick ones, in `exact`, */
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
@@ -87,6 +89,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
+    ag_native native;                  /* of `straight` */
     ag_list exact;                     /* ag_straight, apart from what is executed usually; of lanes, all of it */
     uint64_t chains;                   /* of lanes: how many are products in what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */

@@ -248,9 +248,11 @@ static void count_uses(ag_planning *g) {
     }
 }
 
+/* Operand k of an addition. Of chains, those of single numbers: others are products as their group says. */
 static bool is_product(const ag_planning *g, const ag_code *c, uint32_t k) {
-    uint32_t op = ag_code_at(g->p, ag_ref_at(g->p, c->in + k)->value)->op;
-    return op == AG_MUL || op == AG_SQUARE;
+    const ag_code *m = ag_code_at(g->p, ag_ref_at(g->p, c->in + k)->value);
+    if (m->op == AG_CHAIN) return m->view & WHERE_ELEMENT && !g->r->is_lanes;
+    return m->op == AG_MUL || m->op == AG_SQUARE;
 }
 
 int ag_fused_operand(const ag_planning *g, uint32_t i) {
@@ -265,7 +267,7 @@ int ag_fused_operand(const ag_planning *g, uint32_t i) {
         bool together = c->view & WHERE_ELEMENT ? m->view & WHERE_ELEMENT
                                                 : g->group[i] != ALONE && g->group[i] == g->group[r.value] &&
                                                       m->view == c->view && r.where == c->view;
-        if ((m->op == AG_MUL || m->op == AG_SQUARE || g->quick[r.value]) && together && g->uses[r.value] == 1) return k;
+        if ((is_product(g, c, (uint32_t)k) || g->quick[r.value]) && together && g->uses[r.value] == 1) return k;
     }
     return -1;
 }

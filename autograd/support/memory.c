@@ -254,7 +254,41 @@ void ag_range_free(ag_memory *memory, ag_range *range) {
     *range = (ag_range){0};
 }
 
+void *ag_memory_code(ag_memory *memory, size_t size) {
+    if (!permitted(memory, size)) return NULL;
+    void *block = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) return NULL;
+    memory->held += size;
+    return block;
+}
+
+size_t ag_memory_seal_code(ag_memory *memory, void *block, size_t size, size_t used) {
+    size_t kept = smaller(round_up(used, PAGE), size);
+    if (mprotect(block, kept, PROT_READ | PROT_EXEC) != 0) return 0;
+    if (kept == size || munmap((char *)block + kept, size - kept) != 0) return size;
+    memory->held -= size - kept;
+    return kept;
+}
+
+void ag_memory_code_free(ag_memory *memory, void *block, size_t size) {
+    if (!block) return;
+    memory->held -= size;
+    (void)munmap(block, size);
+}
+
 #else
+
+void *ag_memory_code(ag_memory *memory, size_t size) {
+    (void)memory, (void)size;
+    return NULL;
+}
+
+size_t ag_memory_seal_code(ag_memory *memory, void *block, size_t size, size_t used) {
+    (void)memory, (void)block, (void)size, (void)used;
+    return 0;
+}
+
+void ag_memory_code_free(ag_memory *memory, void *block, size_t size) { (void)memory, (void)block, (void)size; }
 
 bool ag_range_grow(ag_memory *memory, ag_range *range, size_t need, size_t most) {
     if (need <= range->size) return true;

@@ -24,6 +24,13 @@ void ag_memory_sparse_free(ag_memory *memory, void *block, size_t size);
 /* The opposite: all of a new block will be touched, again and again; huge pages are faster then. */
 void ag_memory_touch_often(void *block, size_t size);
 
+/* Zeroed memory for instructions of the processor. NULL if it is refused, or there is no such thing. */
+void *ag_memory_code(ag_memory *memory, size_t size);
+/* The first `used` bytes are executable, and not writable, from now on; the others are given back. Returns its size then; 0,
+ * and nothing changes, if the system does not allow it. */
+size_t ag_memory_seal_code(ag_memory *memory, void *block, size_t size, size_t used);
+void ag_memory_code_free(ag_memory *memory, void *block, size_t size);
+
 /* An array that grows at its end. Where address space can be reserved it grows in place; else it is copied, so `base`
  * may change in ag_range_grow. Zero-initialised is empty. */
 typedef struct ag_range {

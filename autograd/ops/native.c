@@ -1,0 +1,491 @@
+/* Instructions of x86-64 with AVX and FMA, in their VEX encoding: Intel 64 and IA-32 Architectures Software Developer's
+ * Manual, volume 2. A result stays in a register for what comes soon, and goes to its place when that is taken for another, if
+ * the place still is its own. */
+#include "native_impl.h"
+
+#if defined(__x86_64__) && defined(__unix__)
+
+enum {
+    MOST_BYTES = 144, /* of an instruction of straight-line code, with what it needs behind the end, */
+    MOST_FRAME = 32,  /* and of what begins and ends a code */
+    REGISTERS = 15,   /* that keep numbers; the last is SCRATCH */
+    SCRATCH = 15,
+    MIDDLE = 128, /* what rbx points at, bytes into the work array: offsets of 1 byte reach both ways */
+    RBX = 3,
+    MOST_CODE = 1 << 24
+};
+#define NONE UINT32_MAX
+
+/* Constants, at the begin of the block; instructions reach them by their distance. 16 bytes each. */
+enum { BEFORE, SIGN, MAGNITUDE, ONE, CONSTANTS };
+
+enum {
+    ADD = 0x58,
+    MULTIPLY = 0x59,
+    SUBTRACT = 0x5c,
+    DIVIDE = 0x5e,
+    SQUARE_ROOT = 0x51,
+    COMPARE = 0xc2,
+    AND = 0x54,
+    OR = 0x56,
+    XOR = 0x57
+};
+enum { LOAD = 0x10, STORE = 0x11, MOVE = 0x28, TEST = 0x2e };
+/* The sum takes the place of a factor (the first times the last, and the second), or of what is added to the product of the
+ * others. */
+enum { FUSED_132 = 0x99, FUSED_231 = 0xb9, NEGATED = 4, BLEND_F32 = 0x4a, BLEND_F64 = 0x4b };
+/* How compare compares; NaN makes the last two true. */
+enum { EQUAL = 0, LESS = 17, NO_MORE = 18, AT_LEAST = 29, MORE = 30, NOT_EQUAL = 4, NOT_NO_MORE = 22 };
+typedef enum prefix { NO_PREFIX, PREFIX_66, PREFIX_F3, PREFIX_F2 } prefix;
+typedef enum map { MAP_0F = 1, MAP_0F38, MAP_0F3A } map;
+
+/* A number that an instruction reads. */
+typedef enum place_kind { REGISTER, WORK, CONSTANT } place_kind;
+typedef struct operand {
+    place_kind kind;
+    uint32_t at; /* the register, place or constant */
+} operand;
+
+/* A result that is not what it should be if it is NaN and a factor is 0, which is seen to behind the end of the code. Notes of
+ * these are kept where the room ends. */
+typedef struct doubt {
+    unsigned char *jump; /* behind the jump, where its distance ends */
+    operand x, y, z;     /* factors, and what is added, if `adds` */
+    bool adds;
+    int result;
+} doubt;
+
+typedef struct translation {
+    const unsigned char *block;
+    unsigned char *at;
+    bool wide;                /* f64 */
+    uint32_t held[REGISTERS]; /* of which place each register has the number; NONE */
+    bool newer[REGISTERS];    /* than what is in memory */
+    int next;                 /* the register that was taken last */
+    doubt *doubts;            /* the latest first */
+} translation;
+
+/* ---- encoding --------------------------------------------------------------------------------------------------- */
+
+static void put(translation *t, unsigned byte) { *t->at++ = (unsigned char)byte; }
+
+static void put_bytes(translation *t, uint64_t value, int count) {
+    for (int i = 0; i < count; i++) put(t, (unsigned)(value >> (8 * i)) & 0xff);
+}
+
+static int64_t offset_of(const translation *t, uint32_t place) { return (int64_t)place * (t->wide ? 8 : 4) - MIDDLE; }
+
+/* How `o` is found, and the other register; `behind` bytes of the instruction follow. */
+static void put_operand(translation *t, int reg, operand o, int behind) {
+    unsigned low = (unsigned)(reg & 7) << 3;
+    if (o.kind == REGISTER) {
+        put(t, 0xc0 | low | (o.at & 7));
+    } else if (o.kind == CONSTANT) {
+        put(t, low | 5);
+        int64_t distance = (int64_t)o.at * 16 - (t->at + 4 + behind - t->block);
+        put_bytes(t, (uint64_t)distance, 4);
+    } else {
+        int64_t offset = offset_of(t, o.at);
+        bool near = offset >= -128 && offset < 128;
+        put(t, (near ? 0x40u : 0x80u) | low | RBX);
+        put_bytes(t, (uint64_t)offset, near ? 1 : 4);
+    }
+}
+
+static void put_vex(translation *t, map m, prefix p, bool w, unsigned opcode, int reg, int other, operand o,
+                    int behind) {
+    unsigned r = reg > 7 ? 0 : 0x80, b = o.kind == REGISTER && o.at > 7 ? 0 : 0x20;
+    unsigned rest = ((unsigned)(~other & 15) << 3) | p;
+    if (m == MAP_0F && !w && b) {
+        put(t, 0xc5);
+        put(t, r | rest);
+    } else {
+        put(t, 0xc4);
+        put(t, r | 0x40 | b | m);
+        put(t, (w ? 0x80u : 0) | rest);
+    }
+    put(t, opcode);
+    put_operand(t, reg, o, behind);
+}
+
+static operand in_register(int reg) { return (operand){REGISTER, (uint32_t)reg}; }
+static operand in_work(uint32_t place) { return (operand){WORK, place}; }
+static operand constant(uint32_t which) { return (operand){CONSTANT, which}; }
+static prefix scalar(const translation *t) { return t->wide ? PREFIX_F2 : PREFIX_F3; }
+
+/* reg = x op o, for single numbers. */
+static void put_scalar(translation *t, unsigned opcode, int reg, int x, operand o) {
+    put_vex(t, MAP_0F, scalar(t), false, opcode, reg, x, o, 0);
+}
+
+/* The same for the bits of whole registers. */
+static void put_bits(translation *t, unsigned opcode, int reg, int x, operand o) {
+    put_vex(t, MAP_0F, NO_PREFIX, false, opcode, reg, x, o, 0);
+}
+
+static void put_fused(translation *t, unsigned opcode, int reg, int x, operand o) {
+    put_vex(t, MAP_0F38, PREFIX_66, t->wide, opcode, reg, x, o, 0);
+}
+
+/* reg = all bits if x compares so with o, else none. */
+static void put_compare(translation *t, unsigned how, int reg, int x, operand o) {
+    put_vex(t, MAP_0F, scalar(t), false, COMPARE, reg, x, o, 1);
+    put(t, how);
+}
+
+/* Sets flags as x compares with o. */
+static void put_test(translation *t, int x, operand o) {
+    put_vex(t, MAP_0F, t->wide ? PREFIX_66 : NO_PREFIX, false, TEST, x, 0, o, 0);
+}
+
+static void put_move(translation *t, int reg, operand from) {
+    if (from.kind == REGISTER) put_bits(t, MOVE, reg, 0, from);
+    else put_vex(t, MAP_0F, scalar(t), false, LOAD, reg, 0, from, 0);
+}
+
+/* A jump with a distance that is not known yet; returns what is behind it. */
+static unsigned char *put_jump(translation *t, unsigned condition) {
+    put(t, 0x0f);
+    put(t, 0x80 | condition);
+    put_bytes(t, 0, 4);
+    return t->at;
+}
+
+static void set_distance(unsigned char *behind_jump, const unsigned char *to) {
+    int32_t distance = (int32_t)(to - behind_jump);
+    memcpy(behind_jump - sizeof distance, &distance, sizeof distance);
+}
+
+/* ---- registers -------------------------------------------------------------------------------------------------- */
+
+static operand find(const translation *t, uint32_t place) {
+    for (int r = 0; r < REGISTERS; r++)
+        if (t->held[r] == place) return in_register(r);
+    return in_work(place);
+}
+
+static void let_go(translation *t, int reg) {
+    if (t->newer[reg]) put_vex(t, MAP_0F, scalar(t), false, STORE, reg, 0, in_work(t->held[reg]), 0);
+    t->newer[reg] = false;
+    t->held[reg] = NONE;
+}
+
+static void let_all_go(translation *t) {
+    for (int r = 0; r < REGISTERS; r++) let_go(t, r);
+}
+
+static bool is_in(operand o, int reg) { return o.kind == REGISTER && o.at == (uint32_t)reg; }
+
+/* A register for a new number that is none of these; what it has is the oldest. */
+static int take(translation *t, operand a, operand b, operand c) {
+    do t->next = (t->next + 1) % REGISTERS;
+    while (is_in(a, t->next) || is_in(b, t->next) || is_in(c, t->next));
+    let_go(t, t->next);
+    return t->next;
+}
+
+/* Sees to it that an operand is in a register, beside two others. */
+static int load(translation *t, operand *o, operand a, operand b) {
+    if (o->kind == REGISTER) return (int)o->at;
+    int reg = take(t, a, b, b);
+    put_move(t, reg, *o);
+    t->held[reg] = o->at;
+    *o = in_register(reg);
+    return reg;
+}
+
+/* The register has the number of place `to` now. */
+static void finish(translation *t, uint32_t to, int reg) {
+    for (int r = 0; r < REGISTERS; r++) {
+        if (t->held[r] != to) continue;
+        t->held[r] = NONE;
+        t->newer[r] = false;
+    }
+    t->held[reg] = to;
+    t->newer[reg] = true;
+}
+
+/* ---- operations ------------------------------------------------------------------------------------------------- */
+
+/* One of two operands stays in memory where it may. */
+static void translate_arithmetic(translation *t, const ag_straight *c, unsigned opcode) {
+    operand x = find(t, c->x), y = find(t, c->y);
+    bool commutes = opcode == ADD || opcode == MULTIPLY;
+    if (commutes && x.kind != REGISTER && y.kind == REGISTER) {
+        operand other = x;
+        x = y;
+        y = other;
+    }
+    int first = load(t, &x, y, y), r = take(t, x, y, y);
+    put_scalar(t, opcode, r, first, y);
+    finish(t, c->to, r);
+}
+
+static void translate_square(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    translate_arithmetic(t, &(ag_straight){.to = c->to, .x = c->x, .y = c->x}, MULTIPLY);
+}
+
+/* Jumps if a chain may be wrong. */
+static void put_doubt(translation *t, doubt d) {
+    put_test(t, d.result, in_register(d.result));
+    d.jump = put_jump(t, 0xa); /* jp */
+    *--t->doubts = d;
+}
+
+static void translate_chain(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x), y = find(t, c->y);
+    int first = load(t, &x, y, y), r = take(t, x, y, y);
+    put_scalar(t, MULTIPLY, r, first, y);
+    put_doubt(t, (doubt){.x = x, .y = y, .result = r});
+    finish(t, c->to, r);
+}
+
+/* x y + z, or z - x y. The sum takes the place of z if that is not kept, or else of a factor that is fetched, or copied. */
+static void translate_fused(translation *t, const ag_straight *c, unsigned sign) {
+    operand x = find(t, c->x), y = find(t, c->y), z = find(t, c->z);
+    bool chain = c->op == AG_STRAIGHT_CHAIN_FMA || c->op == AG_STRAIGHT_CHAIN_FNMA;
+    int r;
+    if (x.kind != REGISTER && y.kind == REGISTER) {
+        operand other = x;
+        x = y;
+        y = other;
+    }
+    if (z.kind == REGISTER && (c->to != c->z || chain)) {
+        bool both = x.kind == REGISTER;
+        r = take(t, x, y, z);
+        put_move(t, r, both ? y : x);
+        put_fused(t, FUSED_132 + sign, r, (int)z.at, both ? x : y);
+    } else {
+        int first = load(t, &x, y, z);
+        r = z.kind == REGISTER ? (int)z.at : take(t, x, y, z);
+        if (z.kind != REGISTER) put_move(t, r, z);
+        put_fused(t, FUSED_231 + sign, r, first, y);
+    }
+    if (chain) put_doubt(t, (doubt){.x = x, .y = y, .z = z, .adds = true, .result = r});
+    finish(t, c->to, r);
+}
+
+static void translate_copy(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x);
+    int r = take(t, x, x, x);
+    put_move(t, r, x);
+    finish(t, c->to, r);
+}
+
+static void translate_root(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x);
+    int a = load(t, &x, x, x), r = take(t, x, x, x);
+    put_scalar(t, SQUARE_ROOT, r, a, x);
+    finish(t, c->to, r);
+}
+
+static void translate_reciprocal(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x);
+    int r = take(t, x, x, x);
+    put_move(t, r, constant(ONE));
+    put_scalar(t, DIVIDE, r, r, x);
+    finish(t, c->to, r);
+}
+
+/* The bits of x with those of a constant. */
+static void translate_sign(translation *t, const ag_straight *c, unsigned which) {
+    operand x = find(t, c->x);
+    int a = load(t, &x, x, x), r = take(t, x, x, x);
+    put_bits(t, which == SIGN ? XOR : AND, r, a, constant(which));
+    finish(t, c->to, r);
+}
+
+static void translate_compare(translation *t, const ag_straight *c, unsigned how) {
+    operand x = find(t, c->x), y = find(t, c->y);
+    int a = load(t, &x, y, y), r = take(t, x, y, y);
+    put_compare(t, how, r, a, y);
+    put_bits(t, AND, r, r, constant(ONE));
+    finish(t, c->to, r);
+}
+
+static void translate_relu(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x);
+    int a = load(t, &x, x, x), r = take(t, x, x, x);
+    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, NOT_NO_MORE, SCRATCH, a, in_register(SCRATCH));
+    put_bits(t, AND, r, a, in_register(SCRATCH));
+    finish(t, c->to, r);
+}
+
+/* x != 0 ? y : z. */
+static void translate_select(translation *t, const ag_straight *c, unsigned detail) {
+    (void)detail;
+    operand x = find(t, c->x), y = find(t, c->y), z = find(t, c->z);
+    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, NOT_EQUAL, SCRATCH, SCRATCH, x);
+    int b = load(t, &z, y, y);
+    load(t, &y, z, z);
+    int r = take(t, y, z, z);
+    put_vex(t, MAP_0F3A, PREFIX_66, false, t->wide ? BLEND_F64 : BLEND_F32, r, b, y, 1);
+    put(t, SCRATCH << 4);
+    finish(t, c->to, r);
+}
+
+/* By operation; others have no translation. */
+static const struct {
+    void (*translate)(translation *t, const ag_straight *c, unsigned detail);
+    unsigned detail;
+} rules[] = {
+    [AG_STRAIGHT_COPY] = {translate_copy, 0},
+    [AG_STOP] = {translate_copy, 0},
+    [AG_ADD] = {translate_arithmetic, ADD},
+    [AG_SUB] = {translate_arithmetic, SUBTRACT},
+    [AG_MUL] = {translate_arithmetic, MULTIPLY},
+    [AG_DIV] = {translate_arithmetic, DIVIDE},
+    [AG_SQUARE] = {translate_square, 0},
+    [AG_RECIP] = {translate_reciprocal, 0},
+    [AG_SQRT] = {translate_root, 0},
+    [AG_NEG] = {translate_sign, SIGN},
+    [AG_ABS] = {translate_sign, MAGNITUDE},
+    [AG_RELU] = {translate_relu, 0},
+    [AG_EQ] = {translate_compare, EQUAL},
+    [AG_NE] = {translate_compare, NOT_EQUAL},
+    [AG_LT] = {translate_compare, LESS},
+    [AG_LE] = {translate_compare, NO_MORE},
+    [AG_GT] = {translate_compare, MORE},
+    [AG_GE] = {translate_compare, AT_LEAST},
+    [AG_SELECT] = {translate_select, 0},
+    [AG_STRAIGHT_FMA] = {translate_fused, 0},
+    [AG_STRAIGHT_FNMA] = {translate_fused, NEGATED},
+    [AG_STRAIGHT_CHAIN] = {translate_chain, 0},
+    [AG_STRAIGHT_CHAIN_FMA] = {translate_fused, 0},
+    [AG_STRAIGHT_CHAIN_FNMA] = {translate_fused, NEGATED},
+};
+
+static bool has_rule(uint32_t op) { return op < sizeof rules / sizeof *rules && rules[op].translate; }
+
+/* ---- codes ------------------------------------------------------------------------------------------------------ */
+
+/* kernels->straight(code, count, work). */
+static void call_kernels(translation *t, ag_type type, const ag_straight *code, uint32_t count) {
+    uintptr_t function;
+    let_all_go(t);
+    memcpy(&function, &ag_kernels_for(type)->straight, sizeof function);
+    put_bytes(t, 0xbf48, 2); /* mov rdi */
+    put_bytes(t, (uintptr_t)code, 8);
+    put(t, 0xbe); /* mov esi */
+    put_bytes(t, count, 4);
+    put_bytes(t, 0x80538d48, 4); /* lea rdx, [rbx - MIDDLE] */
+    put_bytes(t, 0xb848, 2);     /* mov rax */
+    put_bytes(t, function, 8);
+    put_bytes(t, 0xd0ff, 2); /* call rax */
+}
+
+/* What has no rule waits, so that the kernels do all of it that stands together. */
+static void translate(translation *t, ag_type type, const ag_straight *code, size_t count) {
+    uint32_t waiting = 0;
+    for (size_t i = 0; i <= count; i++) {
+        bool other = i < count && !has_rule(code[i].op);
+        if (!other && waiting > 0) call_kernels(t, type, code + i - waiting, waiting);
+        waiting = other ? waiting + 1 : 0;
+        if (i < count && !other) rules[code[i].op].translate(t, &code[i], rules[code[i].op].detail);
+    }
+    let_all_go(t);
+}
+
+/* NaN if both factors differ from 0, or else what is added to their product. */
+static void settle(translation *t, const doubt *d) {
+    int r = d->result;
+    set_distance(d->jump, t->at);
+    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, NOT_EQUAL, SCRATCH, SCRATCH, d->x);
+    put_bits(t, XOR, r, r, in_register(r));
+    put_compare(t, NOT_EQUAL, r, r, d->y);
+    put_bits(t, AND, r, r, in_register(SCRATCH)); /* all bits set are NaN */
+    if (d->adds) {
+        put_move(t, SCRATCH, d->z);
+        put_bits(t, OR, r, r, in_register(SCRATCH));
+    }
+    put(t, 0xe9); /* jmp */
+    put_bytes(t, 0, 4);
+    set_distance(t->at, d->jump);
+}
+
+static size_t aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
+static size_t room_of(size_t count) { return aligned(MOST_FRAME + count * MOST_BYTES); }
+
+static void put_constants(unsigned char *at, ag_type type) {
+    static const double f64[][2] = {[SIGN] = {-0.0, -0.0}, [ONE] = {1, 0}};
+    static const float f32[][4] = {[SIGN] = {-0.0f, -0.0f, -0.0f, -0.0f}, [ONE] = {1, 0, 0, 0}};
+    if (type == AG_F64) memcpy(at, f64, sizeof f64);
+    else memcpy(at, f32, sizeof f32);
+    for (int i = 0; i < 16; i++) at[MAGNITUDE * 16 + i] = (unsigned char)~at[SIGN * 16 + i];
+}
+
+bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t codes, size_t count) {
+    *native = (ag_native){0};
+    if (!ag_kernels_for(type)->fuses || count > MOST_CODE || codes > count) return false;
+    native->size = CONSTANTS * 16 + codes * room_of(0) + room_of(count);
+    native->base = ag_memory_code(memory, native->size);
+    if (!native->base) return false;
+    put_constants(native->base, type);
+    native->at = native->base + CONSTANTS * (size_t)16;
+    return true;
+}
+
+static bool is_in_reach(const translation *t, const ag_straight *c) {
+    uint32_t a = c->x > c->y ? c->x : c->y, b = c->z > c->to ? c->z : c->to;
+    return offset_of(t, a > b ? a : b) <= INT32_MAX;
+}
+
+ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count) {
+    translation t = {.block = native->base, .at = native->at, .wide = type == AG_F64};
+    doubt *last = (doubt *)(void *)(native->at + room_of(count));
+    t.doubts = last;
+    for (size_t i = 0; i < count; i++)
+        if (!is_in_reach(&t, &code[i])) return NULL;
+    memset(t.held, 0xff, sizeof t.held);
+    put_bytes(&t, 0xfa1e0ff3, 4); /* endbr64 */
+    put(&t, 0x53);                /* push rbx */
+    put_bytes(&t, 0x9f8d48, 3);   /* lea rbx, [rdi + MIDDLE] */
+    put_bytes(&t, MIDDLE, 4);
+    translate(&t, type, code, count);
+    put_bytes(&t, 0xc35b, 2); /* pop rbx, ret */
+    for (const doubt *d = t.doubts; d < last; d++) settle(&t, d);
+    ag_native_code *result;
+    memcpy(&result, &native->at, sizeof result);
+    native->at += aligned((size_t)(t.at - native->at));
+    return result;
+}
+
+bool ag_native_seal(ag_memory *memory, ag_native *native) {
+    size_t size = ag_memory_seal_code(memory, native->base, native->size, (size_t)(native->at - native->base));
+    if (size > 0) native->size = size;
+    return size > 0;
+}
+
+#else
+
+bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t codes, size_t count) {
+    (void)memory, (void)type, (void)codes, (void)count;
+    *native = (ag_native){0};
+    return false;
+}
+
+ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count) {
+    (void)native, (void)type, (void)code, (void)count;
+    return NULL;
+}
+
+bool ag_native_seal(ag_memory *memory, ag_native *native) {
+    (void)memory;
+    return native->base != NULL;
+}
+
+#endif
+
+void ag_native_close(ag_memory *memory, ag_native *native) {
+    ag_memory_code_free(memory, native->base, native->size);
+    *native = (ag_native){0};
+}
