@@ -133,7 +133,7 @@ static void place_results_in_outputs(ag_planning *g) {
     for (uint32_t i = 0; i < p->outputs.count; i++) {
         ag_ref r = ag_poutput_at(p, i)->ref;
         const ag_code *c = ag_code_at(p, r.value);
-        if (!ag_is_computed(c) || c->view != r.where || (assembled_scalars(g, c) && !is_list(g, c)) ||
+        if (!ag_is_computed(c) || !ag_is_whole(p, r) || (assembled_scalars(g, c) && !is_list(g, c)) ||
             ag_is_scalar(p, r.value) || g->by_scalar[r.value])
             continue;
         if (g->spot[r.value].space == NOWHERE)
