@@ -93,6 +93,11 @@ AG_API void ag_program_dot(const ag_program *program, FILE *out);
  *   gradient  outputs: those of p, the first of which is a scalar y; then dy / d input for each of wrt ("d_" and its name)
  *   vjp       inputs: those of p, then a seed of each output's shape ("w_" and its name)
  *             outputs: those of p, then sum_j <seed j, d output j / d input> for each of wrt
+ *   forward, back  the vjp in two programs, for a loop that goes one way and then back:
+ *             forward  outputs: those of p, then what is kept for the way back ("kept", "kept_2" ...)
+ *             back     inputs: those of p, then the seeds, then what was kept; outputs: the derivatives
+ *             Kept is what the seeds meet; what is cheap to compute (sums, products ...) from inputs and other kept values is
+ *             computed again.
  *   jvp       inputs: those of p, then a direction for each of wrt ("v_" and its name)
  *             outputs: those of p, then the derivative of each along the directions ("d_" and its name)
  *   hvp       inputs: those of p, then a direction for each of wrt; p's first output is a scalar y
@@ -102,6 +107,8 @@ AG_API void ag_program_dot(const ag_program *program, FILE *out);
  *   hessian   outputs: those of p, then d^2 y / d input^2 for the first output, a scalar y */
 AG_API ag_program *ag_program_gradient(const ag_program *program, const int *wrt, int n);
 AG_API ag_program *ag_program_vjp(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_forward(const ag_program *program, const int *wrt, int n);
+AG_API ag_program *ag_program_back(const ag_program *program, const int *wrt, int n);
 AG_API ag_program *ag_program_jvp(const ag_program *program, const int *wrt, int n);
 AG_API ag_program *ag_program_hvp(const ag_program *program, const int *wrt, int n);
 AG_API ag_program *ag_program_jacobian(const ag_program *program, int output, int input);

@@ -172,6 +172,26 @@ static void check_jacobian(program_case *k, const ag_program *p, int input, cons
     ag_program_free(j);
 }
 
+/* The vjp in two programs: what the first keeps goes, behind the seeds, to the second. */
+static void check_way_back(program_case *k, const char *what, const ag_program *p, const double *seeds, int64_t n_seeds,
+                           const double *want, int64_t n) {
+    const routes_case *c = k->c;
+    ag_program *forward = ag_program_forward(p, NULL, 0), *back = ag_program_back(p, NULL, 0);
+    program_fine(c->label, naming(k, what), forward);
+    int64_t ny = port_total(p, true), all = port_total(forward, true);
+    double *out = new_numbers(all), *value = new_numbers(ny), *more = new_numbers(n_seeds + all - ny);
+    assert_int_equal(n_seeds, ny);
+    run_numbers(c->label, k->what, p, 0, false, c->x, value);
+    run_numbers(c->label, k->what, forward, 0, false, c->x, out);
+    check_numbers(c->label, k->what, out, value, ny, k->tolerance);
+    memcpy(more, seeds, (size_t)n_seeds * sizeof *more);
+    memcpy(more + n_seeds, out + ny, (size_t)(all - ny) * sizeof *more);
+    check_run(k, what, back, more, n_seeds + all - ny, 0, want, n, false);
+    free(out), free(value), free(more);
+    ag_program_free(forward);
+    ag_program_free(back);
+}
+
 static void check_program_routes(const routes_case *c, ag_type type, const routes *want, double tolerance) {
     program_case k = {.c = c, .type = type, .tolerance = tolerance};
     int64_t total = c->start[c->n], ny = want->values;
@@ -187,6 +207,8 @@ static void check_program_routes(const routes_case *c, ag_type type, const route
     for (int i = 0; i < c->n; i++) select[i] = 2 + i;
     ag_program *only = ag_program_select(g, select, c->n), *rr = ag_program_vjp(only, NULL, 0);
     check_run(&k, "VJP of the gradient", rr, c->v, total, total, want->reverse_reverse, total, false);
+    check_way_back(&k, "back", s, (double[]){1}, 1, want->gradient, total);
+    check_way_back(&k, "back from the gradient", only, c->v, total, want->reverse_reverse, total);
     ag_program *d = ag_program_jvp(s, NULL, 0), *ds = ag_program_select(d, (int[]){1}, 1);
     check_columns(&k, "JVP", d, 1, want->jvp);
     for (int i = 0; i < c->n; i++) select[i] = i;

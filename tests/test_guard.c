@@ -62,6 +62,7 @@ static void guards_survive(void **state) {
     made[n++] = ag_program_gradient(p, NULL, 0);
     made[n++] = ag_program_gradient(p, (int[]){1}, 1);
     made[n++] = ag_program_vjp(p, NULL, 0);
+    made[n++] = ag_program_forward(p, NULL, 0);
     made[n++] = ag_program_jvp(p, (int[]){1}, 1);
     made[n++] = ag_program_hvp(p, NULL, 0);
     made[n++] = ag_program_jacobian(p, 0, 0);

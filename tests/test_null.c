@@ -213,6 +213,8 @@ static void no_program(void **state) {
     QUIET(ag_program_dot(NULL, sink));
     PROGRAM(ag_program_gradient(NULL, NULL, 0), "NULL");
     PROGRAM(ag_program_vjp(NULL, NULL, 0), "NULL");
+    PROGRAM(ag_program_forward(NULL, NULL, 0), "NULL");
+    PROGRAM(ag_program_back(NULL, NULL, 0), "NULL");
     PROGRAM(ag_program_jvp(NULL, NULL, 0), "NULL");
     PROGRAM(ag_program_hvp(NULL, NULL, 0), "NULL");
     PROGRAM(ag_program_jacobian(NULL, 0, 0), "NULL");

@@ -473,10 +473,35 @@ static ag_program *failed_program(void) {
     return ag_program_trace(AG_F64, failing_model, NULL, (ag_port[]){{"x", AG_SHAPE(2, 3), NULL}}, 1, NULL, 1);
 }
 
+/* y = exp(x0) x1 keeps the exponential, and a product that is cheap to compute is not kept. */
+static void exponential(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_mul(ag_exp(ag_mul(x[0], x[0])), x[1]);
+}
+
+static void kept_for_the_way_back(void **state) {
+    (void)state;
+    const ag_port in[] = {ag_in("x", AG_SHAPE(3)), ag_in("c", (ag_shape){0})};
+    ag_program *p = ag_program_trace(AG_F64, exponential, NULL, in, 2, NULL, 1);
+    program_fine_("trace", p);
+    ag_program *back = ag_program_back(p, NULL, 0);
+    assert_int_equal(ag_program_inputs(back), 4);
+    assert_string_equal(ag_program_input(back, 2).name, "w_y0");
+    assert_string_equal(ag_program_input(back, 3).name, "kept");
+    assert_int_equal(ag_program_input(back, 3).shape.dim[0], 3);
+    assert_outputs(back, (const char *[]){"d_x", "d_c"});
+    assert_outputs(ag_program_forward(p, NULL, 0), (const char *[]){"y0", "kept"});
+    check_program_failure(ag_program_forward(p, (int[]){2}, 1), AG_ERR_VALUE,
+                          "derivative: there is no input 2: the program has 2");
+    ag_program_free(p);
+}
+
 static void check_sticky(const ag_program *p, ag_status status, const char *sentence) {
     const int zero = 0;
-    ag_program *all[] = {ag_program_gradient(p, NULL, 0), ag_program_vjp(p, &zero, 1),       ag_program_jvp(p, NULL, 0),
-                         ag_program_hvp(p, NULL, 0),      ag_program_jacobian(p, 0, 0),      ag_program_hessian(p, 0),
+    ag_program *all[] = {ag_program_gradient(p, NULL, 0), ag_program_vjp(p, &zero, 1),
+                         ag_program_jvp(p, NULL, 0),      ag_program_forward(p, NULL, 0),
+                         ag_program_back(p, &zero, 1),    ag_program_hvp(p, NULL, 0),
+                         ag_program_jacobian(p, 0, 0),    ag_program_hessian(p, 0),
                          ag_program_select(p, &zero, 1),  ag_program_batch(p, 3, NULL, NULL)};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) check_program_failure(all[i], status, sentence);
     ag_runner *r = ag_runner_new(p);
@@ -765,6 +790,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_and_shapes),
         cmocka_unit_test(given_twice),
+        cmocka_unit_test(kept_for_the_way_back),
         cmocka_unit_test(made_twice),
         cmocka_unit_test(made_many_times),
         cmocka_unit_test(outputs_of_all_kinds),

@@ -147,7 +147,7 @@ static ag_program *trace_part(const ag_options *options, int which) {
     return ag_program_trace_with(options, solve_model, NULL, three, 1, NULL, 1);
 }
 
-enum { PARTS = 18 };
+enum { PARTS = 20 };
 
 /* One of the things that are done with programs, and a run of what comes of it. */
 static void do_part(int part, results *r, const programs *all, const ag_options *options) {
@@ -180,6 +180,8 @@ static void do_part(int part, results *r, const programs *all, const ag_options 
         first = ag_program_batch(all->rows, 3, along, (ag_along[]){AG_SHARED, AG_EACH});
         q = ag_program_hvp(first, NULL, 0);
         break;
+    case 17: q = ag_program_forward(p, NULL, 0); break;
+    case 18: q = ag_program_back(p, (int[]){1}, 1); break;
     default:
         first = ag_program_gradient(all->rows, NULL, 0);
         run_rows(r, first);

@@ -1,13 +1,7 @@
 /* A program's operations recorded on a tape. */
 #include "program_impl.h"
 
-typedef struct ag_replay {
-    ag_tape *t;
-    const ag_program *p;
-    ag_var *value; /* of each instruction; constants that are scalars stay plain numbers */
-} ag_replay;
-
-static ag_var operand_of(const ag_replay *r, ag_ref x) {
+ag_var ag_replay_operand(const ag_replay *r, ag_ref x) {
     const ag_program *p = r->p;
     ag_var v = r->value[x.value];
     bool scalar = ag_code_at(p, x.value)->view & WHERE_ELEMENT;
@@ -30,7 +24,7 @@ static ag_var replay_call(const ag_replay *r, const ag_code *c) {
     ag_var few[8], *in = call->n <= 8 ? few : ag_scratch(r->t, call->n * sizeof *in);
     if (!in) return ag_inert(r->t);
     for (uint32_t k = 0; k < call->n; k++) {
-        in[k] = operand_of(r, *ag_ref_at(r->p, c->in + k));
+        in[k] = ag_replay_operand(r, *ag_ref_at(r->p, c->in + k));
         if (!ag_tape_of(in[k])) in[k] = ag_constant(r->t, in[k].value);
     }
     ag_var y = ag_apply(call->operation, in, (int)call->n, ag_pparams_at(r->p, call->params), call->params_size);
@@ -38,13 +32,14 @@ static ag_var replay_call(const ag_replay *r, const ag_code *c) {
     return y;
 }
 
-static ag_var replay_code(const ag_replay *r, const ag_code *c, const ag_var *xs) {
+ag_var ag_replay_code(const ag_replay *r, uint32_t i, const ag_var *xs) {
+    const ag_code *c = ag_code_at(r->p, i);
     if (c->op == CODE_INPUT) return ag_contiguous(xs[c->extra]);
     if (c->op == CODE_CONSTANT) return constant_of(r, c);
     if (c->op == CODE_CALL) return replay_call(r, c);
     ag_var in[3] = {ag_num(0), ag_num(0), ag_num(0)};
     int n = ag_op_table[c->op].arity;
-    for (int k = 0; k < n; k++) in[k] = operand_of(r, *ag_ref_at(r->p, c->in + (uint32_t)k));
+    for (int k = 0; k < n; k++) in[k] = ag_replay_operand(r, *ag_ref_at(r->p, c->in + (uint32_t)k));
     ag_opcode op = (ag_opcode)c->op;
     return n == 1 ? ag_apply1_(op, in[0]) : n == 2 ? ag_apply2_(op, in[0], in[1]) : ag_apply3_(op, in[0], in[1], in[2]);
 }
@@ -74,9 +69,9 @@ void ag_program_call(ag_tape *t, const ag_program *p, const ag_var *xs, ag_var *
     ag_var *space = ag_tape_status(t) == AG_OK ? ag_scratch(t, (n + nx) * sizeof *space + 1) : NULL;
     ag_replay r = {t, p, space ? space + nx : NULL};
     if (space && check_inputs(t, p, xs, space)) { /* from here on ys may be the same array as xs */
-        for (size_t i = 0; i < n && t->status == AG_OK; i++) r.value[i] = replay_code(&r, ag_code_at(p, i), space);
+        for (uint32_t i = 0; i < n && t->status == AG_OK; i++) r.value[i] = ag_replay_code(&r, i, space);
         for (int k = 0; k < ny && t->status == AG_OK; k++) {
-            ys[k] = operand_of(&r, ag_poutput_at(p, (uint64_t)k)->ref);
+            ys[k] = ag_replay_operand(&r, ag_poutput_at(p, (uint64_t)k)->ref);
             if (!ag_tape_of(ys[k])) ys[k] = ag_constant(t, ys[k].value);
         }
     }

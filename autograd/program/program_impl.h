@@ -168,6 +168,17 @@ typedef ag_program *ag_deriver(const ag_program *p, const void *key);
 ag_program *ag_program_derived(const ag_program *p, const void *key, size_t key_size, ag_deriver *make);
 void ag_program_close_pool(ag_program *p);
 
+/* ---- call.c ---- */
+
+/* A program's operations, recorded on a tape one by one. */
+typedef struct ag_replay {
+    ag_tape *t;
+    const ag_program *p;
+    ag_var *value; /* of each instruction; constants that are scalars stay plain numbers */
+} ag_replay;
+ag_var ag_replay_operand(const ag_replay *r, ag_ref x);
+ag_var ag_replay_code(const ag_replay *r, uint32_t i, const ag_var *xs);
+
 /* ---- map.c ---- */
 /* The program that a map runs for each of `rows` rows, and the ag_along of its inputs and then outputs; NULL if the
  * operation is no map. */
