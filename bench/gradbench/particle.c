@@ -6,18 +6,28 @@
 
 #include <math.h>
 
-enum { MOST_STEPS = 1 << 20, STATE = 4 };
+enum { MOST_STEPS = 1 << 20, STATE = 4, MOST_KEPT = 8 };
+
+/* A program of the state and w, and in reverse the one for the way back, with numbers that the first keeps for it. */
+typedef struct part {
+    ag_compiled *run, *back;
+    int kept;
+} part;
+
+/* A state on the way, and what is kept for the way back from there. */
+typedef struct place {
+    double state[STATE], kept[MOST_KEPT];
+} place;
 
 /* A step of Euler's method, and the end, are programs of the state (x, x', v, v') and w; so are their derivatives. */
 typedef struct particle {
     double w, result;
     ag_tape *tape;
     gb_mode *inner;
-    bool reverse;                      /* the outer mode */
-    ag_compiled *step, *end;           /* forward: with their derivatives along directions */
-    ag_compiled *step_back, *end_back; /* reverse: their derivatives */
-    double (*path)[STATE];             /* reverse: the states that were passed */
-    double at, slope;                  /* the w whose path it is; forward: the derivative there */
+    bool reverse;     /* the outer mode */
+    part step, end;   /* forward: with their derivatives along directions */
+    place *path;      /* reverse: where it passed */
+    double at, slope; /* the w whose path it is; forward: the derivative there */
     int64_t steps, room;
 } particle;
 
@@ -69,21 +79,24 @@ static void end(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
     out[0] = ag_square(ag_fnma(ag_div(x[1], v[1]), v[0], x[0]));
 }
 
-/* The model and its derivative in the outer mode: forward one program of both, in reverse *back is the derivative. */
-static void make(gb_run *run, ag_model model, ag_compiled **value, ag_compiled **back) {
+/* The model and its derivative in the outer mode: forward one program of both, in reverse the value, and what is left to do
+ * once the adjoint is known. */
+static part make(gb_run *run, ag_model model) {
     particle *p = run->state;
     const ag_port in[] = {ag_in("state", AG_SHAPE(STATE)), ag_in("w", (ag_shape){.rank = 0})};
-    const int adjoints[] = {1, 2};
     ag_program *program = ag_program_trace(AG_F64, model, p, in, 2, NULL, 1);
+    part made = {NULL, NULL, 0};
     if (p->reverse) {
-        ag_program *vjp = ag_program_vjp(program, NULL, 0);
-        *back = gb_compiled(run, ag_program_select(vjp, adjoints, 2));
-        *value = gb_compiled(run, program);
-        ag_program_free(vjp);
+        ag_program *forward = ag_program_forward(program, NULL, 0);
+        made.kept = ag_program_outputs(forward) - 1;
+        if (made.kept > MOST_KEPT) gb_fail(run, "particle: %d numbers to keep are too many", made.kept);
+        made.run = gb_compiled(run, forward);
+        made.back = gb_compiled(run, ag_program_back(program, NULL, 0));
     } else {
-        *value = gb_compiled(run, ag_program_jvp(program, NULL, 0));
-        ag_program_free(program);
+        made.run = gb_compiled(run, ag_program_jvp(program, NULL, 0));
     }
+    ag_program_free(program);
+    return made;
 }
 
 static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
@@ -93,8 +106,8 @@ static bool prepare(gb_run *run, bool reverse, gb_mode *inner) {
     p->room = 1 << 12;
     if (reverse) p->path = gb_array(run, p->room, sizeof *p->path);
     p->at = NAN;
-    make(run, step, &p->step, &p->step_back);
-    make(run, end, &p->end, &p->end_back);
+    p->step = make(run, step);
+    p->end = make(run, end);
     return !run->error[0];
 }
 
@@ -125,19 +138,26 @@ static double miss_forward(particle *p, const double *w) {
     int now = 0;
     memcpy(state[0], start, sizeof start);
     for (; !crosses(state[now]) && go_on(p, *w, MOST_STEPS); now = !now)
-        ag_compiled_run(p->step, (const double *[]){state[now], w, tangent[now], &one},
+        ag_compiled_run(p->step.run, (const double *[]){state[now], w, tangent[now], &one},
                         (double *[]){state[!now], tangent[!now]});
-    ag_compiled_run(p->end, (const double *[]){state[now], w, tangent[now], &one}, (double *[]){&result, &p->slope});
+    ag_compiled_run(p->end.run, (const double *[]){state[now], w, tangent[now], &one},
+                    (double *[]){&result, &p->slope});
     return result;
 }
 
-/* Reverse: the states are kept for the way back. */
+/* Reverse: from a place, which keeps what the way back will need there. */
+static void go(const part *f, place *from, const double *w, double *to) {
+    double *out[1 + MOST_KEPT] = {to};
+    for (int i = 0; i < f->kept; i++) out[1 + i] = &from->kept[i];
+    ag_compiled_run(f->run, (const double *[]){from->state, w}, out);
+}
+
 static double miss_reverse(particle *p, const double *w) {
     double result;
-    memcpy(p->path[0], start, sizeof start);
-    while (!crosses(p->path[p->steps]) && go_on(p, *w, p->room))
-        ag_compiled_run(p->step, (const double *[]){p->path[p->steps - 1], w}, (double *[]){p->path[p->steps]});
-    ag_compiled_run(p->end, (const double *[]){p->path[p->steps], w}, (double *[]){&result});
+    memcpy(p->path[0].state, start, sizeof start);
+    while (!crosses(p->path[p->steps].state) && go_on(p, *w, p->room))
+        go(&p->step, &p->path[p->steps - 1], w, p->path[p->steps].state);
+    go(&p->end, &p->path[p->steps], w, &result);
     return result;
 }
 
@@ -148,17 +168,22 @@ static double miss(void *context, const double *w) {
     return p->reverse ? miss_reverse(p, w) : miss_forward(p, w);
 }
 
-/* Adjoints flow on the way back. */
+/* The adjoint of where a part went becomes that of the state before. Returns w's part. */
+static double go_back(const part *f, const place *from, const double *w, const double *adjoint, double *before) {
+    const double *in[3 + MOST_KEPT] = {from->state, w, adjoint};
+    double slope = 0;
+    for (int i = 0; i < f->kept; i++) in[3 + i] = &from->kept[i];
+    ag_compiled_run(f->back, in, (double *[]){before, &slope});
+    return slope;
+}
+
 static double way_back(const particle *p, const double *w) {
-    double adjoint[2][STATE], slope, part = 0; /* they take turns */
+    double adjoint[2][STATE]; /* they take turns */
     const double one = 1;
     int now = 0;
-    ag_compiled_run(p->end_back, (const double *[]){p->path[p->steps], w, &one}, (double *[]){adjoint[now], &slope});
-    for (int64_t i = p->steps; i-- > 0; now = !now) {
-        ag_compiled_run(p->step_back, (const double *[]){p->path[i], w, adjoint[now]},
-                        (double *[]){adjoint[!now], &part});
-        slope += part;
-    }
+    double slope = go_back(&p->end, &p->path[p->steps], w, &one, adjoint[now]);
+    for (int64_t i = p->steps; i-- > 0; now = !now)
+        slope += go_back(&p->step, &p->path[i], w, adjoint[now], adjoint[!now]);
     return slope;
 }
 
