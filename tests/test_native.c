@@ -40,7 +40,7 @@ static void compare_numbers(const machine *m, int64_t count) {
 static void need_translation(void) {
     ag_memory memory = {0};
     ag_native native;
-    bool can = ag_native_open(&memory, &native, AG_F64, 1, 1);
+    bool can = ag_native_open(&memory, &native, AG_F64, ag_native_room(1));
     ag_native_close(&memory, &native);
     if (can) return;
     print_message("no translation for this machine\n");
@@ -57,7 +57,7 @@ static void run_codes(machine *m, uint32_t places, size_t count) {
         ag_store(m->type, m->got, i, value);
     }
     for (size_t i = 0; i < count; i++) m->code[i] = random_code(places);
-    assert_true(ag_native_open(&memory, &native, m->type, PARTS, PARTS * count));
+    assert_true(ag_native_open(&memory, &native, m->type, PARTS * ag_native_room(count)));
     for (int k = 0; k < PARTS; k++) {
         codes[k] = ag_native_add(&native, m->type, m->code, count);
         assert_non_null(codes[k]);
@@ -103,7 +103,7 @@ static void special_numbers_are_as_the_kernels_have_them(void **state) {
                                         {AG_STRAIGHT_COPY, 5, 1, 1, 1},
                                         {op, 6, 4, 5, 2},
                                         {op, 5, 0, 5, 5}};
-            assert_true(ag_native_open(&memory, &native, m.type, 1, 5));
+            assert_true(ag_native_open(&memory, &native, m.type, ag_native_room(5)));
             ag_native_code *f = ag_native_add(&native, m.type, code, 5);
             assert_true(ag_native_seal(&memory, &native));
             ag_kernels_for(m.type)->straight(code, 5, m.want);
@@ -114,13 +114,122 @@ static void special_numbers_are_as_the_kernels_have_them(void **state) {
     }
 }
 
+/* ---- rows ---- */
+
+enum { ROWS = 30, RESULTS = 6, SUM_ROWS = 8, FIRST_NUMBER = 24, LENGTH_ROW = ROWS - 1, MOST_ROW_CODES = 60 };
+
+/* Rows 0.. are results, then sums, rows that are read or computed, single numbers, and the length of the block. */
+typedef struct row_machine {
+    ag_type type;
+    int64_t lanes, length;
+    ag_straight code[MOST_ROW_CODES];
+    uint32_t count, sums;
+    void *row[2][ROWS];
+} row_machine;
+
+static uint32_t row_of(bool one) {
+    if (one) return FIRST_NUMBER + below(LENGTH_ROW - FIRST_NUMBER);
+    uint32_t k = below(FIRST_NUMBER - SUM_ROWS);
+    return k < RESULTS ? k : k + SUM_ROWS;
+}
+
+static void add_row_code(row_machine *m) {
+    static const uint32_t common[] = {AG_ADD,
+                                      AG_MUL,
+                                      AG_SUB,
+                                      AG_STRAIGHT_FMA,
+                                      AG_STRAIGHT_FNMA,
+                                      AG_STRAIGHT_MUL_1,
+                                      AG_STRAIGHT_COPY,
+                                      AG_STRAIGHT_FMA_1,
+                                      AG_STRAIGHT_MUL_ADD_1};
+    uint32_t op = below(3) ? common[below(sizeof common / sizeof *common)] : below(AG_STRAIGHT_SHIFT);
+    ag_straight c = {op, row_of(false), row_of(false), row_of(false), row_of(false)};
+    if (below(3) == 0) c.z = c.to;
+    if (below(4) == 0) c.y = c.to;
+    if (op == AG_STRAIGHT_ADD_1 || op == AG_STRAIGHT_MUL_1 || op == AG_STRAIGHT_FMA_1) c.y = row_of(true);
+    if (op == AG_STRAIGHT_MUL_ADD_1) c.z = row_of(true);
+    const ag_straight sum = {AG_STRAIGHT_SUM, RESULTS + m->sums, c.to, 0, LENGTH_ROW};
+    if (op == AG_STRAIGHT_SUM || op == AG_STRAIGHT_MUL_SUM || (below(4) == 0 && m->sums < SUM_ROWS)) {
+        if (m->sums == SUM_ROWS) return; /* each sum has its row */
+        m->sums++;
+        c.op = op = below(2) ? AG_STRAIGHT_SUM : AG_STRAIGHT_MUL_SUM;
+    }
+    m->code[m->count++] = op == AG_STRAIGHT_SUM ? sum : c;
+    if (op == AG_STRAIGHT_MUL_SUM) m->code[m->count++] = sum;
+}
+
+static void fill_rows(row_machine *m) {
+    for (int i = 0; i < ROWS; i++) {
+        for (int64_t l = 0; l < m->lanes; l++) {
+            double value = below(8) ? random_number(&seed, -3, 3) : random_value();
+            if (i >= RESULTS && i < RESULTS + SUM_ROWS && l >= (int64_t)AG_SUMS(m->type)) value = 0;
+            for (int k = 0; k < 2; k++) ag_store(m->type, m->row[k][i], l, value);
+        }
+    }
+    for (int k = 0; k < 2; k++) memcpy(m->row[k][LENGTH_ROW], &m->length, sizeof m->length);
+}
+
+static void run_on_rows(row_machine *m, const ag_kernels *k) {
+    if (m->lanes == AG_FEW_LANES) k->straight_short_rows(m->code, m->count, m->row[0]);
+    else if (m->lanes == AG_HALF_LANES) k->straight_half_rows(m->code, m->count, m->row[0]);
+    else if (m->lanes == AG_LANES) k->straight_rows(m->code, m->count, m->row[0]);
+    else k->straight_long_rows(m->code, m->count, m->row[0]);
+}
+
+static void compare_rows(const row_machine *m) {
+    for (int i = 0; i < RESULTS + SUM_ROWS; i++) {
+        int64_t n = i < RESULTS ? m->lanes : (int64_t)AG_SUMS(m->type);
+        for (int64_t l = 0; l < n; l++) {
+            double want = ag_load(m->type, m->row[0][i], l), got = ag_load(m->type, m->row[1][i], l);
+            if (!same_bits(got, want) && !(isnan(got) && isnan(want)))
+                fail_msg("%lld of %lld lanes, row %d: number %lld is %g, not %g", (long long)m->length,
+                         (long long)m->lanes, i, (long long)l, got, want);
+        }
+    }
+}
+
+static void check_row_code(row_machine *m) {
+    ag_memory memory = {0};
+    ag_native native;
+    uint32_t wanted = below(MOST_ROW_CODES - 2) + 1;
+    m->count = m->sums = 0;
+    while (m->count < wanted) add_row_code(m);
+    fill_rows(m);
+    assert_true(ag_native_open(&memory, &native, m->type, ag_native_rows_room(m->count)));
+    ag_native_rows *f = ag_native_add_rows(&native, m->type, m->code, m->count, m->lanes, RESULTS);
+    assert_true(ag_native_seal(&memory, &native));
+    if (f) {
+        run_on_rows(m, ag_kernels_for(m->type));
+        f(m->row[1]);
+        compare_rows(m);
+    }
+    ag_native_close(&memory, &native);
+}
+
+static void codes_on_rows_are_as_the_kernels_have_them(void **state) {
+    (void)state;
+    static row_machine m;
+    static char numbers[2][ROWS][AG_LONG_ROW];
+    need_translation();
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k < 2; k++) m.row[k][i] = numbers[k][i];
+    for (int i = 0; i < 4000; i++) {
+        m.type = i % 2 ? AG_F32 : AG_F64;
+        const int64_t lanes[] = {AG_FEW_LANES, AG_HALF_LANES, AG_LANES, AG_LONG_LANES(m.type)};
+        m.lanes = lanes[i / 2 % 4];
+        m.length = below(2) ? m.lanes : 1 + below((uint32_t)m.lanes);
+        check_row_code(&m);
+    }
+}
+
 static void far_places_have_no_translation(void **state) {
     (void)state;
     ag_memory memory = {0};
     ag_native native;
     const ag_straight near = {AG_ADD, 0, (1 << 28) - 1, 1, 0}, far = {AG_ADD, 0, (1 << 28) + 16, 1, 0};
     need_translation();
-    assert_true(ag_native_open(&memory, &native, AG_F64, 2, 2));
+    assert_true(ag_native_open(&memory, &native, AG_F64, 2 * ag_native_room(1)));
     assert_non_null(ag_native_add(&native, AG_F64, &near, 1));
     assert_null(ag_native_add(&native, AG_F64, &far, 1));
     ag_native_close(&memory, &native);
@@ -135,7 +244,7 @@ static void refused_memory_is_no_translation(void **state) {
     (void)state;
     ag_memory memory = {.permit = refuse};
     ag_native native;
-    assert_false(ag_native_open(&memory, &native, AG_F64, 1, 100));
+    assert_false(ag_native_open(&memory, &native, AG_F64, ag_native_room(100)));
     ag_native_close(&memory, &native);
     assert_int_equal(memory.held, 0);
 }
@@ -144,6 +253,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_codes_are_as_the_kernels_have_them),
         cmocka_unit_test(special_numbers_are_as_the_kernels_have_them),
+        cmocka_unit_test(codes_on_rows_are_as_the_kernels_have_them),
         cmocka_unit_test(far_places_have_no_translation),
         cmocka_unit_test(refused_memory_is_no_translation),
     };

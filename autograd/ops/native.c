@@ -1,7 +1,7 @@
 /* Instructions of x86-64 with AVX and FMA, in their VEX encoding: Intel 64 and IA-32 Architectures Software Developer's
  * Manual, volume 2. A result stays in a register for what comes soon, and goes to its place when that is taken for another, if
  * the place still is its own. */
-#include "native_impl.h"
+#include "encode_impl.h"
 
 #if defined(__x86_64__) && defined(__unix__)
 
@@ -12,32 +12,10 @@ enum {
     SCRATCH = 15,
     MIDDLE = 128, /* what rbx points at, bytes into the work array: offsets of 1 byte reach both ways */
     RBX = 3,
-    MOST_CODE = 1 << 24
+    MOST_ROOM = 1 << 30 /* bytes: jumps reach that far */
 };
 #define NONE UINT32_MAX
-
-/* Constants, at the begin of the block; instructions reach them by their distance. 16 bytes each. */
-enum { BEFORE, SIGN, MAGNITUDE, ONE, CONSTANTS };
-
-enum {
-    ADD = 0x58,
-    MULTIPLY = 0x59,
-    SUBTRACT = 0x5c,
-    DIVIDE = 0x5e,
-    SQUARE_ROOT = 0x51,
-    COMPARE = 0xc2,
-    AND = 0x54,
-    OR = 0x56,
-    XOR = 0x57
-};
-enum { LOAD = 0x10, STORE = 0x11, MOVE = 0x28, TEST = 0x2e };
-/* The sum takes the place of a factor (the first times the last, and the second), or of what is added to the product of the
- * others. */
-enum { FUSED_132 = 0x99, FUSED_231 = 0xb9, NEGATED = 4, BLEND_F32 = 0x4a, BLEND_F64 = 0x4b };
-/* How compare compares; NaN makes the last two true. */
-enum { EQUAL = 0, LESS = 17, NO_MORE = 18, AT_LEAST = 29, MORE = 30, NOT_EQUAL = 4, NOT_NO_MORE = 22 };
-typedef enum prefix { NO_PREFIX, PREFIX_66, PREFIX_F3, PREFIX_F2 } prefix;
-typedef enum map { MAP_0F = 1, MAP_0F38, MAP_0F3A } map;
+enum { BLEND_F32 = 0x4a, BLEND_F64 = 0x4b };
 
 /* A number that an instruction reads. */
 typedef enum place_kind { REGISTER, WORK, CONSTANT } place_kind;
@@ -67,11 +45,8 @@ typedef struct translation {
 
 /* ---- encoding --------------------------------------------------------------------------------------------------- */
 
-static void put(translation *t, unsigned byte) { *t->at++ = (unsigned char)byte; }
-
-static void put_bytes(translation *t, uint64_t value, int count) {
-    for (int i = 0; i < count; i++) put(t, (unsigned)(value >> (8 * i)) & 0xff);
-}
+static void put(translation *t, unsigned byte) { ag_put(&t->at, byte); }
+static void put_bytes(translation *t, uint64_t value, int count) { ag_put_bytes(&t->at, value, count); }
 
 static int64_t offset_of(const translation *t, uint32_t place) { return (int64_t)place * (t->wide ? 8 : 4) - MIDDLE; }
 
@@ -92,11 +67,11 @@ static void put_operand(translation *t, int reg, operand o, int behind) {
     }
 }
 
-static void put_vex(translation *t, map m, prefix p, bool w, unsigned opcode, int reg, int other, operand o,
-                    int behind) {
+static void put_vex(translation *t, ag_opcode_map m, ag_prefix p, bool w, unsigned opcode, int reg, int other,
+                    operand o, int behind) {
     unsigned r = reg > 7 ? 0 : 0x80, b = o.kind == REGISTER && o.at > 7 ? 0 : 0x20;
     unsigned rest = ((unsigned)(~other & 15) << 3) | p;
-    if (m == MAP_0F && !w && b) {
+    if (m == AG_MAP_0F && !w && b) {
         put(t, 0xc5);
         put(t, r | rest);
     } else {
@@ -111,36 +86,36 @@ static void put_vex(translation *t, map m, prefix p, bool w, unsigned opcode, in
 static operand in_register(int reg) { return (operand){REGISTER, (uint32_t)reg}; }
 static operand in_work(uint32_t place) { return (operand){WORK, place}; }
 static operand constant(uint32_t which) { return (operand){CONSTANT, which}; }
-static prefix scalar(const translation *t) { return t->wide ? PREFIX_F2 : PREFIX_F3; }
+static ag_prefix scalar(const translation *t) { return t->wide ? AG_PREFIX_F2 : AG_PREFIX_F3; }
 
 /* reg = x op o, for single numbers. */
 static void put_scalar(translation *t, unsigned opcode, int reg, int x, operand o) {
-    put_vex(t, MAP_0F, scalar(t), false, opcode, reg, x, o, 0);
+    put_vex(t, AG_MAP_0F, scalar(t), false, opcode, reg, x, o, 0);
 }
 
 /* The same for the bits of whole registers. */
 static void put_bits(translation *t, unsigned opcode, int reg, int x, operand o) {
-    put_vex(t, MAP_0F, NO_PREFIX, false, opcode, reg, x, o, 0);
+    put_vex(t, AG_MAP_0F, AG_NO_PREFIX, false, opcode, reg, x, o, 0);
 }
 
 static void put_fused(translation *t, unsigned opcode, int reg, int x, operand o) {
-    put_vex(t, MAP_0F38, PREFIX_66, t->wide, opcode, reg, x, o, 0);
+    put_vex(t, AG_MAP_0F38, AG_PREFIX_66, t->wide, opcode, reg, x, o, 0);
 }
 
 /* reg = all bits if x compares so with o, else none. */
 static void put_compare(translation *t, unsigned how, int reg, int x, operand o) {
-    put_vex(t, MAP_0F, scalar(t), false, COMPARE, reg, x, o, 1);
+    put_vex(t, AG_MAP_0F, scalar(t), false, AG_X_COMPARE, reg, x, o, 1);
     put(t, how);
 }
 
 /* Sets flags as x compares with o. */
 static void put_test(translation *t, int x, operand o) {
-    put_vex(t, MAP_0F, t->wide ? PREFIX_66 : NO_PREFIX, false, TEST, x, 0, o, 0);
+    put_vex(t, AG_MAP_0F, t->wide ? AG_PREFIX_66 : AG_NO_PREFIX, false, AG_X_TEST, x, 0, o, 0);
 }
 
 static void put_move(translation *t, int reg, operand from) {
-    if (from.kind == REGISTER) put_bits(t, MOVE, reg, 0, from);
-    else put_vex(t, MAP_0F, scalar(t), false, LOAD, reg, 0, from, 0);
+    if (from.kind == REGISTER) put_bits(t, AG_X_MOVE, reg, 0, from);
+    else put_vex(t, AG_MAP_0F, scalar(t), false, AG_X_LOAD, reg, 0, from, 0);
 }
 
 /* A jump with a distance that is not known yet; returns what is behind it. */
@@ -165,7 +140,7 @@ static operand find(const translation *t, uint32_t place) {
 }
 
 static void let_go(translation *t, int reg) {
-    if (t->newer[reg]) put_vex(t, MAP_0F, scalar(t), false, STORE, reg, 0, in_work(t->held[reg]), 0);
+    if (t->newer[reg]) put_vex(t, AG_MAP_0F, scalar(t), false, AG_X_STORE, reg, 0, in_work(t->held[reg]), 0);
     t->newer[reg] = false;
     t->held[reg] = NONE;
 }
@@ -210,7 +185,7 @@ static void finish(translation *t, uint32_t to, int reg) {
 /* One of two operands stays in memory where it may. */
 static void translate_arithmetic(translation *t, const ag_straight *c, unsigned opcode) {
     operand x = find(t, c->x), y = find(t, c->y);
-    bool commutes = opcode == ADD || opcode == MULTIPLY;
+    bool commutes = opcode == AG_X_ADD || opcode == AG_X_MULTIPLY;
     if (commutes && x.kind != REGISTER && y.kind == REGISTER) {
         operand other = x;
         x = y;
@@ -223,7 +198,7 @@ static void translate_arithmetic(translation *t, const ag_straight *c, unsigned 
 
 static void translate_square(translation *t, const ag_straight *c, unsigned detail) {
     (void)detail;
-    translate_arithmetic(t, &(ag_straight){.to = c->to, .x = c->x, .y = c->x}, MULTIPLY);
+    translate_arithmetic(t, &(ag_straight){.to = c->to, .x = c->x, .y = c->x}, AG_X_MULTIPLY);
 }
 
 /* Jumps if a chain may be wrong. */
@@ -237,7 +212,7 @@ static void translate_chain(translation *t, const ag_straight *c, unsigned detai
     (void)detail;
     operand x = find(t, c->x), y = find(t, c->y);
     int first = load(t, &x, y, y), r = take(t, x, y, y);
-    put_scalar(t, MULTIPLY, r, first, y);
+    put_scalar(t, AG_X_MULTIPLY, r, first, y);
     put_doubt(t, (doubt){.x = x, .y = y, .result = r});
     finish(t, c->to, r);
 }
@@ -256,12 +231,12 @@ static void translate_fused(translation *t, const ag_straight *c, unsigned sign)
         bool both = x.kind == REGISTER;
         r = take(t, x, y, z);
         put_move(t, r, both ? y : x);
-        put_fused(t, FUSED_132 + sign, r, (int)z.at, both ? x : y);
+        put_fused(t, AG_X_FUSED_132 + AG_X_OF_ONE + sign, r, (int)z.at, both ? x : y);
     } else {
         int first = load(t, &x, y, z);
         r = z.kind == REGISTER ? (int)z.at : take(t, x, y, z);
         if (z.kind != REGISTER) put_move(t, r, z);
-        put_fused(t, FUSED_231 + sign, r, first, y);
+        put_fused(t, AG_X_FUSED_231 + AG_X_OF_ONE + sign, r, first, y);
     }
     if (chain) put_doubt(t, (doubt){.x = x, .y = y, .z = z, .adds = true, .result = r});
     finish(t, c->to, r);
@@ -279,7 +254,7 @@ static void translate_root(translation *t, const ag_straight *c, unsigned detail
     (void)detail;
     operand x = find(t, c->x);
     int a = load(t, &x, x, x), r = take(t, x, x, x);
-    put_scalar(t, SQUARE_ROOT, r, a, x);
+    put_scalar(t, AG_X_ROOT, r, a, x);
     finish(t, c->to, r);
 }
 
@@ -287,8 +262,8 @@ static void translate_reciprocal(translation *t, const ag_straight *c, unsigned 
     (void)detail;
     operand x = find(t, c->x);
     int r = take(t, x, x, x);
-    put_move(t, r, constant(ONE));
-    put_scalar(t, DIVIDE, r, r, x);
+    put_move(t, r, constant(AG_BITS_ONE));
+    put_scalar(t, AG_X_DIVIDE, r, r, x);
     finish(t, c->to, r);
 }
 
@@ -296,7 +271,7 @@ static void translate_reciprocal(translation *t, const ag_straight *c, unsigned 
 static void translate_sign(translation *t, const ag_straight *c, unsigned which) {
     operand x = find(t, c->x);
     int a = load(t, &x, x, x), r = take(t, x, x, x);
-    put_bits(t, which == SIGN ? XOR : AND, r, a, constant(which));
+    put_bits(t, which == AG_BITS_SIGN ? AG_X_XOR : AG_X_AND, r, a, constant(which));
     finish(t, c->to, r);
 }
 
@@ -304,7 +279,7 @@ static void translate_compare(translation *t, const ag_straight *c, unsigned how
     operand x = find(t, c->x), y = find(t, c->y);
     int a = load(t, &x, y, y), r = take(t, x, y, y);
     put_compare(t, how, r, a, y);
-    put_bits(t, AND, r, r, constant(ONE));
+    put_bits(t, AG_X_AND, r, r, constant(AG_BITS_ONE));
     finish(t, c->to, r);
 }
 
@@ -312,9 +287,9 @@ static void translate_relu(translation *t, const ag_straight *c, unsigned detail
     (void)detail;
     operand x = find(t, c->x);
     int a = load(t, &x, x, x), r = take(t, x, x, x);
-    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
-    put_compare(t, NOT_NO_MORE, SCRATCH, a, in_register(SCRATCH));
-    put_bits(t, AND, r, a, in_register(SCRATCH));
+    put_bits(t, AG_X_XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, AG_X_NOT_NO_MORE, SCRATCH, a, in_register(SCRATCH));
+    put_bits(t, AG_X_AND, r, a, in_register(SCRATCH));
     finish(t, c->to, r);
 }
 
@@ -322,12 +297,12 @@ static void translate_relu(translation *t, const ag_straight *c, unsigned detail
 static void translate_select(translation *t, const ag_straight *c, unsigned detail) {
     (void)detail;
     operand x = find(t, c->x), y = find(t, c->y), z = find(t, c->z);
-    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
-    put_compare(t, NOT_EQUAL, SCRATCH, SCRATCH, x);
+    put_bits(t, AG_X_XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, AG_X_NOT_EQUAL, SCRATCH, SCRATCH, x);
     int b = load(t, &z, y, y);
     load(t, &y, z, z);
     int r = take(t, y, z, z);
-    put_vex(t, MAP_0F3A, PREFIX_66, false, t->wide ? BLEND_F64 : BLEND_F32, r, b, y, 1);
+    put_vex(t, AG_MAP_0F3A, AG_PREFIX_66, false, t->wide ? BLEND_F64 : BLEND_F32, r, b, y, 1);
     put(t, SCRATCH << 4);
     finish(t, c->to, r);
 }
@@ -339,28 +314,28 @@ static const struct {
 } rules[] = {
     [AG_STRAIGHT_COPY] = {translate_copy, 0},
     [AG_STOP] = {translate_copy, 0},
-    [AG_ADD] = {translate_arithmetic, ADD},
-    [AG_SUB] = {translate_arithmetic, SUBTRACT},
-    [AG_MUL] = {translate_arithmetic, MULTIPLY},
-    [AG_DIV] = {translate_arithmetic, DIVIDE},
+    [AG_ADD] = {translate_arithmetic, AG_X_ADD},
+    [AG_SUB] = {translate_arithmetic, AG_X_SUBTRACT},
+    [AG_MUL] = {translate_arithmetic, AG_X_MULTIPLY},
+    [AG_DIV] = {translate_arithmetic, AG_X_DIVIDE},
     [AG_SQUARE] = {translate_square, 0},
     [AG_RECIP] = {translate_reciprocal, 0},
     [AG_SQRT] = {translate_root, 0},
-    [AG_NEG] = {translate_sign, SIGN},
-    [AG_ABS] = {translate_sign, MAGNITUDE},
+    [AG_NEG] = {translate_sign, AG_BITS_SIGN},
+    [AG_ABS] = {translate_sign, AG_BITS_MAGNITUDE},
     [AG_RELU] = {translate_relu, 0},
-    [AG_EQ] = {translate_compare, EQUAL},
-    [AG_NE] = {translate_compare, NOT_EQUAL},
-    [AG_LT] = {translate_compare, LESS},
-    [AG_LE] = {translate_compare, NO_MORE},
-    [AG_GT] = {translate_compare, MORE},
-    [AG_GE] = {translate_compare, AT_LEAST},
+    [AG_EQ] = {translate_compare, AG_X_EQUAL},
+    [AG_NE] = {translate_compare, AG_X_NOT_EQUAL},
+    [AG_LT] = {translate_compare, AG_X_LESS},
+    [AG_LE] = {translate_compare, AG_X_NO_MORE},
+    [AG_GT] = {translate_compare, AG_X_MORE},
+    [AG_GE] = {translate_compare, AG_X_AT_LEAST},
     [AG_SELECT] = {translate_select, 0},
     [AG_STRAIGHT_FMA] = {translate_fused, 0},
-    [AG_STRAIGHT_FNMA] = {translate_fused, NEGATED},
+    [AG_STRAIGHT_FNMA] = {translate_fused, AG_X_NEGATED},
     [AG_STRAIGHT_CHAIN] = {translate_chain, 0},
     [AG_STRAIGHT_CHAIN_FMA] = {translate_fused, 0},
-    [AG_STRAIGHT_CHAIN_FNMA] = {translate_fused, NEGATED},
+    [AG_STRAIGHT_CHAIN_FNMA] = {translate_fused, AG_X_NEGATED},
 };
 
 static bool has_rule(uint32_t op) { return op < sizeof rules / sizeof *rules && rules[op].translate; }
@@ -369,17 +344,11 @@ static bool has_rule(uint32_t op) { return op < sizeof rules / sizeof *rules && 
 
 /* kernels->straight(code, count, work). */
 static void call_kernels(translation *t, ag_type type, const ag_straight *code, uint32_t count) {
-    uintptr_t function;
-    let_all_go(t);
+    const void *function;
     memcpy(&function, &ag_kernels_for(type)->straight, sizeof function);
-    put_bytes(t, 0xbf48, 2); /* mov rdi */
-    put_bytes(t, (uintptr_t)code, 8);
-    put(t, 0xbe); /* mov esi */
-    put_bytes(t, count, 4);
+    let_all_go(t);
     put_bytes(t, 0x80538d48, 4); /* lea rdx, [rbx - MIDDLE] */
-    put_bytes(t, 0xb848, 2);     /* mov rax */
-    put_bytes(t, function, 8);
-    put_bytes(t, 0xd0ff, 2); /* call rax */
+    ag_put_kernel_call(&t->at, function, code, count);
 }
 
 /* What has no rule waits, so that the kernels do all of it that stands together. */
@@ -398,39 +367,38 @@ static void translate(translation *t, ag_type type, const ag_straight *code, siz
 static void settle(translation *t, const doubt *d) {
     int r = d->result;
     set_distance(d->jump, t->at);
-    put_bits(t, XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
-    put_compare(t, NOT_EQUAL, SCRATCH, SCRATCH, d->x);
-    put_bits(t, XOR, r, r, in_register(r));
-    put_compare(t, NOT_EQUAL, r, r, d->y);
-    put_bits(t, AND, r, r, in_register(SCRATCH)); /* all bits set are NaN */
+    put_bits(t, AG_X_XOR, SCRATCH, SCRATCH, in_register(SCRATCH));
+    put_compare(t, AG_X_NOT_EQUAL, SCRATCH, SCRATCH, d->x);
+    put_bits(t, AG_X_XOR, r, r, in_register(r));
+    put_compare(t, AG_X_NOT_EQUAL, r, r, d->y);
+    put_bits(t, AG_X_AND, r, r, in_register(SCRATCH)); /* all bits set are NaN */
     if (d->adds) {
         put_move(t, SCRATCH, d->z);
-        put_bits(t, OR, r, r, in_register(SCRATCH));
+        put_bits(t, AG_X_OR, r, r, in_register(SCRATCH));
     }
     put(t, 0xe9); /* jmp */
     put_bytes(t, 0, 4);
     set_distance(t->at, d->jump);
 }
 
-static size_t aligned(size_t bytes) { return (bytes + 15) / 16 * 16; }
-static size_t room_of(size_t count) { return aligned(MOST_FRAME + count * MOST_BYTES); }
+size_t ag_native_room(size_t count) { return ag_whole_16(MOST_FRAME + count * MOST_BYTES); }
 
 static void put_constants(unsigned char *at, ag_type type) {
-    static const double f64[][2] = {[SIGN] = {-0.0, -0.0}, [ONE] = {1, 0}};
-    static const float f32[][4] = {[SIGN] = {-0.0f, -0.0f, -0.0f, -0.0f}, [ONE] = {1, 0, 0, 0}};
+    static const double f64[][2] = {[AG_BITS_SIGN] = {-0.0, -0.0}, [AG_BITS_ONE] = {1, 0}};
+    static const float f32[][4] = {[AG_BITS_SIGN] = {-0.0f, -0.0f, -0.0f, -0.0f}, [AG_BITS_ONE] = {1, 0, 0, 0}};
     if (type == AG_F64) memcpy(at, f64, sizeof f64);
     else memcpy(at, f32, sizeof f32);
-    for (int i = 0; i < 16; i++) at[MAGNITUDE * 16 + i] = (unsigned char)~at[SIGN * 16 + i];
+    for (int i = 0; i < 16; i++) at[AG_BITS_MAGNITUDE * 16 + i] = (unsigned char)~at[AG_BITS_SIGN * 16 + i];
 }
 
-bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t codes, size_t count) {
+bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t room) {
     *native = (ag_native){0};
-    if (!ag_kernels_for(type)->fuses || count > MOST_CODE || codes > count) return false;
-    native->size = CONSTANTS * 16 + codes * room_of(0) + room_of(count);
+    if (!ag_kernels_for(type)->fuses || room > MOST_ROOM) return false;
+    native->size = AG_BITS_END * 16 + room;
     native->base = ag_memory_code(memory, native->size);
     if (!native->base) return false;
     put_constants(native->base, type);
-    native->at = native->base + CONSTANTS * (size_t)16;
+    native->at = native->base + AG_BITS_END * (size_t)16;
     return true;
 }
 
@@ -441,21 +409,20 @@ static bool is_in_reach(const translation *t, const ag_straight *c) {
 
 ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count) {
     translation t = {.block = native->base, .at = native->at, .wide = type == AG_F64};
-    doubt *last = (doubt *)(void *)(native->at + room_of(count));
+    doubt *last = (doubt *)(void *)(native->at + ag_native_room(count));
     t.doubts = last;
     for (size_t i = 0; i < count; i++)
         if (!is_in_reach(&t, &code[i])) return NULL;
     memset(t.held, 0xff, sizeof t.held);
-    put_bytes(&t, 0xfa1e0ff3, 4); /* endbr64 */
-    put(&t, 0x53);                /* push rbx */
-    put_bytes(&t, 0x9f8d48, 3);   /* lea rbx, [rdi + MIDDLE] */
+    ag_put_begin(&t.at);
+    put_bytes(&t, 0x9f8d48, 3); /* lea rbx, [rdi + MIDDLE] */
     put_bytes(&t, MIDDLE, 4);
     translate(&t, type, code, count);
-    put_bytes(&t, 0xc35b, 2); /* pop rbx, ret */
+    ag_put_end(&t.at);
     for (const doubt *d = t.doubts; d < last; d++) settle(&t, d);
     ag_native_code *result;
     memcpy(&result, &native->at, sizeof result);
-    native->at += aligned((size_t)(t.at - native->at));
+    native->at += ag_whole_16((size_t)(t.at - native->at));
     return result;
 }
 
@@ -467,8 +434,10 @@ bool ag_native_seal(ag_memory *memory, ag_native *native) {
 
 #else
 
-bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t codes, size_t count) {
-    (void)memory, (void)type, (void)codes, (void)count;
+size_t ag_native_room(size_t count) { return 0 * count; }
+
+bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t room) {
+    (void)memory, (void)type, (void)room;
     *native = (ag_native){0};
     return false;
 }

@@ -127,6 +127,10 @@ static bool run_block(const ag_runner *r, const ag_pstep *s, void *const *rows, 
     uint32_t count = exact ? s->exacts : s->codes;
     code += exact ? s->exact : s->code;
     r->fused->block_elements = n;
+    if (s->native_rows && !exact) {
+        s->native_rows(rows);
+        return !quick || !r->kernels->any_nan(s->checked, rows, (size_t)n);
+    }
     if (s->lanes == AG_FEW_LANES) r->kernels->straight_short_rows(code, count, rows);
     else if (s->lanes == AG_HALF_LANES) r->kernels->straight_half_rows(code, count, rows);
     else if (s->lanes == AG_LANES) r->kernels->straight_rows(code, count, rows);

@@ -54,26 +54,6 @@ static bool open_arrays(ag_runner *r) {
     return r->base && r->spare && r->loaded && r->load_at && r->input_bytes;
 }
 
-enum { LEAST_NATIVE = 8 }; /* instructions; for fewer it is not worth a call of the system */
-
-/* Straight-line code as instructions of the processor; where there can be none, it stays as it is. */
-static void translate(ag_runner *r) {
-    ag_pstep *steps = (ag_pstep *)(void *)r->steps.range.base;
-    const ag_straight *code = (const ag_straight *)(const void *)r->straight.range.base;
-    size_t codes = 0, count = 0;
-    for (uint64_t i = 0; i < r->steps.count; i++) {
-        if (steps[i].kind != STEP_STRAIGHT) continue;
-        codes++;
-        count += steps[i].count;
-    }
-    if (count < LEAST_NATIVE || !ag_native_open(&r->memory, &r->native, r->p->type, codes, count)) return;
-    for (uint64_t i = 0; i < r->steps.count; i++)
-        if (steps[i].kind == STEP_STRAIGHT)
-            steps[i].native = ag_native_add(&r->native, r->p->type, code + steps[i].first, steps[i].count);
-    if (ag_native_seal(&r->memory, &r->native)) return;
-    for (uint64_t i = 0; i < r->steps.count; i++) steps[i].native = NULL;
-}
-
 enum { MOST_SMALL = 4 }; /* elements of tensors that are better taken apart */
 
 ag_runner *ag_runner_new(const ag_program *p) {
@@ -106,7 +86,7 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far) {
     }
     r->tape->keeps_scratch = true;
     if (!ag_plan(r)) return r;
-    if (!lanes) translate(r);
+    if (!lanes) ag_translate(r);
     r->arrays = ag_memory_zeroed(&r->memory, r->longest * sizeof *r->arrays + 1);
     if (!r->arrays || !ag_open_fused(r)) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
     return r;

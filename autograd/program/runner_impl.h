@@ -25,7 +25,8 @@ typedef enum ag_step_kind {
 typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
-    ag_native_code *native;           /* STEP_STRAIGHT: the same as instructions of the processor, or NULL */
+    ag_native_code *native;           /* STEP_STRAIGHT, as instructions of the processor, or NULL; */
+    ag_native_rows *native_rows;      /* the same of STEP_FUSED, for whole blocks if there are sums */
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
     uint32_t exact, exacts;           /* the same code with chains where that has quick ones, in `exact`, */
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
@@ -89,7 +90,7 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
-    ag_native native;                  /* of `straight` */
+    ag_native native;                  /* of steps */
     ag_list exact;                     /* ag_straight, apart from what is executed usually; of lanes, all of it */
     uint64_t chains;                   /* of lanes: how many are products in what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
@@ -134,6 +135,10 @@ void ag_close_workers(ag_runner *r);
 /* What is cheap to compute is computed again for uses that are more than `far` bytes of results away. */
 enum { AG_FAR = 4 << 20 };
 ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far);
+
+/* ---- native.c ---- */
+/* Gives steps their native code, where there can be any. */
+void ag_translate(ag_runner *r);
 
 /* ---- fused.c ---- */
 bool ag_open_fused(ag_runner *r); /* false if there is no memory */
