@@ -223,6 +223,46 @@ static void codes_on_rows_are_as_the_kernels_have_them(void **state) {
     }
 }
 
+/* ---- lanes ---- */
+
+enum { LANE_PLACES = 40 };
+
+/* Places from `results` on are anything. */
+static void check_lane_code(ag_type type, uint32_t places, uint32_t count, uint32_t results) {
+    static double numbers[2][LANE_PLACES * AG_LANES];
+    static ag_straight code[MOST_CODES];
+    ag_memory memory = {0};
+    ag_native native;
+    for (int64_t i = 0; i < LANE_PLACES * AG_LANES; i++) {
+        double value = random_value();
+        for (int k = 0; k < 2; k++) ag_store(type, numbers[k], i, value);
+    }
+    for (uint32_t i = 0; i < count; i++) code[i] = random_code(places);
+    assert_true(ag_native_open(&memory, &native, type, ag_native_rows_room(count)));
+    ag_native_code *f = ag_native_add_lanes(&native, type, code, count, results);
+    assert_true(ag_native_seal(&memory, &native));
+    if (f) {
+        ag_kernels_for(type)->straight_lanes(code, count, numbers[0]);
+        f(numbers[1]);
+    }
+    for (int64_t i = 0; f && i < (results < places ? results : places) * AG_LANES; i++) {
+        double want = ag_load(type, numbers[0], i), got = ag_load(type, numbers[1], i);
+        if (!same_bits(got, want) && !(isnan(got) && isnan(want)))
+            fail_msg("place %lld, lane %lld: %g, not %g", (long long)(i / AG_LANES), (long long)(i % AG_LANES), got,
+                     want);
+    }
+    ag_native_close(&memory, &native);
+}
+
+static void codes_on_lanes_are_as_the_kernels_have_them(void **state) {
+    (void)state;
+    static const uint32_t places[] = {3, 9, 16, LANE_PLACES};
+    need_translation();
+    for (int i = 0; i < 2000; i++)
+        check_lane_code(i % 2 ? AG_F32 : AG_F64, places[i / 2 % 4], below(i % 5 ? 20 : MOST_CODES) + 1,
+                        i % 3 ? 3 : UINT32_MAX);
+}
+
 static void far_places_have_no_translation(void **state) {
     (void)state;
     ag_memory memory = {0};
@@ -254,6 +294,7 @@ int main(void) {
         cmocka_unit_test(random_codes_are_as_the_kernels_have_them),
         cmocka_unit_test(special_numbers_are_as_the_kernels_have_them),
         cmocka_unit_test(codes_on_rows_are_as_the_kernels_have_them),
+        cmocka_unit_test(codes_on_lanes_are_as_the_kernels_have_them),
         cmocka_unit_test(far_places_have_no_translation),
         cmocka_unit_test(refused_memory_is_no_translation),
     };

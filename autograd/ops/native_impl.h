@@ -27,6 +27,9 @@ ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight
  * the instructions, or nothing would be gained. */
 ag_native_rows *ag_native_add_rows(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
                                    int64_t lanes, uint32_t results);
+/* The same on places of AG_LANES numbers, as ag_kernels.straight_lanes has them. */
+ag_native_code *ag_native_add_lanes(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
+                                    uint32_t results);
 /* Before the first run; nothing is added any more. False if the system does not allow it. */
 bool ag_native_seal(ag_memory *memory, ag_native *native);
 void ag_native_close(ag_memory *memory, ag_native *native);

@@ -9,10 +9,12 @@ enum {
     MOST_BYTES = 320, /* of an instruction of straight-line code */
     MOST_FRAME = 64,  /* and of what begins and ends a code */
     VECTOR = 64,
-    MOST_VECTORS = 4, /* of a row at a time */
-    MOST_HELD = 15,   /* parts of rows in registers */
-    SCRATCH = 31,     /* registers that are no parts */
-    MOST_SUMS = 6,    /* of a code that goes over rows part by part: two registers each, below these */
+    MOST_VECTORS = 4, /* of a row at a time, */
+    LANE_VECTORS = 2, /* and of lanes: code on these needs more registers */
+    MOST_PLACES = 1 << 22,
+    MOST_HELD = 15, /* parts of rows in registers */
+    SCRATCH = 31,   /* registers that are no parts */
+    MOST_SUMS = 6,  /* of a code that goes over rows part by part: two registers each, below these */
     OTHER = 30,
     LEAST_RUN = 3, /* for fewer instructions that stand together it is not worth to leave the kernels */
     FARTHEST = 64, /* how far ahead is looked for who reads a row */
@@ -26,6 +28,8 @@ typedef struct translation {
     const unsigned char *block;
     unsigned char *at;
     bool wide; /* f64 */
+    uint32_t
+        lanes; /* bytes of a place of lanes, which follow one another from rbx on; 0: rbx points at pointers to rows */
     const ag_straight *code;
     uint32_t count, results;  /* instructions; rows that are read afterwards, the first ones */
     uint32_t now;             /* the instruction that is translated */
@@ -53,6 +57,7 @@ static void put(translation *t, unsigned byte) { ag_put(&t->at, byte); }
 
 /* mov rax, [rbx + 8 row] */
 static void point_at(translation *t, uint32_t row) {
+    if (t->lanes) return;
     ag_put_bytes(&t->at, 0x838b48, 3);
     ag_put_bytes(&t->at, (uint64_t)row * sizeof(void *), 4);
 }
@@ -68,6 +73,10 @@ static void put_source(translation *t, int reg, source s, int v) {
         put(t, low | 5);
         int64_t distance = (int64_t)s.at * 16 - (t->at + 4 - t->block);
         ag_put_bytes(&t->at, (uint64_t)distance, 4);
+    } else if (s.kind == PART && t->lanes) { /* [rbx + rcx + where the lanes are] */
+        put(t, 0x80 | low | 4);
+        put(t, 0x0b);
+        ag_put_bytes(&t->at, (uint64_t)s.at * t->lanes + (uint64_t)v * VECTOR, 4);
     } else if (s.kind == PART) { /* [rax + rcx + 64 v], [rax + 64 v] */
         put(t, (v ? 0x40u : 0) | low | (t->loops ? 4 : 0));
         if (t->loops) put(t, 0x08);
@@ -146,7 +155,7 @@ static void let_go(translation *t, int part, uint32_t from) {
     if (t->held[part] != NONE && t->newer[part] && is_read(t, t->held[part], from)) {
         point_at(t, t->held[part]);
         for (int v = 0; v < t->vectors; v++)
-            put_evex(t, packed(t, AG_X_STORE), register_of(t, part, v), 0, (source){PART, 0}, v);
+            put_evex(t, packed(t, AG_X_STORE), register_of(t, part, v), 0, (source){PART, t->held[part]}, v);
     }
     t->held[part] = NONE;
     t->newer[part] = false;
@@ -628,26 +637,56 @@ static const void *kernel_for(const ag_kernels *k, int64_t lanes) {
     return result;
 }
 
+static bool open_translation(translation *t, const ag_native *native, ag_type type, const ag_straight *code,
+                             uint32_t count, uint32_t results) {
+    const ag_kernels *k = ag_kernels_for(type);
+    *t = (translation){.block = native->base, .at = native->at, .wide = type == AG_F64};
+    t->code = code;
+    t->count = count;
+    t->results = results;
+    return k->fuses && (size_t)k->lanes * ag_type_size(type) == VECTOR && count >= LEAST_RUN;
+}
+
+/* Where it begins, or NULL if the kernels would do all of it. */
+static unsigned char *make(translation *t, ag_native *native, const void *kernel, uint32_t row_bytes) {
+    unsigned char *begin = native->at;
+    ag_put_begin(&t->at);
+    ag_put_bytes(&t->at, 0xfb8948, 3); /* mov rbx, rdi */
+    if (translate(t, kernel, row_bytes) == 0) return NULL;
+    put_clear(t);
+    ag_put_end(&t->at);
+    native->at += ag_whole_16((size_t)(t->at - begin));
+    return begin;
+}
+
 ag_native_rows *ag_native_add_rows(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
                                    int64_t lanes, uint32_t results) {
-    const ag_kernels *k = ag_kernels_for(type);
+    translation t;
+    ag_native_rows *f = NULL;
+    if (!open_translation(&t, native, type, code, count, results)) return NULL;
     uint32_t row_bytes = (uint32_t)lanes * (uint32_t)ag_type_size(type), vectors = row_bytes / VECTOR;
-    if (!k->fuses || (size_t)k->lanes * ag_type_size(type) != VECTOR || count < LEAST_RUN) return NULL;
-    translation t = {.block = native->base, .at = native->at, .wide = type == AG_F64};
-    t.code = code;
-    t.count = count;
-    t.results = results;
     t.vectors = vectors < MOST_VECTORS ? (int)vectors : MOST_VECTORS;
     t.loops = vectors > MOST_VECTORS;
-    ag_put_begin(&t.at);
-    ag_put_bytes(&t.at, 0xfb8948, 3); /* mov rbx, rdi */
-    if (translate(&t, kernel_for(k, lanes), row_bytes) == 0) return NULL;
-    put_clear(&t);
-    ag_put_end(&t.at);
-    ag_native_rows *result;
-    memcpy(&result, &native->at, sizeof result);
-    native->at += ag_whole_16((size_t)(t.at - native->at));
-    return result;
+    unsigned char *begin = make(&t, native, kernel_for(ag_kernels_for(type), lanes), row_bytes);
+    if (begin) memcpy(&f, &begin, sizeof f);
+    return f;
+}
+
+ag_native_code *ag_native_add_lanes(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
+                                    uint32_t results) {
+    translation t;
+    ag_native_code *f = NULL;
+    const void *kernel;
+    if (!open_translation(&t, native, type, code, count, results)) return NULL;
+    t.lanes = (uint32_t)(AG_LANES * ag_type_size(type));
+    t.vectors = LANE_VECTORS;
+    t.loops = true;
+    for (uint32_t i = 0; i < count; i++)
+        if ((code[i].to | code[i].x | code[i].y | code[i].z) >= MOST_PLACES) return NULL;
+    memcpy(&kernel, &ag_kernels_for(type)->straight_lanes, sizeof kernel);
+    unsigned char *begin = make(&t, native, kernel, t.lanes);
+    if (begin) memcpy(&f, &begin, sizeof f);
+    return f;
 }
 
 #else
@@ -657,6 +696,12 @@ size_t ag_native_rows_room(size_t count) { return 0 * count; }
 ag_native_rows *ag_native_add_rows(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
                                    int64_t lanes, uint32_t results) {
     (void)native, (void)type, (void)code, (void)count, (void)lanes, (void)results;
+    return NULL;
+}
+
+ag_native_code *ag_native_add_lanes(ag_native *native, ag_type type, const ag_straight *code, uint32_t count,
+                                    uint32_t results) {
+    (void)native, (void)type, (void)code, (void)count, (void)results;
     return NULL;
 }
 

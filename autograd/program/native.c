@@ -32,10 +32,24 @@ static void add_step(ag_runner *r, const ag_pstep *first, ag_pstep *s) {
     }
 }
 
+/* All places are read by whoever reads guards. */
+static void translate_lanes(ag_runner *r) {
+    uint32_t count = (uint32_t)r->straight.count, results = (uint32_t)r->p->outputs.count;
+    if (!ag_native_open(&r->memory, &r->native, r->p->type, ag_native_rows_room(count))) return;
+    r->native_lanes =
+        ag_native_add_lanes(&r->native, r->p->type, (const ag_straight *)(const void *)r->straight.range.base, count,
+                            r->guards.count ? UINT32_MAX : results);
+    if (!ag_native_seal(&r->memory, &r->native)) r->native_lanes = NULL;
+}
+
 void ag_translate(ag_runner *r) {
     ag_pstep *first = (ag_pstep *)(void *)r->steps.range.base, *end = first + r->steps.count;
     size_t room = 0;
     if (r->straight.count < LEAST) return;
+    if (r->is_lanes) {
+        translate_lanes(r);
+        return;
+    }
     for (const ag_pstep *s = first; s < end; s++) room += room_for(s);
     if (room == 0 || !ag_native_open(&r->memory, &r->native, r->p->type, room)) return;
     for (ag_pstep *s = first; s < end; s++) add_step(r, first, s);

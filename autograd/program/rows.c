@@ -222,7 +222,8 @@ static void run_block(const ag_batch *b, const ag_worker *w, bool full) {
     const ag_runner *r = b->r;
     void *outputs = w->work;
     if (!full || r->chains) for_sums(b, w, full ? copy_aside : put_aside);
-    run_code(b, &r->straight, w);
+    if (r->native_lanes) r->native_lanes(w->work);
+    else run_code(b, &r->straight, w);
     if (r->chains && r->kernels->any_nan(1, &outputs, (size_t)r->p->outputs.count * AG_LANES)) {
         for_sums(b, w, full ? take_back : clear_sum);
         run_code(b, &r->exact, w);

@@ -86,7 +86,7 @@ ag_runner *ag_runner_plan(const ag_program *p, bool lanes, int64_t far) {
     }
     r->tape->keeps_scratch = true;
     if (!ag_plan(r)) return r;
-    if (!lanes) ag_translate(r);
+    ag_translate(r);
     r->arrays = ag_memory_zeroed(&r->memory, r->longest * sizeof *r->arrays + 1);
     if (!r->arrays || !ag_open_fused(r)) ag_runner_fail(r, AG_ERR_MEMORY, "run: out of memory");
     return r;

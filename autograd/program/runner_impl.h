@@ -90,7 +90,8 @@ struct ag_runner {
     ag_tape *tape;    /* where operations report errors and find scratch memory */
     const ag_kernels *kernels;
     ag_list straight, steps, operands; /* ag_straight, ag_pstep, ag_poperand */
-    ag_native native;                  /* of steps */
+    ag_native native;                  /* of steps, */
+    ag_native_code *native_lanes;      /* and of `straight` as a whole if it is for lanes; or NULL */
     ag_list exact;                     /* ag_straight, apart from what is executed usually; of lanes, all of it */
     uint64_t chains;                   /* of lanes: how many are products in what is executed usually */
     ag_list guards;                    /* ag_pguard, of a plan for lanes */
