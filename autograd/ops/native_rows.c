@@ -140,7 +140,7 @@ static bool is_read(const translation *t, uint32_t row, uint32_t from) {
     for (uint32_t i = from; i < t->count; i++) {
         const ag_straight *c = &t->code[i];
         if (i - from == FARTHEST || c->x == row || c->y == row || c->z == row) return true;
-        if (c->to == row) return c->op == AG_STRAIGHT_SUM;
+        if (c->to == row) return false;
     }
     return row < t->results;
 }
