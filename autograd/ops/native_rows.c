@@ -6,7 +6,7 @@
 #if defined(__x86_64__) && defined(__unix__)
 
 enum {
-    MOST_BYTES = 320, /* of an instruction of straight-line code */
+    MOST_BYTES = 400, /* of an instruction of straight-line code */
     MOST_FRAME = 64,  /* and of what begins and ends a code */
     VECTOR = 64,
     MOST_VECTORS = 4, /* of a row at a time, */
@@ -27,9 +27,8 @@ enum {
 typedef struct translation {
     const unsigned char *block;
     unsigned char *at;
-    bool wide; /* f64 */
-    uint32_t
-        lanes; /* bytes of a place of lanes, which follow one another from rbx on; 0: rbx points at pointers to rows */
+    bool wide;      /* f64 */
+    uint32_t lanes; /* bytes of a place, if these follow one another from rbx on; 0: there are pointers to rows */
     const ag_straight *code;
     uint32_t count, results;  /* instructions; rows that are read afterwards, the first ones */
     uint32_t now;             /* the instruction that is translated */
@@ -43,8 +42,7 @@ typedef struct translation {
 } translation;
 
 /* What an instruction reads: a part of a row that is held; or what rax points at, a part of a row, all of a vector, or one
- * number for all; or a constant, or a register for
- * all vectors. */
+ * number for all; or a constant, or a register that is the same for all vectors. */
 typedef enum source_kind { HELD, PART, WHOLE, NUMBER, CONSTANT, ONE_REGISTER } source_kind;
 typedef struct source {
     source_kind kind;
