@@ -117,6 +117,27 @@ static void the_worst_entry_is_found(void **state) {
     assert_true(found.claimed == 2.5 && found.right == 2 && found.error == 0.5);
 }
 
+/* Where all entries are wrong by one factor, rounding does not say which is the worst: the first one is. */
+static void the_first_of_those_as_wrong_is_the_worst(void **state) {
+    enum { N = 700 };
+    double right[2 * N], claimed[2 * N];
+    (void)state;
+    for (int i = 0; i < 2 * N; i++) {
+        right[i] = i < 3 ? 0.5 : 1 + 1.37 * i;
+        claimed[i] = -right[i] * (1 + i * 1e-16);
+    }
+    claimed[3] = -right[3];
+    nn_claim claim = {.draws = 2, .right_shape = AG_SHAPE(N), .claimed_shape = AG_SHAPE(N)};
+    claim.right = right;
+    claim.claimed = claimed;
+    nn_comparison c = nn_claim_compare(&claim);
+    assert_false(c.holds);
+    assert_true(c.draw == 0 && c.entry == 3 && c.error == 2 * right[3]);
+    claimed[N + 1] *= 1 + 1e-7; /* more than by rounding */
+    c = nn_claim_compare(&claim);
+    assert_true(c.draw == 1 && c.entry == 1 && c.claimed == claimed[N + 1]);
+}
+
 /* ---- diagnosis ------------------------------------------------------------------------------------------------- */
 
 static const double right3[] = {0.12345, -2.34567, 1.5}, right9[] = {1.25, 2.5, -3.75, 4, 5.5, 6.25, -7, 8.125, 9};
@@ -332,6 +353,7 @@ int main(void) {
         cmocka_unit_test(laws_hold_to_nine_digits),
         cmocka_unit_test(nan_never_holds),
         cmocka_unit_test(the_worst_entry_is_found),
+        cmocka_unit_test(the_first_of_those_as_wrong_is_the_worst),
         cmocka_unit_test(vectors_are_diagnosed),
         cmocka_unit_test(laws_are_diagnosed_exactly),
         cmocka_unit_test(single_numbers_are_diagnosed),

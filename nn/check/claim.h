@@ -45,11 +45,11 @@ typedef struct nn_claim {
 typedef struct nn_comparison {
     bool holds;
     bool same_shape;
-    /* the entry with the greatest error in terms of its tolerance; only if the shape is right: */
+    /* the first entry with the greatest error in terms of its tolerance; only if the shape is right: */
     int draw;
     int64_t entry; /* row-major */
     double claimed, right, error, tolerance;
-    double ratio; /* error / tolerance; infinity if one of the two is NaN */
+    double ratio; /* error / tolerance, to 28 bits if it is above 2; infinity if one of the two is NaN */
 } nn_comparison;
 
 nn_comparison nn_claim_compare(const nn_claim *claim);
