@@ -54,6 +54,7 @@ static void keep_outlooks(ac_ahead *a, const group *g) {
     for (int i = 0; i < g->count && g->trials[i].outlook != AC_UNKNOWN; i++) {
         a->laws[a->count].statement = g->trials[i].statement;
         a->laws[a->count].outlook = g->trials[i].outlook;
+        a->laws[a->count].guess = g->trials[i].guess;
         a->laws[a->count++].worst = g->trials[i].worst;
     }
 }
@@ -87,6 +88,7 @@ void ac_tell_outlook(const ac_ahead *a, ac_trial *t) {
     if (i < 0) return;
     t->outlook = a->laws[i].outlook;
     t->worst = a->laws[i].worst;
+    t->guess = a->laws[i].guess;
 }
 
 void ac_ahead_close(ac_ahead *a) {

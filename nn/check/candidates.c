@@ -41,6 +41,9 @@ static bool add(search *s, candidate c) {
 
 static bool same_shape(const ac_trial *t) { return nn_same_shape(t->claim.right_shape, t->claim.claimed_shape); }
 
+/* Is the claim that of a law's first draw? Then what fits there may fit at all. */
+static bool is_first(const search *s) { return s->t->outlook == AC_LIKE_FIRST; }
+
 /* Does `f` hold at every draw, and is it needed at one? What it records is forgotten. */
 static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), const candidate *c) {
     ac_evaluator *e = s->t->e;
@@ -57,7 +60,7 @@ static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), c
         ag_tape_rewind(e->tape, mark);
         if (e->error->set) return false;
     }
-    return fits && s->seen && s->proved;
+    return fits && ((s->seen && s->proved) || is_first(s));
 }
 
 /* ---- missing-factor --------------------------------------------------------------------------------------------- */
@@ -398,7 +401,9 @@ static bool find_term(search *s) {
     }
     for (int i = 0; i < s->count; i++) {
         s->d->factor = 0;
-        if (!at_every_draw(s, find_share, &s->list[i]) || !at_every_draw(s, try_share, &s->list[i])) continue;
+        bool fits =
+            at_every_draw(s, find_share, &s->list[i]) && (is_first(s) || at_every_draw(s, try_share, &s->list[i]));
+        if (!fits) continue;
         ac_text_of(source, s->list[i].span, text, sizeof text);
         s->d->kind = NN_FACTOR;
         if (s->d->factor == -1)

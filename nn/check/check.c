@@ -107,12 +107,30 @@ static bool diagnose(ac_trial *t) {
     ag_tape_rewind(e->tape, mark);
     t->claim.sizes = found->list;
     t->claim.size_count = found->count;
-    t->claim.floor = nn_claim_floor(&t->claim);
+    /* Of the first draw alone: what explains it for the greatest numbers that there may be. */
+    t->claim.floor = t->outlook == AC_LIKE_FIRST ? NN_TOLERANCE : nn_claim_floor(&t->claim);
+    t->claim.worst = &t->finding->comparison;
     t->claim.search = ac_search;
     t->claim.context = t;
     if (!e->error->set && compute_base(t)) t->finding->diagnosis = nn_claim_diagnose(&t->claim);
     nn_release(found);
     return !e->error->set;
+}
+
+/* Is what was found at the first draw what all would have given? */
+static bool is_confirmed(const ac_trial *t) {
+    return nn_guess_confirms(&t->guess, &t->finding->diagnosis) &&
+           (t->claim.base == NULL || nn_claim_guess(&t->claim).kind == NN_IS_NOTHING);
+}
+
+/* What is wrong with a claim. Most mistakes are as plain at one draw as at all. */
+static bool explain(ac_trial *t) {
+    if (!diagnose(t)) return false;
+    if (t->outlook != AC_LIKE_FIRST || is_confirmed(t)) return true;
+    t->outlook = AC_WRONG;
+    t->claim.draws = t->finding->draws;
+    t->claim.base = NULL;
+    return ac_compare(t, &t->finding->comparison) && diagnose(t);
 }
 
 /* ---- statements ------------------------------------------------------------------------------------------------- */
@@ -129,10 +147,11 @@ static void tell(const run *r, const ac_trial *t) {
 }
 
 static bool judge(run *r, ac_trial *t) {
+    if (!t->finding->comparison.holds && !explain(t)) return false;
     nn_comparison c = t->finding->comparison;
     ac_ask_witnesses(t, 0);
     if (c.draw > 0 && t->finding->witness.agrees) ac_ask_witnesses(t, c.draw);
-    if (t->e->error->set || (!c.holds && !diagnose(t))) return false;
+    if (t->e->error->set) return false;
     r->tally.checks++;
     r->tally.hold += c.holds;
     r->tally.wrong += !c.holds;

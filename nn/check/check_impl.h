@@ -12,7 +12,12 @@ typedef struct ac_room {
 } ac_room;
 
 /* What is known of a law before its turn, from looking at several together. */
-typedef enum ac_outlook { AC_UNKNOWN, AC_HOLDS, AC_WRONG } ac_outlook;
+typedef enum ac_outlook {
+    AC_UNKNOWN,
+    AC_HOLDS,
+    AC_WRONG,
+    AC_LIKE_FIRST /* wrong, and all draws are as was guessed by the first one */
+} ac_outlook;
 enum { AC_MOST_LAWS = 16 }; /* together */
 
 /* A check under way. */
@@ -27,8 +32,9 @@ typedef struct ac_trial {
     int kept;                           /* how many draws there is room for: all, or two */
     int shown;                          /* where among them the worst one is */
     bool literal;
-    ac_outlook outlook;
+    ac_outlook outlook;  /* AC_LIKE_FIRST: the claim is that of the first draw */
     nn_comparison worst; /* so far, of the draws that were compared */
+    nn_guess guess;      /* if the first one is wrong */
     char base_name[96];
     ac_finding *finding;
 } ac_trial;
@@ -36,7 +42,8 @@ typedef struct ac_trial {
 /* Goes to a draw: quantified names are recorded. */
 bool ac_go_to_draw(ac_trial *trial, int draw);
 
-/* Computes both sides at every draw and compares them. What is kept: the worst draw or, if one is wrong, all of them. */
+/* Computes both sides at every draw and compares them. What is kept: the worst draw or, if one is wrong, all of them;
+ * or, if that says it all, the first one and the worst. */
 bool ac_compare(ac_trial *trial, nn_comparison *worst);
 /* Records both sides at the draw that is recorded, the first one, and compares them. False after an error. */
 bool ac_record_first(ac_trial *trial, ag_var sides[2]);
@@ -64,6 +71,7 @@ typedef struct ac_ahead {
         const ac_statement *statement;
         ac_outlook outlook;
         nn_comparison worst;
+        nn_guess guess;
     } laws[AC_MOST_LAWS];
     ac_room rooms[AC_MOST_LAWS][3];
 } ac_ahead;

@@ -11,31 +11,6 @@ typedef struct nn_named_size {
     int64_t size;
 } nn_named_size;
 
-/* Arrays are row-major and belong to the caller. A law is tested at many draws of its variables: then each array
- * holds one draw after the other. */
-typedef struct nn_claim {
-    int draws; /* 1 unless it is a law */
-    ag_shape right_shape, claimed_shape;
-    const double *right, *claimed;
-    /* For claims made of printed numbers: what one unit of each number's last printed digit is worth, 0 for a number
-     * without a decimal point. NULL otherwise. */
-    const double *unit;
-    double tolerance; /* of every entry; 0: the rule below */
-
-    /* What a diagnosis may use beyond the two arrays; each may be absent. The base is in both alike, as W is in W - eta
-     * G: what the whole does not explain may be explained by what is left without it. It has the shape of `right`. */
-    const double *base;
-    const char *base_name;
-    const nn_named_size *sizes;
-    int size_count;
-    double floor;     /* a difference that does not matter among numbers of this size; 0: found from `right` */
-    int64_t greatest; /* 1 + the first of the greatest right numbers that are finite; 0: found from `right` */
-    /* Looks for mistakes that only the caller can see, NN_MISSING_FACTOR to NN_MISSING_TERM; fills in the diagnosis.
-     * Called after NN_FACTOR, also if the shapes differ. */
-    bool (*search)(void *context, struct nn_diagnosis *diagnosis);
-    void *context;
-} nn_claim;
-
 /* How claimed and right compare. An entry is right if it differs
  *   where a tolerance is given: by at most that;
  *   from printed digits:        by at most one unit of the last (people cut off as often as they round), and without a
@@ -51,6 +26,32 @@ typedef struct nn_comparison {
     double claimed, right, error, tolerance;
     double ratio; /* error / tolerance, to 28 bits if it is above 2; infinity if one of the two is NaN */
 } nn_comparison;
+
+/* Arrays are row-major and belong to the caller. A law is tested at many draws of its variables: then each array
+ * holds one draw after the other. */
+typedef struct nn_claim {
+    int draws; /* 1 unless it is a law */
+    ag_shape right_shape, claimed_shape;
+    const double *right, *claimed;
+    /* For claims made of printed numbers: what one unit of each number's last printed digit is worth, 0 for a number
+     * without a decimal point. NULL otherwise. */
+    const double *unit;
+    double tolerance; /* of every entry; 0: the rule above */
+
+    /* What a diagnosis may use beyond the two arrays; each may be absent. The base is in both alike, as W is in W - eta
+     * G: what the whole does not explain may be explained by what is left without it. It has the shape of `right`. */
+    const double *base;
+    const char *base_name;
+    const nn_named_size *sizes;
+    int size_count;
+    double floor; /* a difference that does not matter among numbers of this size; 0: found from `right` */
+    const nn_comparison *worst; /* what nn_claim_compare says, if that is known */
+    int64_t greatest;           /* 1 + the first of the greatest right numbers that are finite; 0: found from `right` */
+    /* Looks for mistakes that only the caller can see, NN_MISSING_FACTOR to NN_MISSING_TERM; fills in the diagnosis.
+     * Called after NN_FACTOR, also if the shapes differ. */
+    bool (*search)(void *context, struct nn_diagnosis *diagnosis);
+    void *context;
+} nn_claim;
 
 nn_comparison nn_claim_compare(const nn_claim *claim);
 

@@ -36,6 +36,25 @@ static inline bool nn_is_within(double x, double target, double slack) {
  * through. */
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size);
 
+/* What all draws of a wrong law may have in common, by its first one. */
+typedef enum nn_guess_kind {
+    NN_IS_ANYTHING, /* more has to be looked at than a draw */
+    NN_IS_NOTHING,  /* no mistake that is seen without the caller's help */
+    NN_IS_MULTIPLE,
+    NN_IS_TRANSPOSE
+} nn_guess_kind;
+typedef struct nn_guess {
+    nn_guess_kind kind;
+    double factor; /* NN_IS_MULTIPLE */
+    double slack;  /* of small numbers */
+} nn_guess;
+/* The claim is one draw, which is wrong, and may have a base. */
+nn_guess nn_claim_guess(const nn_claim *claim);
+/* Is it as guessed at this draw, too? The claim has no base. */
+bool nn_guess_fits(const nn_guess *guess, const nn_claim *claim);
+/* If all draws are as guessed: is this, which was found at the first one, what is found by all of them? */
+bool nn_guess_confirms(const nn_guess *guess, const nn_diagnosis *diagnosis);
+
 /* A factor that means something, near c, that fits: its value and how to call it, "1/4, which is 1/n". */
 bool nn_known_factor(const nn_claim *claim, double c, bool (*fits)(const void *context, double c), const void *context,
                      double *known, char *words, size_t size);

@@ -114,14 +114,17 @@ static void say_place(ag_shape shape, int64_t entry, nn_diagnosis *d) {
 }
 
 /* "claimed 0.994, right 0.991": as many decimals as were printed, and at least three digits. */
-static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
-    double unit = claim->unit == NULL ? 0 : claim->unit[i % nn_shape_count(claim->right_shape)],
-           right = claim->right[i], claimed = claim->claimed[i];
+static void say_numbers(const nn_claim *claim, int64_t entry, double claimed, double right, nn_diagnosis *d) {
+    double unit = claim->unit == NULL ? 0 : claim->unit[entry];
     int digits = 6, typed = claim->unit == NULL ? nn_digits_for(claimed, claimed - right, 6) : 15;
     if (unit > 0) digits = right == 0 ? 3 : (int)fmin(fmax(3, floor(log10(fabs(right))) + 1 - round(log10(unit))), 15);
     digits = nn_digits_for(right, claimed - right, digits);
     nn_text_add(d->detail, sizeof d->detail, "claimed %.*g, right %.*g", typed, nn_plain(claimed), digits,
                 nn_plain(right));
+}
+
+static void say_pair(const nn_claim *claim, int64_t i, nn_diagnosis *d) {
+    say_numbers(claim, i % nn_shape_count(claim->right_shape), claim->claimed[i], claim->right[i], d);
 }
 
 /* ---- entries --------------------------------------------------------------------------------------------------- */
@@ -347,12 +350,12 @@ static bool find_elsewhere(const nn_claim *claim, nn_diagnosis *d) {
 /* ---- all of them ----------------------------------------------------------------------------------------------- */
 
 static bool find_unknown(const nn_claim *claim, nn_diagnosis *d) {
-    nn_comparison worst = nn_claim_compare(claim);
+    nn_comparison worst = claim->worst == NULL ? nn_claim_compare(claim) : *claim->worst;
     nn_text_add(d->detail, sizeof d->detail, "largest error %.3g", nn_plain(worst.error));
     if (claim->right_shape.rank > 0) nn_text_add(d->detail, sizeof d->detail, " at ");
     say_place(claim->right_shape, worst.entry, d);
     nn_text_add(d->detail, sizeof d->detail, ": ");
-    say_pair(claim, worst.draw * nn_shape_count(claim->right_shape) + worst.entry, d);
+    say_numbers(claim, worst.entry, worst.claimed, worst.right, d);
     return true;
 }
 
@@ -377,6 +380,7 @@ static bool find_first(const finder *finders, int count, const nn_claim *claim, 
 static bool holds(const nn_claim *claim) {
     int64_t n = total(claim);
     if (!nn_same_shape(claim->claimed_shape, claim->right_shape)) return false;
+    if (claim->worst != NULL) return claim->worst->holds;
     for (int64_t i = 0; i < n; i++)
         if (!nn_claim_entry_holds(claim, i)) return false;
     return true;

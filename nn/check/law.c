@@ -31,7 +31,7 @@ typedef struct worker {
 typedef struct laws {
     ac_evaluator *e;
     ac_trial *trials[AC_MOST_LAWS];
-    atomic_bool wrong[AC_MOST_LAWS];
+    atomic_bool done[AC_MOST_LAWS]; /* it is known that it has to be computed by itself */
     int count;
     ag_program *program;
     ac_symbol **names; /* the quantified ones, which are the program's inputs */
@@ -39,9 +39,9 @@ typedef struct laws {
     int64_t own_count; /* numbers of those that are not kept */
     worker workers[MOST_WORKERS];
     int worker_count;
-    bool all;               /* draws are kept, and none ends the work */
-    double until;           /* no draw is begun later than this, by ac_clock */
-    atomic_int next, right; /* the next draw; laws that are not wrong */
+    bool all;              /* draws are kept, and none ends the work */
+    double until;          /* no draw is begun later than this, by ac_clock */
+    atomic_int next, open; /* the next draw; laws that are not done */
     atomic_bool stop, failed, late;
 } laws;
 
@@ -80,8 +80,8 @@ static bool is_small(ag_stats before, ag_stats after, uint64_t most_slots) {
     return instructions <= MOST_INSTRUCTIONS && after.slots - before.slots <= most_slots;
 }
 
-/* Takes a law in at the draw that is recorded, unless it cannot be recorded or is too much beside the others. One that is
- * wrong here already is not worth it. */
+/* Takes a law in at the draw that is recorded, unless it cannot be recorded or is too much beside the others. If it is wrong
+ * here already, that is worth it only for what can be seen at one draw after the other. */
 static bool take_in(laws *l, ac_trial *t, ag_stats start, ag_var *sides) {
     ac_evaluator *e = l->e;
     const ac_statement *s = t->statement;
@@ -89,8 +89,9 @@ static bool take_in(laws *l, ac_trial *t, ag_stats start, ag_var *sides) {
     ag_mark mark = ag_tape_mark(e->tape);
     fine = fine && ac_record_first(t, sides) &&
            is_small(start, ag_tape_stats(e->tape), l->count == 0 ? MOST_SLOTS : MOST_TOGETHER);
-    if (fine && !t->worst.holds) t->outlook = AC_WRONG;
-    if (fine && (t->worst.holds || l->all)) return true;
+    bool by_itself = fine && !t->worst.holds && t->guess.kind == NN_IS_ANYTHING;
+    if (by_itself) t->outlook = AC_WRONG;
+    if (fine && (!by_itself || l->all)) return true;
     ac_forgive(e); /* step by step there may be memory for it */
     ag_tape_rewind(e->tape, mark);
     return false;
@@ -157,7 +158,7 @@ static bool open_worker(laws *l, worker *w) {
     if (w->memory == NULL || w->inputs == NULL || w->sides == NULL || w->worst == NULL) return false;
     w->own = w->memory;
     place_sides(l, w);
-    for (int i = 0; i < l->count; i++) w->worst[i].ratio = -1;
+    for (int i = 0; i < l->count; i++) w->worst[i] = l->all ? (nn_comparison){.ratio = -1} : l->trials[i]->worst;
     return true;
 }
 
@@ -203,16 +204,20 @@ static void note_greatest(const ac_trial *t, worker *w, int draw, const nn_claim
     if (is_greater(t->right, here, w->greatest)) w->greatest = here;
 }
 
+static void leave_out(laws *l, int which) {
+    if (!atomic_exchange(&l->done[which], true) && atomic_fetch_sub(&l->open, 1) == 1) atomic_store(&l->stop, true);
+}
+
 /* Of one l, at the draw at hand. */
 static void compare(laws *l, worker *w, int which, double *const *sides, int draw) {
     const ac_trial *t = l->trials[which];
     nn_comparison *worst = &w->worst[which];
     nn_claim claim = ac_claim_of(t, sides[0], t->literal ? t->claimed : sides[1], 1);
     if (l->all) note_greatest(t, w, draw, &claim);
-    if (worst->ratio >= 0 && !l->all && !nn_claim_may_exceed(&claim, worst->ratio)) return;
+    else if (!t->worst.holds && !nn_guess_fits(&t->guess, &claim)) leave_out(l, which);
+    if (worst->ratio >= 0 && !nn_claim_may_exceed(&claim, worst->ratio)) return;
     nn_comparison c = nn_claim_compare(&claim);
-    if (!c.holds && !l->all && !atomic_exchange(&l->wrong[which], true) && atomic_fetch_sub(&l->right, 1) == 1)
-        atomic_store(&l->stop, true);
+    if (!l->all && !c.holds && t->worst.holds) leave_out(l, which);
     if (worst->ratio >= 0 && c.ratio <= worst->ratio) return;
     *worst = c;
     worst->draw = draw;
@@ -227,7 +232,7 @@ static bool run_draw(laws *l, worker *w, int draw) {
     }
     if (ag_run(w->runner, find_inputs(l, w, draw), w->sides) != AG_OK) return false;
     for (int i = 0, side = 0; i < l->count; side += side_count(l->trials[i++]))
-        if (!atomic_load(&l->wrong[i])) compare(l, w, i, w->sides + side, draw);
+        if (!atomic_load(&l->done[i])) compare(l, w, i, w->sides + side, draw);
     return true;
 }
 
@@ -278,9 +283,8 @@ static nn_comparison find_worst(const laws *l, int which) {
 static void tell_outlook(laws *l) {
     for (int i = 0; i < l->count; i++) {
         ac_trial *t = l->trials[i];
-        nn_comparison worst = find_worst(l, i);
-        t->outlook = atomic_load(&l->wrong[i]) ? AC_WRONG : AC_HOLDS;
-        if (worst.ratio > t->worst.ratio) t->worst = worst;
+        t->outlook = atomic_load(&l->done[i]) ? AC_WRONG : t->worst.holds ? AC_HOLDS : AC_LIKE_FIRST;
+        t->worst = find_worst(l, i);
     }
 }
 
@@ -325,7 +329,7 @@ static laws *open_laws(ac_trial *const *trials, int count, bool all) {
         keep_names(l);
         open_workers(l, 1);
     }
-    atomic_store(&l->right, l->count);
+    atomic_store(&l->open, l->count);
     if (l->worker_count > 0) return l;
     close_laws(l);
     return NULL;

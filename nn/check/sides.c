@@ -131,11 +131,20 @@ static nn_comparison compare_place(const ac_trial *t, int place) {
     return nn_claim_compare(&claim);
 }
 
+/* Limits are the same for all mistakes, whether draws have to be kept to see them or not. */
+static bool may_keep_all(const ac_trial *t) {
+    double count = (double)(t->right_count > t->claimed_count ? t->right_count : t->claimed_count) * t->claim.draws;
+    return count <= MOST_ENTRIES && count * sizeof(double) <= (double)t->e->file->limits.bytes;
+}
+
 bool ac_record_first(ac_trial *t, ag_var sides[2]) {
     if (!keep_draws(t, 1) || !read_tolerance(t)) return false;
     for (int which = 0; which < 2 - t->literal; which++)
         if (!record_side(t, which, 0, &sides[which])) return false;
-    t->worst = compare_place(t, 0);
+    nn_claim first = ac_claim_of(t, t->right, t->claimed, 1);
+    t->worst = nn_claim_compare(&first);
+    t->guess.kind = NN_IS_ANYTHING;
+    if (!t->worst.holds && may_keep_all(t)) t->guess = nn_claim_guess(&first);
     return true;
 }
 
@@ -188,9 +197,25 @@ static bool show_worst(ac_trial *t, nn_comparison *worst) {
     return keep_draws(t, 1) && compute_draw(t, worst->draw, 0);
 }
 
+/* The first and the worst of those that are alike. */
+static bool show_first(ac_trial *t, nn_comparison *worst) {
+    int draw = t->worst.draw;
+    t->shown = draw > 0;
+    if (!keep_draws(t, 2) || !compute_draw(t, 0, 0) || (draw > 0 && !compute_draw(t, draw, 1))) return false;
+    *worst = compare_place(t, t->shown);
+    worst->draw = draw;
+    t->claim.draws = 1;
+    return true;
+}
+
 static bool compare_law(ac_trial *t, nn_comparison *worst) {
-    if (t->outlook == AC_UNKNOWN) return false;
-    return t->outlook == AC_HOLDS ? show_worst(t, worst) : ac_law_compare_all(t, worst);
+    switch (t->outlook) {
+    case AC_UNKNOWN: return false;
+    case AC_HOLDS: return show_worst(t, worst);
+    case AC_WRONG: return ac_law_compare_all(t, worst);
+    case AC_LIKE_FIRST: return show_first(t, worst);
+    }
+    return false;
 }
 
 static bool compare_steps(ac_trial *t, nn_comparison *worst) {
