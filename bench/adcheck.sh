@@ -53,6 +53,12 @@ file products "$names" "$products"
 file sheet "$names" "$square" "$sigmoid" "$product" "$products" "grad(%d * L, Z) == %d / 5000 * (Z - Y)" \
     "grad(%d * L, X) == %d / 5000 * (Z - Y) @ W'" "grad(%d * sum(X @ b), b) == %d * sum(X, 1)" \
     "grad(%d * logsumexp(Z), Z) == %d * softmax(Z)"
+wrong="grad(%d * L, W) == %d * 2 / 10000 * X"
+file unknown "$names" "grad(%d * sum(Z * Y), W) == X @ (%d * Y)"
+file factor "$names" "$wrong' @ (Y - Z)" "grad(%d * L, W) == %d * X' @ (Z - Y)"
+file mistakes "$names" "$wrong' @ (Y - Z)" "$wrong @ (Z - Y)" "grad(%d * L, X) == %d / 10000 * (Z - Y) @ W'" \
+    "grad(%d * S, W) == %d * X' @ sigmoid(Z)" "grad(%d * L, X) == %d / 5000 * (Z - Y) @ W" \
+    "grad(%d * L, Z) == %d / 5000 * (Z - Y)'"
 file given 'n = 100
 X = eye(100) + ones(100, 100) / n
 W = 2 * eye(100) - ones(100, 100) / n
@@ -66,3 +72,6 @@ row 'sum(Z * Y)' "$work/product"
 row 'mse(Z, Y) by W: three products a draw' "$work/products"
 row 'these and others, in turn' "$work/sheet"
 row 'given matrices' "$work/given"
+row 'wrong: X for the transpose of X' "$work/unknown"
+row 'wrong: a sign, a factor' "$work/factor"
+row 'wrong: signs, factors, transposes, what is forgotten' "$work/mistakes"

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "nn/check/claim.h"
+#include "nn/check/claim_impl.h"
 #include "nn/check/literal.h"
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
@@ -314,6 +314,68 @@ static void every_draw_counts(void **state) {
     assert_int_equal(nn_claim_diagnose(&c).kind, NN_UNKNOWN);
 }
 
+/* What the first draw leaves of what may explain all. */
+static void the_first_draw_says_what_may_be(void **state) {
+    enum { N = 300 };
+    static double right[N], claimed[N];
+    static const ag_shape shape = {2, {20, 15}}, turned = {2, {15, 20}};
+    nn_claim c = {.draws = 1, .right_shape = shape, .claimed_shape = shape, .right = right, .claimed = claimed};
+    (void)state;
+    for (int i = 0; i < N; i++) right[i] = 0.3 * (i % 7) - 0.71 + 0.01 * i;
+    for (int i = 0; i < N; i++) claimed[i] = -0.7 * right[i];
+    nn_guess guess = nn_claim_guess(&c);
+    assert_true(guess.kind == NN_IS_MULTIPLE && fabs(guess.factor + 0.7) < 1e-12 && nn_guess_fits(&guess, &c));
+    claimed[290] += 2e-9; /* it may be one, if other draws have greater numbers; but that is not seen here */
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_ANYTHING);
+    assert_false(nn_guess_fits(&guess, &c));
+    claimed[290] += 1e-6;
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_NOTHING);
+    c.tolerance = 0.1;
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_ANYTHING);
+    c.tolerance = 0;
+    memcpy(claimed, right, sizeof right);
+    for (int i = 0; i < 100; i++) claimed[3 * i] += i;
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_ANYTHING); /* entries */
+    for (int i = 0; i < N; i++) claimed[i % 15 * 20 + i / 15] = right[i];
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_NOTHING);
+    c.claimed_shape = turned;
+    guess = nn_claim_guess(&c);
+    assert_true(guess.kind == NN_IS_TRANSPOSE && nn_guess_fits(&guess, &c));
+    claimed[77] += 1e-6;
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_NOTHING);
+    assert_false(nn_guess_fits(&guess, &c));
+    c.right_shape = c.claimed_shape = number;
+    assert_int_equal(nn_claim_guess(&c).kind, NN_IS_ANYTHING);
+}
+
+/* What is found at the first draw is what all give only if it is what all were seen to have in common. */
+static void a_guess_confirms_what_it_says(void **state) {
+    static const struct {
+        nn_guess guess;
+        nn_diagnosis_kind kind;
+        double factor;
+        bool confirmed;
+    } cases[] = {
+        {{.kind = NN_IS_NOTHING}, NN_UNKNOWN, 0, true},
+        {{.kind = NN_IS_NOTHING}, NN_SHAPE, 0, true},
+        {{.kind = NN_IS_NOTHING}, NN_MISSING_TERM, 0, false},
+        {{.kind = NN_IS_NOTHING}, NN_FACTOR, 2, false},
+        {{.kind = NN_IS_TRANSPOSE}, NN_TRANSPOSE, 0, true},
+        {{.kind = NN_IS_TRANSPOSE}, NN_SIGN, 0, false},
+        {{.kind = NN_IS_MULTIPLE, .factor = -1}, NN_SIGN, 0, true},
+        {{.kind = NN_IS_MULTIPLE, .factor = 1.5}, NN_SIGN, 0, false},
+        {{.kind = NN_IS_MULTIPLE, .factor = 1.5}, NN_FACTOR, 1.5, true},
+        {{.kind = NN_IS_MULTIPLE, .factor = 1.5}, NN_FACTOR, 1.5001, false},
+        {{.kind = NN_IS_MULTIPLE, .factor = 1.5}, NN_UNKNOWN, 0, false},
+        {{.kind = NN_IS_MULTIPLE, .factor = 10}, NN_POWER_OF_TEN, 10, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        nn_diagnosis d = {.kind = cases[i].kind, .factor = cases[i].factor};
+        assert_int_equal(nn_guess_confirms(&cases[i].guess, &d), cases[i].confirmed);
+    }
+}
+
 /* So many numbers that all threads look at them: one that does not fit, wherever it is, counts. */
 static void every_one_of_many_numbers_counts(void **state) {
     enum { N = 600001 };
@@ -364,6 +426,8 @@ int main(void) {
         cmocka_unit_test(factors_are_named_after_lengths),
         cmocka_unit_test(a_tolerance_takes_the_place_of_the_rule),
         cmocka_unit_test(every_draw_counts),
+        cmocka_unit_test(the_first_draw_says_what_may_be),
+        cmocka_unit_test(a_guess_confirms_what_it_says),
         cmocka_unit_test(every_one_of_many_numbers_counts),
         cmocka_unit_test(arrays_are_written),
     };
