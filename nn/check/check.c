@@ -23,6 +23,7 @@ typedef struct run {
     ac_tally tally;
     ac_room rooms[3]; /* of the check under way: what is right, what is claimed, and what is in both */
     ac_ahead ahead;
+    ac_agreed agreed;
     int validated; /* statements whose names were recorded once */
 } run;
 
@@ -162,8 +163,12 @@ static bool judge(run *r, ac_trial *t) {
 static bool run_check(run *r, const ac_statement *s) {
     ac_finding finding;
     memset(&finding, 0, sizeof finding);
-    ac_trial t = {
-        .e = &r->e, .rooms = r->rooms, .statement = s, .finding = &finding, .literal = ac_is_literal(s->right)};
+    ac_trial t = {.e = &r->e,
+                  .rooms = r->rooms,
+                  .statement = s,
+                  .finding = &finding,
+                  .agreed = &r->agreed,
+                  .literal = ac_is_literal(s->right)};
     t.left = ac_inline(r->file->arena, s->left);
     finding.statement = s;
     finding.law = s->random;

@@ -20,6 +20,16 @@ typedef enum ac_outlook {
 } ac_outlook;
 enum { AC_MOST_LAWS = 16 }; /* together */
 
+/* Derivatives to which both witnesses agreed, the last ones: many claims may be about one. */
+enum { AC_MOST_AGREED = 32 };
+typedef struct ac_agreed {
+    struct {
+        ac_span span; /* of the derivative as written */
+        int draw;
+    } list[AC_MOST_AGREED];
+    int count; /* of all, the forgotten ones too */
+} ac_agreed;
+
 /* A check under way. */
 typedef struct ac_trial {
     ac_evaluator *e;
@@ -37,6 +47,7 @@ typedef struct ac_trial {
     nn_guess guess;      /* if the first one is wrong */
     char base_name[96];
     ac_finding *finding;
+    ac_agreed *agreed;
 } ac_trial;
 
 /* Goes to a draw: quantified names are recorded. */

@@ -238,6 +238,25 @@ static void ask_about(ac_trial *trial, const ac_node *node) {
     nn_release(q.memory);
 }
 
+/* Without locals, what is written alike is the same derivative: names are defined once. */
+static bool is_written_alike(const ac_trial *trial, ac_span a, ac_span b) {
+    const char *text = trial->e->file->source.text;
+    return trial->statement->frame_size == 0 && a.end - a.start == b.end - b.start &&
+           memcmp(text + a.start, text + b.start, a.end - a.start) == 0;
+}
+
+static bool is_agreed(const ac_trial *trial, const ac_node *node, int draw) {
+    const ac_agreed *a = trial->agreed;
+    for (int i = 0; i < a->count && i < AC_MOST_AGREED; i++)
+        if (a->list[i].draw == draw && is_written_alike(trial, a->list[i].span, node->span)) return true;
+    return false;
+}
+
+static void note_agreed(ac_agreed *a, const ac_node *node, int draw) {
+    a->list[a->count % AC_MOST_AGREED].span = node->span;
+    a->list[a->count++ % AC_MOST_AGREED].draw = draw;
+}
+
 void ac_ask_witnesses(ac_trial *trial, int draw) {
     ac_evaluator *e = trial->e;
     const ac_node *found[MOST_DERIVATIVES];
@@ -246,9 +265,12 @@ void ac_ask_witnesses(ac_trial *trial, int draw) {
     if (!w->asked) w->agrees = true;
     w->asked = count > 0;
     for (int i = 0; i < count && !e->error->set; i++) {
+        if (is_agreed(trial, found[i], draw)) continue;
         ag_mark mark = ag_tape_mark(e->tape);
         if (ac_go_to_draw(trial, draw)) ask_about(trial, found[i]);
-        if (e->error->set) ac_forgive(e); /* beside the point there may be nothing: no witness then */
+        bool asked = !e->error->set;
+        if (!asked) ac_forgive(e); /* beside the point there may be nothing: no witness then */
         ag_tape_rewind(e->tape, mark);
+        if (asked && w->agrees) note_agreed(trial->agreed, found[i], draw);
     }
 }
