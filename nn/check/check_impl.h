@@ -65,6 +65,27 @@ bool ac_take_all_draws(ac_trial *trial);
 /* The claim with these sides, of so many draws. */
 nn_claim ac_claim_of(const ac_trial *trial, const double *right, const double *claimed, int draws);
 
+/* Values as a program, made at the draw that is recorded and run for others on all threads; see runs.c. */
+enum { AC_MOST_WORKERS = 64 };
+typedef struct ac_runs ac_runs;
+/* Asked by several workers at a time. */
+typedef struct ac_visitor {
+    void *context;
+    /* Where the values of a draw are to go, if not where the worker has room for them; or NULL. */
+    void (*place)(void *context, int draw, double **values);
+    bool (*visit)(void *context, int worker, int draw, double *const *values); /* false: no more draws are needed */
+} ac_visitor;
+/* Records what is to be frozen, or no longer. */
+void ac_trace(ac_evaluator *evaluator, bool on);
+/* Freezes values of the draw that is recorded, which may be forgotten then. */
+ac_runs *ac_runs_freeze(ac_evaluator *evaluator, ag_var values[], int count, int draws);
+/* False if it cannot be run. */
+bool ac_runs_open(ac_runs *runs);
+/* Runs it for draws from this one on. False if that is to be done step by step, or, with an error at the span, if time is
+ * up. */
+bool ac_runs_visit(ac_runs *runs, int first, ac_span span, const ac_visitor *visitor);
+void ac_runs_close(ac_runs *runs); /* NULL is fine */
+
 /* Laws as one program, made at the first draw and run for the others on all threads; see law.c. What cannot be one is to
  * be computed step by step; there is an error only if time is up. */
 
