@@ -20,19 +20,34 @@ typedef struct candidate {
     ac_span span;        /* of the term as written */
 } candidate;
 
+/* A candidate's value at a draw. */
+typedef struct sight {
+    const ac_trial *t;
+    int draw;
+    double *value;
+    spread how; /* of a factor, and its shape */
+    ag_shape shape;
+    bool zero;   /* it is of a derivative that is 0 */
+    bool seen;   /* there was a draw at which the candidate makes a difference, */
+    bool proved; /* and one at which it gives more than 0, which anything times 0 does */
+} sight;
+
 typedef struct search {
     ac_trial *t;
     nn_diagnosis *d;
     const ac_node *derivative; /* the one on the left side; NULL: none, or several */
     candidate list[MOST];
-    int count, visits; /* of candidates; of nodes while they are looked for */
-    int draw;
-    bool seen;            /* there was a draw at which the candidate makes a difference, */
-    bool proved;          /* and one at which it gives more than 0, which anything times 0 does */
-    double *value, *more; /* work space: right_count or claimed_count each, whichever is more */
+    int count, visits;       /* of candidates; of nodes while they are looked for */
+    sight at;                /* the draw at hand; room for as many numbers as the larger side has */
+    double *more;            /* as much room */
+    ag_var x;                /* the candidate's value, */
+    bool (*fits)(sight *at); /* whether that explains what is claimed; NULL: it is not by one value that this is seen */
+    bool freezing;           /* it is not to be seen now */
     char words[160];
     uint64_t recorded; /* numbers, to try what has to be recorded anew */
 } search;
+
+typedef bool (*attempt)(search *s, const candidate *c);
 
 static bool add(search *s, candidate c) {
     if (s->count < MOST) s->list[s->count++] = c;
@@ -44,23 +59,76 @@ static bool same_shape(const ac_trial *t) { return nn_same_shape(t->claim.right_
 /* Is the claim that of a law's first draw? Then what fits there may fit at all. */
 static bool is_first(const search *s) { return s->t->outlook == AC_LIKE_FIRST; }
 
-/* Does `f` hold at every draw, and is it needed at one? What it records is forgotten. */
-static bool at_every_draw(search *s, bool (*f)(search *s, const candidate *c), const candidate *c) {
+/* Does the value that was recorded explain what is claimed? */
+static bool explains(search *s, ag_var x, bool (*fits)(sight *at)) {
+    s->x = x;
+    s->fits = fits;
+    if (s->freezing) return true;
+    ag_read(x, s->at.value);
+    return ac_is_fine(s->t->e, s->t->statement->span) && fits(&s->at);
+}
+
+/* What it records is forgotten. */
+static bool at_draw(search *s, attempt f, const candidate *c, int draw) {
     ac_evaluator *e = s->t->e;
-    bool fits = true;
-    s->seen = false;
-    s->proved = true;
-    for (s->draw = 0; s->draw < s->t->claim.draws && fits; s->draw++) {
-        ag_mark mark = ag_tape_mark(e->tape);
-        fits = ac_go_to_draw(s->t, s->draw) && f(s, c) && !e->error->set;
-        if (e->error->set) {
-            fits = false;
-            ac_forgive(e); /* most do not even have the right shape */
-        }
-        ag_tape_rewind(e->tape, mark);
-        if (e->error->set) return false;
+    ag_mark mark = ag_tape_mark(e->tape);
+    s->at.draw = draw;
+    bool fits = ac_go_to_draw(s->t, draw) && f(s, c) && !e->error->set;
+    if (e->error->set) {
+        fits = false;
+        ac_forgive(e); /* most do not even have the right shape */
     }
-    return fits && ((s->seen && s->proved) || is_first(s));
+    ag_tape_rewind(e->tape, mark);
+    return fits && !e->error->set;
+}
+
+/* A candidate that fits so far. */
+typedef struct hope {
+    const search *s;
+    atomic_bool fits;
+} hope;
+
+static bool see(void *context, int worker, int draw, double *const *values) {
+    hope *h = context;
+    sight at = h->s->at;
+    (void)worker;
+    at.draw = draw;
+    at.value = values[0];
+    if (!h->s->fits(&at)) atomic_store(&h->fits, false);
+    return atomic_load(&h->fits);
+}
+
+/* The same at all draws but the first, as runs of a program; false if that cannot be. */
+static bool run_draws(search *s, attempt f, const candidate *c, bool *fits) {
+    ac_evaluator *e = s->t->e;
+    ac_runs *runs = NULL;
+    hope h = {.s = s};
+    ag_mark mark = ag_tape_mark(e->tape);
+    ac_trace(e, s->freezing = true);
+    if (ac_go_to_draw(s->t, 0) && f(s, c) && !e->error->set) runs = ac_runs_freeze(e, &s->x, 1, s->t->claim.draws);
+    ac_trace(e, s->freezing = false);
+    ac_forgive(e);
+    ag_tape_rewind(e->tape, mark);
+    atomic_store(&h.fits, true);
+    bool done = ac_runs_open(runs) && ac_runs_visit(runs, 1, s->t->statement->span, &(ac_visitor){&h, NULL, see});
+    ac_runs_close(runs);
+    *fits = atomic_load(&h.fits);
+    return done;
+}
+
+/* Does `f` hold at every draw, and is it needed at one? Runs do not tell what it is needed at, and are for laws that are
+ * small enough for them. */
+static bool at_every_draw(search *s, attempt f, const candidate *c) {
+    const ac_trial *t = s->t;
+    s->at.seen = s->at.zero = false;
+    s->at.proved = true;
+    s->fits = NULL;
+    bool fits = at_draw(s, f, c, 0);
+    if (!fits || is_first(s)) return fits;
+    bool sure = s->at.seen && s->at.proved;
+    if (sure && s->fits != NULL && t->outlook == AC_WRONG && run_draws(s, f, c, &fits)) return fits;
+    for (int draw = 1; draw < t->claim.draws && fits && !t->e->error->set; draw++) fits = at_draw(s, f, c, draw);
+    return fits && s->at.seen && s->at.proved && !t->e->error->set;
 }
 
 /* ---- missing-factor --------------------------------------------------------------------------------------------- */
@@ -123,44 +191,44 @@ static ag_var local_derivative(search *s, const candidate *c) {
     return d;
 }
 
-static double factor_at(const search *s, spread how, ag_shape shape, int64_t i) {
-    int64_t columns = s->t->claim.right_shape.dim[1];
-    if (shape.rank == 0) return *s->value;
-    return s->value[how == WHOLE ? i : how == DOWN_THE_ROWS ? i / columns : i % columns];
+static double factor_at(const sight *at, int64_t i) {
+    int64_t columns = at->t->claim.right_shape.dim[1];
+    if (at->shape.rank == 0) return *at->value;
+    return at->value[at->how == WHOLE ? i : at->how == DOWN_THE_ROWS ? i / columns : i % columns];
 }
 
 /* The greatest of the right numbers at this draw, where it matters: among printed ones. */
-static double size_of_right(const search *s) {
-    const nn_claim *c = &s->t->claim;
-    int64_t n = s->t->right_count;
+static double size_of_right(const sight *at) {
+    const nn_claim *c = &at->t->claim;
+    int64_t n = at->t->right_count;
     double size = 0;
-    for (int64_t i = s->draw * n; i < (s->draw + 1) * n && c->unit != NULL; i++) size = fmax(size, fabs(c->right[i]));
+    for (int64_t i = at->draw * n; i < (at->draw + 1) * n && c->unit != NULL; i++) size = fmax(size, fabs(c->right[i]));
     return size;
 }
 
 /* claimed * q = right at entry k, and not for want of precision: at some entry it would not do without q. */
-static bool fits_entry(search *s, int64_t k, double q, double size) {
-    const nn_claim *c = &s->t->claim;
-    int64_t i = s->draw * s->t->right_count + k;
+static bool fits_entry(sight *at, int64_t k, double q, double size) {
+    const nn_claim *c = &at->t->claim;
+    int64_t i = at->draw * at->t->right_count + k;
     double slack = nn_claim_slack(c, i, c->right[i], size);
-    if (!nn_is_within(c->claimed[i] * q, c->right[i], slack * fmax(1, fabs(q)))) return false;
-    s->seen = s->seen || !nn_is_within(c->claimed[i], c->right[i], slack);
-    s->proved = s->proved || c->right[i] != 0;
+    if (!nn_is_within(c->claimed[i] * q, c->right[i], fabs(q) > 1 ? slack * fabs(q) : slack)) return false;
+    at->seen = at->seen || !nn_is_within(c->claimed[i], c->right[i], slack);
+    at->proved = at->proved || c->right[i] != 0;
     return true;
 }
 
-static bool fits_with(search *s, spread how, ag_shape shape) {
-    double size = size_of_right(s);
-    for (int64_t k = 0; k < s->t->right_count; k++)
-        if (!fits_entry(s, k, factor_at(s, how, shape, k), size)) return false;
+static bool fits_with(sight *at) {
+    double size = size_of_right(at);
+    for (int64_t k = 0; k < at->t->right_count; k++)
+        if (!fits_entry(at, k, factor_at(at, k), size)) return false;
     return true;
 }
 
 /* By what is known of a name without recording it: most do not fit the first entry of the first draw. */
 static bool is_ruled_out(search *s, const ac_symbol *name, double size) {
     const ac_glimpse *known = &s->t->e->glimpses[name->index];
-    s->draw = 0;
-    return known->known && s->t->right_count > 0 && !fits_entry(s, 0, known->first, size);
+    s->at.draw = 0;
+    return known->known && s->t->right_count > 0 && !fits_entry(&s->at, 0, known->first, size);
 }
 
 static bool try_factor(search *s, const candidate *c, spread how) {
@@ -175,9 +243,10 @@ static bool try_factor(search *s, const candidate *c, spread how) {
                     ? shape.rank == 0 || nn_same_shape(shape, right)
                     : right.rank == 2 && shape.rank == 1 && shape.dim[0] == right.dim[how == DOWN_THE_ROWS ? 0 : 1];
     if (!fits) return false;
-    ag_read(q, s->value);
-    if (s->draw == 0) s->proved = false;
-    return ac_is_fine(e, s->t->statement->span) && fits_with(s, how, shape);
+    s->at.how = how;
+    s->at.shape = shape;
+    if (s->at.draw == 0) s->at.proved = false;
+    return explains(s, q, fits_with);
 }
 static bool try_whole(search *s, const candidate *c) { return try_factor(s, c, WHOLE); }
 static bool try_rows(search *s, const candidate *c) { return try_factor(s, c, DOWN_THE_ROWS); }
@@ -209,12 +278,12 @@ static void find_factors(search *s) {
 }
 
 static bool find_missing_factor(search *s) {
-    static bool (*const tries[])(search *, const candidate *) = {try_whole, try_rows, try_columns};
+    static const attempt tries[] = {try_whole, try_rows, try_columns};
     static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
     find_factors(s);
     if (!same_shape(s->t)) return false;
-    s->draw = 0;
-    double size = size_of_right(s);
+    s->at.draw = 0;
+    double size = size_of_right(&s->at);
     for (int i = 0; i < s->count; i++)
         for (int j = 0; j < 3; j++) {
             if (s->list[i].name != NULL && is_ruled_out(s, s->list[i].name, size)) break;
@@ -230,37 +299,67 @@ static bool find_missing_factor(search *s) {
 
 /* ---- other-variable --------------------------------------------------------------------------------------------- */
 
-/* The left side with a variant of its derivative, into s->value; false if it has another shape than what is claimed. */
-static bool record_variant(search *s, ac_variant variant) {
+/* The left side with a variant of its derivative; false if it has another shape than what is claimed. */
+static bool record_variant(search *s, ac_variant variant, ag_var *x) {
     ac_evaluator *e = s->t->e;
     variant.derivative = s->derivative;
     e->variant = variant;
     e->derivative_is_zero = false;
-    ag_var x = ac_evaluate(e, s->t->left, s->t->statement->frame_size);
+    *x = ac_evaluate(e, s->t->left, s->t->statement->frame_size);
     memset(&e->variant, 0, sizeof e->variant);
-    if (e->error->set || !nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape)) return false;
-    ag_read(x, s->value);
-    return ac_is_fine(e, s->t->statement->span);
+    s->at.zero = e->derivative_is_zero;
+    return !e->error->set && nn_same_shape(ag_shape_of(*x), s->t->claim.claimed_shape);
 }
 
-/* Is claimed s->value? A 0 explains nothing. */
-static bool fits_variant(search *s) {
-    const nn_claim *c = &s->t->claim;
-    int64_t n = s->t->claimed_count;
+/* The greatest of the numbers that are finite; `enough` if one is that great. */
+static double size_of(const double *x, int64_t n, double enough) {
     double size = 0;
+    for (int64_t i = 0; i < n && size < enough; i++)
+        if (isfinite(x[i]) && fabs(x[i]) > size) size = fabs(x[i]);
+    return fmin(size, enough);
+}
+
+/* Is entry i of what is claimed no further off than 1e-9 of it, or this? */
+static bool is_entry(const double *claimed, const double *value, int64_t i, double fixed) {
+    double relative = NN_TOLERANCE * fabs(value[i]);
+    return nn_is_within(claimed[i], value[i], relative > fixed ? relative : fixed);
+}
+
+static bool fits_printed(const nn_claim *c, const double *claimed, const double *value, int64_t n, double size) {
     for (int64_t i = 0; i < n; i++)
-        if (isfinite(s->value[i])) size = fmax(size, fabs(s->value[i]));
-    for (int64_t i = 0; i < n; i++) {
-        double slack = fmax(NN_TOLERANCE * fmin(1, size), NN_TOLERANCE * fabs(s->value[i]));
-        if (c->unit != NULL) slack = fmax(c->unit[i], 0.01 * size);
-        if (!nn_is_within(c->claimed[s->draw * n + i], s->value[i], fmax(slack, c->tolerance))) return false;
-    }
-    s->seen = s->seen || (size > 0 && !s->t->e->derivative_is_zero);
+        if (!nn_is_within(claimed[i], value[i], fmax(fmax(c->unit[i], 0.01 * size), c->tolerance))) return false;
     return true;
 }
 
+static bool fits_all(const double *claimed, const double *value, int64_t n, double fixed) {
+    for (int64_t i = 0; i < n; i++)
+        if (i + NN_BLOCK <= n && nn_block_is_near(claimed + i, value + i, 1, fixed, NN_TOLERANCE)) i += NN_BLOCK - 1;
+        else if (!is_entry(claimed, value, i, fixed)) return false;
+    return true;
+}
+
+/* Is what is claimed this value? A 0 explains nothing. */
+static bool fits_variant(sight *at) {
+    const nn_claim *c = &at->t->claim;
+    int64_t n = at->t->claimed_count;
+    const double *claimed = c->claimed + at->draw * n, *value = at->value;
+    bool printed = c->unit != NULL;
+    if (!printed && n > 0 && !is_entry(claimed, value, 0, fmax(NN_TOLERANCE, c->tolerance))) return false; /* as most */
+    double size = size_of(value, n, printed ? INFINITY : 1);
+    if (printed ? !fits_printed(c, claimed, value, n, size)
+                : !fits_all(claimed, value, n, fmax(NN_TOLERANCE * size, c->tolerance)))
+        return false;
+    at->seen = at->seen || (size > 0 && !at->zero);
+    return true;
+}
+
+static bool try_variant(search *s, ac_variant variant) {
+    ag_var x;
+    return record_variant(s, variant, &x) && explains(s, x, fits_variant);
+}
+
 static bool try_other(search *s, const candidate *c) {
-    return record_variant(s, (ac_variant){.other = s->t->e->file->symbols[c->name->index]}) && fits_variant(s);
+    return try_variant(s, (ac_variant){.other = s->t->e->file->symbols[c->name->index]});
 }
 
 static const ac_symbol *variable_of(const ac_node *derivative) {
@@ -350,31 +449,31 @@ static void find_terms(search *s, ac_node *node, const above *c, int depth) {
 
 /* Nothing may be left: then this term was all that there is to differentiate. */
 static bool try_missing(search *s, const candidate *c) {
-    bool fits = record_variant(s, (ac_variant){.term = c->term, .share = 1}) && fits_variant(s);
-    s->seen = s->seen || fits;
+    bool fits = try_variant(s, (ac_variant){.term = c->term, .share = 1});
+    s->at.seen = s->at.seen || fits;
     return fits;
 }
 
 /* ---- a factor of one term --------------------------------------------------------------------------------------- */
 
-/* s->more: the left side without the term; s->value: with it c times. */
+/* s->more: the left side without the term; s->at.value: with it c times. */
 static bool fits_share(const void *context, double c) {
     search *s = (search *)(uintptr_t)context;
-    const double *right = s->t->claim.right + s->draw * s->t->right_count;
-    for (int64_t i = 0; i < s->t->right_count; i++) s->value[i] = s->more[i] + c * (right[i] - s->more[i]);
-    return fits_variant(s);
+    const double *right = s->t->claim.right + s->at.draw * s->t->right_count;
+    for (int64_t i = 0; i < s->t->right_count; i++) s->at.value[i] = s->more[i] + c * (right[i] - s->more[i]);
+    return fits_variant(&s->at);
 }
 
-/* The share of the term that is in what is claimed, if it is a known number, by the first draw at which the term gives
- * anything. */
+/* The share of the term that is in what is claimed, if it is a known number; 0 if the term gives nothing at this draw. */
 static bool find_share(search *s, const candidate *c) {
     const nn_claim *claim = &s->t->claim;
-    const double *right = claim->right + s->draw * s->t->right_count,
-                 *claimed = claim->claimed + s->draw * s->t->right_count;
+    const double *right = claim->right + s->at.draw * s->t->right_count,
+                 *claimed = claim->claimed + s->at.draw * s->t->right_count;
     int64_t greatest = 0;
-    if (s->d->factor != 0) return true;
-    if (!record_variant(s, (ac_variant){.term = c->term, .share = 1})) return false;
-    memcpy(s->more, s->value, (size_t)s->t->right_count * sizeof *s->more);
+    ag_var x;
+    if (!record_variant(s, (ac_variant){.term = c->term, .share = 1}, &x)) return false;
+    ag_read(x, s->more);
+    if (!ac_is_fine(s->t->e, s->t->statement->span)) return false;
     for (int64_t i = 0; i < s->t->right_count; i++)
         if (fabs(right[i] - s->more[i]) > fabs(right[greatest] - s->more[greatest])) greatest = i;
     if (right[greatest] == s->more[greatest]) return true;
@@ -383,8 +482,18 @@ static bool find_share(search *s, const candidate *c) {
            nn_known_factor(claim, share, fits_share, s, &s->d->factor, s->words, sizeof s->words);
 }
 
+/* By the first draw at which it gives anything. */
+static bool has_share(search *s, const candidate *c) {
+    bool fits = true;
+    s->d->factor = 0;
+    s->at.seen = false;
+    for (int draw = 0; draw < s->t->claim.draws && fits && s->d->factor == 0; draw++)
+        fits = at_draw(s, find_share, c, draw);
+    return fits && (s->at.seen || is_first(s));
+}
+
 static bool try_share(search *s, const candidate *c) {
-    return record_variant(s, (ac_variant){.term = c->term, .share = 1 - s->d->factor}) && fits_variant(s);
+    return try_variant(s, (ac_variant){.term = c->term, .share = 1 - s->d->factor});
 }
 
 static bool find_term(search *s) {
@@ -400,9 +509,7 @@ static bool find_term(search *s) {
         return true;
     }
     for (int i = 0; i < s->count; i++) {
-        s->d->factor = 0;
-        bool fits =
-            at_every_draw(s, find_share, &s->list[i]) && (is_first(s) || at_every_draw(s, try_share, &s->list[i]));
+        bool fits = has_share(s, &s->list[i]) && (is_first(s) || at_every_draw(s, try_share, &s->list[i]));
         if (!fits) continue;
         ac_text_of(source, s->list[i].span, text, sizeof text);
         s->d->kind = NN_FACTOR;
@@ -417,7 +524,7 @@ static bool find_term(search *s) {
 
 /* ---- a path that was passed over --------------------------------------------------------------------------------- */
 
-/* The left side with a variant of a step or a name, recorded anew, into s->value. Is it what is claimed? */
+/* The left side with a variant of a step or a name, recorded anew. Is it what is claimed? */
 static bool try_path(search *s, ac_variant variant) {
     ac_evaluator *e = s->t->e;
     const ac_statement *statement = s->t->statement;
@@ -430,8 +537,9 @@ static bool try_path(search *s, ac_variant variant) {
     if (ac_prepare(e, statement->uses, statement->use_count, true)) {
         ag_var x = ac_evaluate(e, s->t->left, statement->frame_size);
         fits = !e->error->set && nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape);
-        if (fits) ag_read(x, s->value);
-        fits = fits && ac_is_fine(e, statement->span) && fits_variant(s);
+        if (fits) ag_read(x, s->at.value);
+        s->at.zero = e->derivative_is_zero;
+        fits = fits && ac_is_fine(e, statement->span) && fits_variant(&s->at);
     }
     s->recorded += ag_tape_stats(e->tape).slots - before;
     memset(&e->variant, 0, sizeof e->variant);
@@ -518,8 +626,9 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis) {
     if (s == NULL || space == NULL) ac_fail(t->e->error, t->statement->span, "out of memory");
     else {
         s->t = t;
+        s->at.t = t;
         s->d = diagnosis;
-        s->value = space;
+        s->at.value = space;
         s->more = space + count;
         int derivative_count = ac_find_derivatives(t->left, derivatives, 2);
         found = find_missing_factor(s);

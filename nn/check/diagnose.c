@@ -43,7 +43,8 @@ double nn_claim_floor(const nn_claim *claim) {
 }
 
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size) {
-    double slack = fmax(claim->floor, NN_TOLERANCE * fabs(target));
+    double slack = NN_TOLERANCE * fabs(target);
+    if (!(slack > claim->floor)) slack = claim->floor;
     if (claim->tolerance > slack) slack = claim->tolerance;
     return claim->unit == NULL ? slack : fmax(fmax(slack, nn_claim_tolerance(claim, i)), 0.01 * size);
 }
