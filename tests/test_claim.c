@@ -358,8 +358,11 @@ static void a_guess_confirms_what_it_says(void **state) {
     } cases[] = {
         {{.kind = NN_IS_NOTHING}, NN_UNKNOWN, 0, true},
         {{.kind = NN_IS_NOTHING}, NN_SHAPE, 0, true},
-        {{.kind = NN_IS_NOTHING}, NN_MISSING_TERM, 0, false},
-        {{.kind = NN_IS_NOTHING}, NN_FACTOR, 2, false},
+        {{.kind = NN_IS_NOTHING}, NN_MISSING_TERM, 0, true},
+        {{.kind = NN_IS_NOTHING}, NN_FACTOR, 2, true}, /* of a term */
+        {{.kind = NN_IS_NOTHING}, NN_SIGN, 0, false},
+        {{.kind = NN_IS_NOTHING}, NN_ENTRIES, 0, false},
+        {{.kind = NN_IS_MULTIPLE, .factor = -1}, NN_MISSING_TERM, 0, false},
         {{.kind = NN_IS_TRANSPOSE}, NN_TRANSPOSE, 0, true},
         {{.kind = NN_IS_TRANSPOSE}, NN_SIGN, 0, false},
         {{.kind = NN_IS_MULTIPLE, .factor = -1}, NN_SIGN, 0, true},

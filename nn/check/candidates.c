@@ -22,7 +22,7 @@ typedef struct candidate {
 
 /* A candidate's value at a draw. */
 typedef struct sight {
-    const ac_trial *t;
+    nn_claim claim; /* that draw's */
     int draw;
     double *value;
     spread how; /* of a factor, and its shape */
@@ -56,7 +56,7 @@ static bool add(search *s, candidate c) {
 
 static bool same_shape(const ac_trial *t) { return nn_same_shape(t->claim.right_shape, t->claim.claimed_shape); }
 
-/* Is the claim that of a law's first draw? Then what fits there may fit at all. */
+/* Is the claim that of a law's first draw? Then both sides of the others have to be computed again. */
 static bool is_first(const search *s) { return s->t->outlook == AC_LIKE_FIRST; }
 
 /* Does the value that was recorded explain what is claimed? */
@@ -68,11 +68,16 @@ static bool explains(search *s, ag_var x, bool (*fits)(sight *at)) {
     return ac_is_fine(s->t->e, s->t->statement->span) && fits(&s->at);
 }
 
+static void go_to(sight *at, const ac_trial *t, int draw) {
+    at->claim = ac_claim_of(t, t->claim.right + draw * t->right_count, t->claim.claimed + draw * t->claimed_count, 1);
+    at->draw = draw;
+}
+
 /* What it records is forgotten. */
 static bool at_draw(search *s, attempt f, const candidate *c, int draw) {
     ac_evaluator *e = s->t->e;
     ag_mark mark = ag_tape_mark(e->tape);
-    s->at.draw = draw;
+    go_to(&s->at, s->t, draw);
     bool fits = ac_go_to_draw(s->t, draw) && f(s, c) && !e->error->set;
     if (e->error->set) {
         fits = false;
@@ -85,6 +90,7 @@ static bool at_draw(search *s, attempt f, const candidate *c, int draw) {
 /* A candidate that fits so far. */
 typedef struct hope {
     const search *s;
+    double floor;
     atomic_bool fits;
 } hope;
 
@@ -92,41 +98,69 @@ static bool see(void *context, int worker, int draw, double *const *values) {
     hope *h = context;
     sight at = h->s->at;
     (void)worker;
-    at.draw = draw;
+    go_to(&at, h->s->t, is_first(h->s) ? 0 : draw);
     at.value = values[0];
+    at.claim.floor = h->floor;
+    if (is_first(h->s)) {
+        at.claim.right = values[1];
+        at.claim.claimed = values[2];
+    }
     if (!h->s->fits(&at)) atomic_store(&h->fits, false);
     return atomic_load(&h->fits);
 }
 
-/* The same at all draws but the first, as runs of a program; false if that cannot be. */
-static bool run_draws(search *s, attempt f, const candidate *c, bool *fits) {
+/* The value that explains the claim and, if they are not kept, both sides. Returns how many these are; 0 after an error. */
+static int record_all(search *s, attempt f, const candidate *c, ag_var x[3]) {
+    const ac_statement *statement = s->t->statement;
+    bool fine = ac_go_to_draw(s->t, 0) && f(s, c);
+    x[0] = s->x;
+    for (int i = 1; i < 3 && is_first(s) && fine; i++) {
+        x[i] = ac_evaluate(s->t->e, i == 1 ? statement->left : statement->right, statement->frame_size);
+        fine = !s->t->e->error->set;
+    }
+    return !fine || s->t->e->error->set ? 0 : is_first(s) ? 3 : 1;
+}
+
+/* The same at all draws, as runs of a program; false if that cannot be. */
+static bool run_draws(search *s, attempt f, const candidate *c, hope *h) {
     ac_evaluator *e = s->t->e;
-    ac_runs *runs = NULL;
-    hope h = {.s = s};
+    ag_var x[3];
     ag_mark mark = ag_tape_mark(e->tape);
     ac_trace(e, s->freezing = true);
-    if (ac_go_to_draw(s->t, 0) && f(s, c) && !e->error->set) runs = ac_runs_freeze(e, &s->x, 1, s->t->claim.draws);
+    int count = record_all(s, f, c, x);
+    ac_runs *runs = count == 0 ? NULL : ac_runs_freeze(e, x, count, s->t->finding->draws);
     ac_trace(e, s->freezing = false);
     ac_forgive(e);
     ag_tape_rewind(e->tape, mark);
-    atomic_store(&h.fits, true);
-    bool done = ac_runs_open(runs) && ac_runs_visit(runs, 1, s->t->statement->span, &(ac_visitor){&h, NULL, see});
+    bool done = ac_runs_open(runs) && ac_runs_visit(runs, 0, s->t->statement->span, &(ac_visitor){h, NULL, see});
     ac_runs_close(runs);
-    *fits = atomic_load(&h.fits);
     return done;
+}
+
+static bool fits_with(sight *at);
+
+/* Does it fit at all draws? False if runs do not tell: what is small is known for sure only with all draws at hand. */
+static bool is_decided(search *s, attempt f, const candidate *c, bool *fits) {
+    const nn_claim *claim = &s->t->claim;
+    hope h = {.s = s, .floor = claim->floor};
+    if (is_first(s)) h.floor = nn_claim_floor(claim);
+    atomic_store(&h.fits, true);
+    if (s->fits == NULL || s->t->outlook == AC_UNKNOWN || !run_draws(s, f, c, &h)) return false;
+    *fits = atomic_load(&h.fits);
+    return *fits || h.floor == claim->floor || s->fits != fits_with;
 }
 
 /* Does `f` hold at every draw, and is it needed at one? Runs do not tell what it is needed at, and are for laws that are
  * small enough for them. */
 static bool at_every_draw(search *s, attempt f, const candidate *c) {
-    const ac_trial *t = s->t;
+    ac_trial *t = s->t;
     s->at.seen = s->at.zero = false;
     s->at.proved = true;
     s->fits = NULL;
     bool fits = at_draw(s, f, c, 0);
-    if (!fits || is_first(s)) return fits;
-    bool sure = s->at.seen && s->at.proved;
-    if (sure && s->fits != NULL && t->outlook == AC_WRONG && run_draws(s, f, c, &fits)) return fits;
+    if (!fits) return false;
+    if (t->finding->draws > 1 && s->at.seen && s->at.proved && is_decided(s, f, c, &fits)) return fits;
+    if (is_first(s)) return t->open = true;
     for (int draw = 1; draw < t->claim.draws && fits && !t->e->error->set; draw++) fits = at_draw(s, f, c, draw);
     return fits && s->at.seen && s->at.proved && !t->e->error->set;
 }
@@ -192,24 +226,23 @@ static ag_var local_derivative(search *s, const candidate *c) {
 }
 
 static double factor_at(const sight *at, int64_t i) {
-    int64_t columns = at->t->claim.right_shape.dim[1];
+    int64_t columns = at->claim.right_shape.dim[1];
     if (at->shape.rank == 0) return *at->value;
     return at->value[at->how == WHOLE ? i : at->how == DOWN_THE_ROWS ? i / columns : i % columns];
 }
 
 /* The greatest of the right numbers at this draw, where it matters: among printed ones. */
 static double size_of_right(const sight *at) {
-    const nn_claim *c = &at->t->claim;
-    int64_t n = at->t->right_count;
+    const nn_claim *c = &at->claim;
+    int64_t n = nn_shape_count(c->right_shape);
     double size = 0;
-    for (int64_t i = at->draw * n; i < (at->draw + 1) * n && c->unit != NULL; i++) size = fmax(size, fabs(c->right[i]));
+    for (int64_t i = 0; i < n && c->unit != NULL; i++) size = fmax(size, fabs(c->right[i]));
     return size;
 }
 
 /* claimed * q = right at entry k, and not for want of precision: at some entry it would not do without q. */
-static bool fits_entry(sight *at, int64_t k, double q, double size) {
-    const nn_claim *c = &at->t->claim;
-    int64_t i = at->draw * at->t->right_count + k;
+static bool fits_entry(sight *at, int64_t i, double q, double size) {
+    const nn_claim *c = &at->claim;
     double slack = nn_claim_slack(c, i, c->right[i], size);
     if (!nn_is_within(c->claimed[i] * q, c->right[i], fabs(q) > 1 ? slack * fabs(q) : slack)) return false;
     at->seen = at->seen || !nn_is_within(c->claimed[i], c->right[i], slack);
@@ -218,16 +251,17 @@ static bool fits_entry(sight *at, int64_t k, double q, double size) {
 }
 
 static bool fits_with(sight *at) {
+    int64_t n = nn_shape_count(at->claim.right_shape);
     double size = size_of_right(at);
-    for (int64_t k = 0; k < at->t->right_count; k++)
-        if (!fits_entry(at, k, factor_at(at, k), size)) return false;
+    for (int64_t i = 0; i < n; i++)
+        if (!fits_entry(at, i, factor_at(at, i), size)) return false;
     return true;
 }
 
 /* By what is known of a name without recording it: most do not fit the first entry of the first draw. */
 static bool is_ruled_out(search *s, const ac_symbol *name, double size) {
     const ac_glimpse *known = &s->t->e->glimpses[name->index];
-    s->at.draw = 0;
+    go_to(&s->at, s->t, 0);
     return known->known && s->t->right_count > 0 && !fits_entry(&s->at, 0, known->first, size);
 }
 
@@ -282,7 +316,7 @@ static bool find_missing_factor(search *s) {
     static const char *const how[] = {"", ", one to a row,", ", one to a column,"};
     find_factors(s);
     if (!same_shape(s->t)) return false;
-    s->at.draw = 0;
+    go_to(&s->at, s->t, 0);
     double size = size_of_right(&s->at);
     for (int i = 0; i < s->count; i++)
         for (int j = 0; j < 3; j++) {
@@ -340,9 +374,9 @@ static bool fits_all(const double *claimed, const double *value, int64_t n, doub
 
 /* Is what is claimed this value? A 0 explains nothing. */
 static bool fits_variant(sight *at) {
-    const nn_claim *c = &at->t->claim;
-    int64_t n = at->t->claimed_count;
-    const double *claimed = c->claimed + at->draw * n, *value = at->value;
+    const nn_claim *c = &at->claim;
+    int64_t n = nn_shape_count(c->claimed_shape);
+    const double *claimed = c->claimed, *value = at->value;
     bool printed = c->unit != NULL;
     if (!printed && n > 0 && !is_entry(claimed, value, 0, fmax(NN_TOLERANCE, c->tolerance))) return false; /* as most */
     double size = size_of(value, n, printed ? INFINITY : 1);
@@ -459,7 +493,7 @@ static bool try_missing(search *s, const candidate *c) {
 /* s->more: the left side without the term; s->at.value: with it c times. */
 static bool fits_share(const void *context, double c) {
     search *s = (search *)(uintptr_t)context;
-    const double *right = s->t->claim.right + s->at.draw * s->t->right_count;
+    const double *right = s->at.claim.right;
     for (int64_t i = 0; i < s->t->right_count; i++) s->at.value[i] = s->more[i] + c * (right[i] - s->more[i]);
     return fits_variant(&s->at);
 }
@@ -467,8 +501,7 @@ static bool fits_share(const void *context, double c) {
 /* The share of the term that is in what is claimed, if it is a known number; 0 if the term gives nothing at this draw. */
 static bool find_share(search *s, const candidate *c) {
     const nn_claim *claim = &s->t->claim;
-    const double *right = claim->right + s->at.draw * s->t->right_count,
-                 *claimed = claim->claimed + s->at.draw * s->t->right_count;
+    const double *right = s->at.claim.right, *claimed = s->at.claim.claimed;
     int64_t greatest = 0;
     ag_var x;
     if (!record_variant(s, (ac_variant){.term = c->term, .share = 1}, &x)) return false;
@@ -489,7 +522,8 @@ static bool has_share(search *s, const candidate *c) {
     s->at.seen = false;
     for (int draw = 0; draw < s->t->claim.draws && fits && s->d->factor == 0; draw++)
         fits = at_draw(s, find_share, c, draw);
-    return fits && (s->at.seen || is_first(s));
+    if (is_first(s) && fits && s->d->factor == 0) s->t->open = true;
+    return fits && s->at.seen;
 }
 
 static bool try_share(search *s, const candidate *c) {
@@ -509,7 +543,7 @@ static bool find_term(search *s) {
         return true;
     }
     for (int i = 0; i < s->count; i++) {
-        bool fits = has_share(s, &s->list[i]) && (is_first(s) || at_every_draw(s, try_share, &s->list[i]));
+        bool fits = has_share(s, &s->list[i]) && at_every_draw(s, try_share, &s->list[i]);
         if (!fits) continue;
         ac_text_of(source, s->list[i].span, text, sizeof text);
         s->d->kind = NN_FACTOR;
@@ -626,7 +660,6 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis) {
     if (s == NULL || space == NULL) ac_fail(t->e->error, t->statement->span, "out of memory");
     else {
         s->t = t;
-        s->at.t = t;
         s->d = diagnosis;
         s->at.value = space;
         s->more = space + count;

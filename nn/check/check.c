@@ -120,7 +120,7 @@ static bool diagnose(ac_trial *t) {
 
 /* Is what was found at the first draw what all would have given? */
 static bool is_confirmed(const ac_trial *t) {
-    return nn_guess_confirms(&t->guess, &t->finding->diagnosis) &&
+    return !t->open && nn_guess_confirms(&t->guess, &t->finding->diagnosis) &&
            (t->claim.base == NULL || nn_claim_guess(&t->claim).kind == NN_IS_NOTHING);
 }
 

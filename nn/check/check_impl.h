@@ -45,6 +45,7 @@ typedef struct ac_trial {
     ac_outlook outlook;  /* AC_LIKE_FIRST: the claim is that of the first draw */
     nn_comparison worst; /* so far, of the draws that were compared */
     nn_guess guess;      /* if the first one is wrong */
+    bool open;           /* AC_LIKE_FIRST: it takes all draws to tell what is wrong */
     char base_name[96];
     ac_finding *finding;
     ac_agreed *agreed;

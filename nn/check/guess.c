@@ -88,16 +88,22 @@ nn_guess nn_claim_guess(const nn_claim *claim) {
     return nn_same_shape(claim->right_shape, claim->claimed_shape) ? guess_multiple(claim, fixed) : nothing;
 }
 
+static bool is_as_guessed(const nn_guess *guess, double factor) {
+    return fabs(factor - guess->factor) <= NN_TOLERANCE / 10 * fabs(guess->factor);
+}
+
 bool nn_guess_confirms(const nn_guess *guess, const nn_diagnosis *d) {
     switch (d->kind) {
-    case NN_UNKNOWN:
-    case NN_SHAPE: return guess->kind == NN_IS_NOTHING;
     case NN_TRANSPOSE: return guess->kind == NN_IS_TRANSPOSE;
-    case NN_SIGN: return guess->kind == NN_IS_MULTIPLE && fabs(guess->factor + 1) <= NN_TOLERANCE / 10;
-    case NN_LOG_BASE:
-    case NN_FACTOR:
-        return guess->kind == NN_IS_MULTIPLE &&
-               fabs(d->factor - guess->factor) <= NN_TOLERANCE / 10 * fabs(guess->factor);
+    case NN_SIGN: return guess->kind == NN_IS_MULTIPLE && is_as_guessed(guess, -1);
+    case NN_LOG_BASE: return guess->kind == NN_IS_MULTIPLE && is_as_guessed(guess, d->factor);
+    case NN_FACTOR: /* or of a term */
+        return guess->kind == NN_IS_MULTIPLE ? is_as_guessed(guess, d->factor) : guess->kind == NN_IS_NOTHING;
+    case NN_MISSING_FACTOR:
+    case NN_OTHER_VARIABLE:
+    case NN_MISSING_TERM:
+    case NN_SHAPE:
+    case NN_UNKNOWN: return guess->kind == NN_IS_NOTHING;
     default: return false;
     }
 }
