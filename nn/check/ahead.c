@@ -1,5 +1,6 @@
 /* Laws that follow one another are tested together when it is the first one's turn: what they share is computed once. All
- * that is kept of them is where they are furthest off. What goes wrong here is met again, and told, when it is their turn. */
+ * that is kept of them is where they are furthest off, and what a wrong one has in common at all draws. What goes wrong here
+ * is met again, and told, when it is their turn. */
 #include "nn/check/check_impl.h"
 #include "nn/memory.h"
 

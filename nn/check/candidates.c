@@ -42,6 +42,7 @@ typedef struct search {
     double *more;            /* as much room */
     ag_var x;                /* the candidate's value, */
     bool (*fits)(sight *at); /* whether that explains what is claimed; NULL: it is not by one value that this is seen */
+    bool rounded;            /* that depends on how small a difference does not matter */
     bool freezing;           /* it is not to be seen now */
     char words[160];
     uint64_t recorded; /* numbers, to try what has to be recorded anew */
@@ -137,8 +138,6 @@ static bool run_draws(search *s, attempt f, const candidate *c, hope *h) {
     return done;
 }
 
-static bool fits_with(sight *at);
-
 /* Does it fit at all draws? False if runs do not tell: what is small is known for sure only with all draws at hand. */
 static bool is_decided(search *s, attempt f, const candidate *c, bool *fits) {
     const nn_claim *claim = &s->t->claim;
@@ -147,7 +146,7 @@ static bool is_decided(search *s, attempt f, const candidate *c, bool *fits) {
     atomic_store(&h.fits, true);
     if (s->fits == NULL || s->t->outlook == AC_UNKNOWN || !run_draws(s, f, c, &h)) return false;
     *fits = atomic_load(&h.fits);
-    return *fits || h.floor == claim->floor || s->fits != fits_with;
+    return *fits || h.floor == claim->floor || !s->rounded;
 }
 
 /* Does `f` hold at every draw, and is it needed at one? Runs do not tell what it is needed at, and are for laws that are
@@ -157,6 +156,7 @@ static bool at_every_draw(search *s, attempt f, const candidate *c) {
     s->at.seen = s->at.zero = false;
     s->at.proved = true;
     s->fits = NULL;
+    s->rounded = false;
     bool fits = at_draw(s, f, c, 0);
     if (!fits) return false;
     if (t->finding->draws > 1 && s->at.seen && s->at.proved && is_decided(s, f, c, &fits)) return fits;
@@ -279,6 +279,7 @@ static bool try_factor(search *s, const candidate *c, spread how) {
     if (!fits) return false;
     s->at.how = how;
     s->at.shape = shape;
+    s->rounded = true;
     if (s->at.draw == 0) s->at.proved = false;
     return explains(s, q, fits_with);
 }

@@ -9,6 +9,14 @@
 
 int64_t nn_shape_count(ag_shape shape);
 
+/* Of element i of all draws, without what both sides have in common. */
+static inline double nn_right_at(const nn_claim *claim, int64_t i) {
+    return claim->right[i] - (claim->base == NULL ? 0 : claim->base[i]);
+}
+static inline double nn_claimed_at(const nn_claim *claim, int64_t i) {
+    return claim->claimed[i] - (claim->base == NULL ? 0 : claim->base[i]);
+}
+
 /* Of element i of all draws. */
 double nn_claim_tolerance(const nn_claim *claim, int64_t i);
 bool nn_claim_entry_holds(const nn_claim *claim, int64_t i);
@@ -50,7 +58,7 @@ typedef struct nn_guess {
 } nn_guess;
 /* The claim is one draw, which is wrong, and may have a base. */
 nn_guess nn_claim_guess(const nn_claim *claim);
-/* Is it as guessed at this draw, too? The claim has no base. */
+/* Is it as guessed at this draw, too? */
 bool nn_guess_fits(const nn_guess *guess, const nn_claim *claim);
 /* If all draws are as guessed: is this, which was found at the first one, what is found by all of them? */
 bool nn_guess_confirms(const nn_guess *guess, const nn_diagnosis *diagnosis);

@@ -9,11 +9,6 @@
 
 static int64_t total(const nn_claim *claim) { return nn_shape_count(claim->right_shape) * claim->draws; }
 
-/* Without what both sides have in common. */
-static double base_at(const nn_claim *claim, int64_t i) { return claim->base == NULL ? 0 : claim->base[i]; }
-static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
-static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
-
 /* Can entries from this one on be looked at a block at a time? */
 static bool starts_block(const nn_claim *claim, int64_t i) {
     return i % NN_BLOCK == 0 && i + NN_BLOCK <= total(claim) && claim->unit == NULL && claim->base == NULL;
@@ -23,7 +18,7 @@ int64_t nn_claim_greatest(const nn_claim *claim) {
     int64_t greatest = -1, n = total(claim);
     if (claim->greatest > 0 && claim->base == NULL) return claim->greatest - 1;
     for (int64_t i = 0; i < n; i++) {
-        double x = fabs(right_at(claim, i)), most = greatest < 0 ? -1 : fabs(right_at(claim, greatest));
+        double x = fabs(nn_right_at(claim, i)), most = greatest < 0 ? -1 : fabs(nn_right_at(claim, greatest));
         if (greatest >= 0 && starts_block(claim, i) && nn_block_is_near(claim->right + i, claim->right + i, 0, most, 0))
             i += NN_BLOCK - 1;
         else if (x > most && isfinite(x)) greatest = i;
@@ -34,7 +29,7 @@ int64_t nn_claim_greatest(const nn_claim *claim) {
 /* The greatest of the right numbers, but for infinities. */
 static double greatest_right(const nn_claim *claim) {
     int64_t greatest = nn_claim_greatest(claim);
-    return greatest < 0 ? 0 : fabs(right_at(claim, greatest));
+    return greatest < 0 ? 0 : fabs(nn_right_at(claim, greatest));
 }
 
 double nn_claim_floor(const nn_claim *claim) {
@@ -52,7 +47,7 @@ double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double si
 /* Is claimed element i `target`, or was it before it was rounded (or computed from rounded numbers)? `size` is that
  * of the numbers it is among. */
 static bool fits(const nn_claim *claim, int64_t i, double target, double size) {
-    return nn_is_within(claimed_at(claim, i), target, nn_claim_slack(claim, i, target, size));
+    return nn_is_within(nn_claimed_at(claim, i), target, nn_claim_slack(claim, i, target, size));
 }
 
 /* Is claimed c times `right`? Parts are looked at by all threads, if there are many. */
@@ -71,7 +66,7 @@ static bool part_fits(const multiple *m, int64_t start, int64_t end) {
         if (starts_block(claim, i) &&
             nn_block_is_near(claim->claimed + i, claim->right + i, m->c, m->fixed, NN_TOLERANCE))
             i += NN_BLOCK - 1;
-        else if (!fits(claim, i, m->c * right_at(claim, i), m->size)) return false;
+        else if (!fits(claim, i, m->c * nn_right_at(claim, i), m->size)) return false;
     return true;
 }
 
@@ -140,7 +135,7 @@ static int wrong_draw(const nn_claim *claim, int64_t entry) {
 
 /* The exponent of ten nearest to claimed / right; 0 if there is none. */
 static double exponent(const nn_claim *claim, int64_t i) {
-    double ratio = claimed_at(claim, i) / right_at(claim, i);
+    double ratio = nn_claimed_at(claim, i) / nn_right_at(claim, i);
     return ratio > 0 && isfinite(ratio) ? round(log10(ratio)) : 0;
 }
 
@@ -148,7 +143,7 @@ static double exponent(const nn_claim *claim, int64_t i) {
 static bool fits_power(const nn_claim *claim, int64_t entry, double power) {
     int64_t count = nn_shape_count(claim->right_shape);
     for (int draw = 0; draw < claim->draws; draw++) {
-        double target = power * right_at(claim, draw * count + entry);
+        double target = power * nn_right_at(claim, draw * count + entry);
         if (!fits(claim, draw * count + entry, target, fabs(target))) return false;
     }
     return true;
@@ -232,7 +227,7 @@ static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
     for (int64_t start = 0; start < total(claim); start += m * n)
         for (int64_t i = 0; i < m; i++)
             for (int64_t j = 0; j < n; j++)
-                if (!fits(claim, start + j * m + i, right_at(claim, start + i * n + j), size)) return false;
+                if (!fits(claim, start + j * m + i, nn_right_at(claim, start + i * n + j), size)) return false;
     say_subject(claim, d);
     nn_text_add(d->detail, sizeof d->detail, "the transpose of the right one");
     if (m != n)
@@ -326,7 +321,7 @@ static bool find_some_factor(const nn_claim *claim, nn_diagnosis *d, bool last) 
     char words[200];
     bool literal = claim->unit != NULL, single = total(claim) == 1;
     int64_t greatest = nn_claim_greatest(claim);
-    double c = greatest < 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
+    double c = greatest < 0 ? NAN : nn_claimed_at(claim, greatest) / nn_right_at(claim, greatest);
     if (!isfinite(c) || (last && (literal || !single))) return false;
     if (!nn_known_factor(claim, c, fits_factor, claim, &d->factor, words, sizeof words)) {
         if (fabs(c) < NN_TOLERANCE || fabs(c - 1) < (literal ? 0.02 : NN_TOLERANCE) || (single && !last)) return false;

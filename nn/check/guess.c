@@ -8,10 +8,6 @@
 /* Differences matter among numbers of this size. */
 static const double least_size = 1e-6;
 
-static double base_at(const nn_claim *claim, int64_t i) { return claim->base == NULL ? 0 : claim->base[i]; }
-static double right_at(const nn_claim *claim, int64_t i) { return claim->right[i] - base_at(claim, i); }
-static double claimed_at(const nn_claim *claim, int64_t i) { return claim->claimed[i] - base_at(claim, i); }
-
 static bool is_turned(const nn_claim *claim) {
     ag_shape right = claim->right_shape, claimed = claim->claimed_shape;
     return right.rank == 2 && claimed.rank == 2 && claimed.dim[0] == right.dim[1] && claimed.dim[1] == right.dim[0];
@@ -21,8 +17,8 @@ static bool is_transpose(const nn_claim *claim, double fixed, double relative) {
     int64_t m = claim->right_shape.dim[0], n = claim->right_shape.dim[1];
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
-            double target = right_at(claim, i * n + j), slack = relative * fabs(target);
-            if (!nn_is_within(claimed_at(claim, j * m + i), target, slack > fixed ? slack : fixed)) return false;
+            double target = nn_right_at(claim, i * n + j), slack = relative * fabs(target);
+            if (!nn_is_within(nn_claimed_at(claim, j * m + i), target, slack > fixed ? slack : fixed)) return false;
         }
     return true;
 }
@@ -32,8 +28,8 @@ static bool is_multiple(const nn_claim *claim, double c, double fixed, double re
     for (; claim->base == NULL && i + NN_BLOCK <= n; i += NN_BLOCK)
         if (!nn_block_is_near(claim->claimed + i, claim->right + i, c, fixed, relative)) return false;
     for (; i < n; i++) {
-        double target = c * right_at(claim, i), slack = relative * fabs(target);
-        if (!nn_is_within(claimed_at(claim, i), target, slack > fixed ? slack : fixed)) return false;
+        double target = c * nn_right_at(claim, i), slack = relative * fabs(target);
+        if (!nn_is_within(nn_claimed_at(claim, i), target, slack > fixed ? slack : fixed)) return false;
     }
     return true;
 }
@@ -51,7 +47,7 @@ static int64_t find_wrong(const nn_claim *claim) {
     for (int64_t i = 0; i < n; i++) {
         if (nn_claim_entry_holds(claim, i)) continue;
         wrong++;
-        double x = fabs(right_at(claim, i));
+        double x = fabs(nn_right_at(claim, i));
         if (!isfinite(x) || x < most) continue;
         most = x;
         greatest = i;
@@ -62,9 +58,9 @@ static int64_t find_wrong(const nn_claim *claim) {
 /* May all wrong entries be one multiple of the right ones? That is near c, which the greatest of them says. */
 static bool may_be_multiple(const nn_claim *claim, double c, int64_t greatest) {
     int64_t n = nn_shape_count(claim->right_shape);
-    double slack = 4 * NN_TOLERANCE * fmax(1, fabs(claimed_at(claim, greatest)));
+    double slack = 4 * NN_TOLERANCE * fmax(1, fabs(nn_claimed_at(claim, greatest)));
     for (int64_t i = 0; i < n; i++) {
-        double x = claimed_at(claim, i), y = right_at(claim, i);
+        double x = nn_claimed_at(claim, i), y = nn_right_at(claim, i);
         if (isfinite(x) && isfinite(y) && fabs(x - c * y) > slack && !nn_claim_entry_holds(claim, i)) return false;
     }
     return true;
@@ -72,7 +68,7 @@ static bool may_be_multiple(const nn_claim *claim, double c, int64_t greatest) {
 
 static nn_guess guess_multiple(const nn_claim *claim, double fixed) {
     int64_t greatest = find_wrong(claim);
-    double c = greatest < 0 ? NAN : claimed_at(claim, greatest) / right_at(claim, greatest);
+    double c = greatest < 0 ? NAN : nn_claimed_at(claim, greatest) / nn_right_at(claim, greatest);
     if (!isfinite(c)) return (nn_guess){.kind = NN_IS_ANYTHING};
     if (!may_be_multiple(claim, c, greatest)) return (nn_guess){.kind = NN_IS_NOTHING};
     return (nn_guess){is_multiple(claim, c, fixed, NN_TOLERANCE / 2) ? NN_IS_MULTIPLE : NN_IS_ANYTHING, c, fixed};
