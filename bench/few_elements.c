@@ -1,8 +1,8 @@
 /* Where the time goes in gradients that take a few microseconds: of the squared distance of a polynomial of 128 coefficients
  * from a step, at 1 to 256 points (GradBench's llsq), by the machine, beside the same in C and printed and compiled. A point
- * is 4 operations for each coefficient; with few points most of the time is what an instruction costs, to be found and to find
- * its rows, whatever it computes. And of determinants by minors of matrices of 4 to 8 rows (GradBench's det): single numbers,
- * each by an instruction of its own. */
+ * is 4 operations for each coefficient; with few points most of the time is what one waits for: each coefficient's for the one
+ * before. And of determinants by minors of matrices of 4 to 8 rows (GradBench's det): single numbers, where what a run costs
+ * apart from them shows. AG_ISA=v3 in the environment interprets rows, AG_ISA=base all of it. */
 #include <autograd/autograd.h>
 
 #include "scalar_cases.h"
