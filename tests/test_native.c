@@ -2,6 +2,13 @@
 #include "programs.h"
 
 #include <autograd/ops/native_impl.h>
+#include <autograd/program/runner_impl.h>
+
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 enum { PLACES = 300, MOST_CODES = 400, PARTS = 3 };
 
@@ -275,6 +282,57 @@ static void far_places_have_no_translation(void **state) {
     ag_native_close(&memory, &native);
 }
 
+/* ---- systems that allow no such memory ---- */
+
+static void norm_of(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    ag_var sum = ag_num(0);
+    for (int i = 0; i < 4; i++) sum = ag_add(sum, ag_square(ag_sub(ag_at(x[0], i), ag_div(i, 3))));
+    y[0] = ag_add(ag_sqrt(sum), ag_sum(ag_mul(ag_add(x[1], 1), ag_mul(x[1], x[1]))));
+}
+
+static double norm_at(const double *x, const double *v, bool *translated) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(4)), ag_in("v", AG_SHAPE(40))};
+    ag_program *p = ag_program_trace(AG_F64, norm_of, NULL, in, 2, NULL, 1);
+    ag_runner *r = ag_runner_new(p);
+    double y = NAN;
+    *translated = false;
+    for (uint64_t i = 0; i < r->steps.count; i++) {
+        const ag_pstep *s = (const ag_pstep *)(const void *)r->steps.range.base + i;
+        *translated |= s->native || s->native_rows;
+    }
+    assert_int_equal(ag_run(r, (const double *[]){x, v}, (double *[]){&y}), AG_OK);
+    ag_runner_free(r);
+    ag_program_free(p);
+    return y;
+}
+
+/* In a process that may not make memory executable that was writable, as services are often run. */
+static void systems_may_forbid_it(void **state) {
+    (void)state;
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    enum { SET_MDWE = 65, REFUSE_GAIN = 1, FORBIDDEN = 0, NO_SUCH_CALL = 1, WRONG = 2 };
+    double x[4] = {1, -2, 0.5, 3}, v[40];
+    bool translated;
+    need_translation();
+    for (int i = 0; i < 40; i++) v[i] = 0.1 * i - 1;
+    double want = norm_at(x, v, &translated);
+    assert_true(translated);
+    pid_t child = fork();
+    if (child == 0) {
+        if (prctl(SET_MDWE, REFUSE_GAIN, 0, 0, 0) != 0) _exit(NO_SUCH_CALL);
+        bool right = same_bits(norm_at(x, v, &translated), want);
+        _exit(right && !translated ? FORBIDDEN : WRONG);
+    }
+    int status;
+    assert_true(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
+    if (WEXITSTATUS(status) == NO_SUCH_CALL) skip();
+    assert_int_equal(WEXITSTATUS(status), FORBIDDEN);
+#else
+    skip();
+#endif
+}
+
 static bool refuse(void *context, size_t bytes) {
     (void)context, (void)bytes;
     return false;
@@ -296,6 +354,7 @@ int main(void) {
         cmocka_unit_test(codes_on_rows_are_as_the_kernels_have_them),
         cmocka_unit_test(codes_on_lanes_are_as_the_kernels_have_them),
         cmocka_unit_test(far_places_have_no_translation),
+        cmocka_unit_test(systems_may_forbid_it),
         cmocka_unit_test(refused_memory_is_no_translation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
