@@ -10,7 +10,7 @@
 #include <sys/prctl.h>
 #endif
 
-enum { PLACES = 300, MOST_CODES = 400, PARTS = 3 };
+enum { PLACES = 300, MOST_CODES = 400, PARTS = 3, LISTED = 20 };
 
 typedef struct machine {
     ag_type type;
@@ -64,16 +64,26 @@ static void run_codes(machine *m, uint32_t places, size_t count) {
         ag_store(m->type, m->got, i, value);
     }
     for (size_t i = 0; i < count; i++) m->code[i] = random_code(places);
-    assert_true(ag_native_open(&memory, &native, m->type, PARTS * ag_native_room(count)));
+    uint32_t listed[LISTED];
+    double list[1 + LISTED];
+    char *spaces[] = {NULL, (char *)list};
+    const ag_native_list put = {1, 1 + below(LISTED), listed, (int64_t)ag_type_size(m->type)};
+    for (uint32_t i = 0; i < put.count; i++) listed[i] = below(places);
+    assert_true(ag_native_open(&memory, &native, m->type, PARTS * ag_native_room(count + LISTED)));
     for (int k = 0; k < PARTS; k++) {
-        codes[k] = ag_native_add(&native, m->type, m->code, count);
+        codes[k] = ag_native_add(&native, m->type, m->code, count, k ? &put : NULL);
         assert_non_null(codes[k]);
     }
     assert_true(ag_native_seal(&memory, &native));
     for (int k = 0; k < PARTS; k++) {
         ag_kernels_for(m->type)->straight(m->code, count, m->want);
-        codes[k](m->got);
+        codes[k](m->got, spaces);
         compare_numbers(m, PLACES);
+        for (uint32_t i = 0; k && i < put.count; i++) {
+            double want = ag_load(m->type, m->want, listed[i]), got = ag_load(m->type, list, 1 + (int64_t)i);
+            if (!same_bits(got, want) && !(isnan(got) && isnan(want)))
+                fail_msg("number %u of a list: %g, not %g", i, got, want);
+        }
     }
     ag_native_close(&memory, &native);
     assert_int_equal(memory.held, 0);
@@ -111,10 +121,10 @@ static void special_numbers_are_as_the_kernels_have_them(void **state) {
                                         {op, 6, 4, 5, 2},
                                         {op, 5, 0, 5, 5}};
             assert_true(ag_native_open(&memory, &native, m.type, ag_native_room(5)));
-            ag_native_code *f = ag_native_add(&native, m.type, code, 5);
+            ag_native_code *f = ag_native_add(&native, m.type, code, 5, NULL);
             assert_true(ag_native_seal(&memory, &native));
             ag_kernels_for(m.type)->straight(code, 5, m.want);
-            f(m.got);
+            f(m.got, NULL);
             compare_numbers(&m, 8);
             ag_native_close(&memory, &native);
         }
@@ -250,7 +260,7 @@ static void check_lane_code(ag_type type, uint32_t places, uint32_t count, uint3
     assert_true(ag_native_seal(&memory, &native));
     if (f) {
         ag_kernels_for(type)->straight_lanes(code, count, numbers[0]);
-        f(numbers[1]);
+        f(numbers[1], NULL);
     }
     for (int64_t i = 0; f && i < (results < places ? results : places) * AG_LANES; i++) {
         double want = ag_load(type, numbers[0], i), got = ag_load(type, numbers[1], i);
@@ -277,8 +287,8 @@ static void far_places_have_no_translation(void **state) {
     const ag_straight near = {AG_ADD, 0, (1 << 28) - 1, 1, 0}, far = {AG_ADD, 0, (1 << 28) + 16, 1, 0};
     need_translation();
     assert_true(ag_native_open(&memory, &native, AG_F64, 2 * ag_native_room(1)));
-    assert_non_null(ag_native_add(&native, AG_F64, &near, 1));
-    assert_null(ag_native_add(&native, AG_F64, &far, 1));
+    assert_non_null(ag_native_add(&native, AG_F64, &near, 1, NULL));
+    assert_null(ag_native_add(&native, AG_F64, &far, 1, NULL));
     ag_native_close(&memory, &native);
 }
 

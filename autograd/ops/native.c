@@ -7,7 +7,7 @@
 
 enum {
     MOST_BYTES = 144, /* of an instruction of straight-line code, with what it needs behind the end, */
-    MOST_FRAME = 32,  /* and of what begins and ends a code */
+    MOST_FRAME = 48,  /* and of what begins and ends a code */
     REGISTERS = 15,   /* that keep numbers; the last is SCRATCH */
     SCRATCH = 15,
     MIDDLE = 128, /* what rbx points at, bytes into the work array: offsets of 1 byte reach both ways */
@@ -18,7 +18,7 @@ enum {
 enum { BLEND_F32 = 0x4a, BLEND_F64 = 0x4b };
 
 /* A number that an instruction reads. */
-typedef enum place_kind { REGISTER, WORK, CONSTANT } place_kind;
+typedef enum place_kind { REGISTER, WORK, CONSTANT, LISTED } place_kind;
 typedef struct operand {
     place_kind kind;
     uint32_t at; /* the register, place or constant */
@@ -55,6 +55,8 @@ static void put_operand(translation *t, int reg, operand o, int behind) {
     unsigned low = (unsigned)(reg & 7) << 3;
     if (o.kind == REGISTER) {
         put(t, 0xc0 | low | (o.at & 7));
+    } else if (o.kind == LISTED) { /* [rax + what follows] */
+        put(t, 0x80u | low);
     } else if (o.kind == CONSTANT) {
         put(t, low | 5);
         int64_t distance = (int64_t)o.at * 16 - (t->at + 4 + behind - t->block);
@@ -351,6 +353,18 @@ static void call_kernels(translation *t, ag_type type, const ag_straight *code, 
     ag_put_kernel_call(&t->at, function, code, count);
 }
 
+/* mov rax, [r12 + 8 space]; numbers that are in registers need not be fetched. */
+static void put_list(translation *t, const ag_native_list *list) {
+    ag_put_bytes(&t->at, 0x24848b49, 4);
+    ag_put_bytes(&t->at, (uint64_t)list->space * sizeof(char *), 4);
+    for (uint32_t k = 0; k < list->count; k++) {
+        operand x = find(t, list->places[k]);
+        int r = load(t, &x, x, x);
+        put_vex(t, AG_MAP_0F, scalar(t), false, AG_X_STORE, r, 0, (operand){LISTED, k}, 0);
+        put_bytes(t, (uint64_t)(list->offset + (int64_t)k * (t->wide ? 8 : 4)), 4);
+    }
+}
+
 /* What has no rule waits, so that the kernels do all of it that stands together. */
 static void translate(translation *t, ag_type type, const ag_straight *code, size_t count) {
     uint32_t waiting = 0;
@@ -360,7 +374,6 @@ static void translate(translation *t, ag_type type, const ag_straight *code, siz
         waiting = other ? waiting + 1 : 0;
         if (i < count && !other) rules[code[i].op].translate(t, &code[i], rules[code[i].op].detail);
     }
-    let_all_go(t);
 }
 
 /* NaN if both factors differ from 0, or else what is added to their product. */
@@ -407,17 +420,26 @@ static bool is_in_reach(const translation *t, const ag_straight *c) {
     return offset_of(t, a > b ? a : b) <= INT32_MAX;
 }
 
-ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count) {
+ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count,
+                              const ag_native_list *list) {
     translation t = {.block = native->base, .at = native->at, .wide = type == AG_F64};
-    doubt *last = (doubt *)(void *)(native->at + ag_native_room(count));
+    doubt *last = (doubt *)(void *)(native->at + ag_native_room(count + (list ? list->count : 0)));
     t.doubts = last;
     for (size_t i = 0; i < count; i++)
         if (!is_in_reach(&t, &code[i])) return NULL;
+    for (uint32_t k = 0; list && k < list->count; k++)
+        if (offset_of(&t, list->places[k]) > INT32_MAX || list->offset + (int64_t)k * 8 > INT32_MAX) return NULL;
     memset(t.held, 0xff, sizeof t.held);
     ag_put_begin(&t.at);
+    put_bytes(&t, 0x5441, 2);   /* push r12 */
+    put(&t, 0x50);              /* push rax, for calls to find the stack aligned */
+    put_bytes(&t, 0xf48949, 3); /* mov r12, rsi */
     put_bytes(&t, 0x9f8d48, 3); /* lea rbx, [rdi + MIDDLE] */
     put_bytes(&t, MIDDLE, 4);
     translate(&t, type, code, count);
+    if (list) put_list(&t, list);
+    let_all_go(&t);
+    put_bytes(&t, 0x5c4158, 3); /* pop rax, pop r12 */
     ag_put_end(&t.at);
     for (const doubt *d = t.doubts; d < last; d++) settle(&t, d);
     ag_native_code *result;
@@ -442,8 +464,9 @@ bool ag_native_open(ag_memory *memory, ag_native *native, ag_type type, size_t r
     return false;
 }
 
-ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count) {
-    (void)native, (void)type, (void)code, (void)count;
+ag_native_code *ag_native_add(ag_native *native, ag_type type, const ag_straight *code, size_t count,
+                              const ag_native_list *list) {
+    (void)native, (void)type, (void)code, (void)count, (void)list;
     return NULL;
 }
 

@@ -222,7 +222,7 @@ static void run_block(const ag_batch *b, const ag_worker *w, bool full) {
     const ag_runner *r = b->r;
     void *outputs = w->work;
     if (!full || r->chains) for_sums(b, w, full ? copy_aside : put_aside);
-    if (r->native_lanes) r->native_lanes(w->work);
+    if (r->native_lanes) r->native_lanes(w->work, NULL);
     else run_code(b, &r->straight, w);
     if (r->chains && r->kernels->any_nan(1, &outputs, (size_t)r->p->outputs.count * AG_LANES)) {
         for_sums(b, w, full ? take_back : clear_sum);

@@ -171,10 +171,8 @@ static void run_list(const ag_runner *r, const ag_pstep *s) {
 }
 
 static bool run_step(ag_runner *r, const ag_pstep *s) {
-    if (s->native) {
-        s->native(r->work);
-        return true;
-    }
+    if (s->native) s->native(r->work, r->base);
+    if (s->native || s->done) return true;
     if (s->kind == STEP_STRAIGHT) {
         r->kernels->straight((const ag_straight *)(const void *)r->straight.range.base + s->first, s->count, r->work);
         return true;

@@ -26,7 +26,8 @@ typedef struct ag_pstep {
     ag_step_kind kind;
     uint32_t code, first, count;
     ag_native_code *native;           /* STEP_STRAIGHT, as instructions of the processor, or NULL; */
-    ag_native_rows *native_rows;      /* the same of STEP_FUSED, for whole blocks if there are sums */
+    ag_native_rows *native_rows;      /* the same of STEP_FUSED; */
+    bool done;                        /* STEP_LIST: by the native code of the step before */
     uint32_t codes, outs, sums, rows; /* STEP_FUSED: instructions from `code` on, results, sums, rows; */
     uint32_t exact, exacts;           /* the same code with chains where that has quick ones, in `exact`, */
     uint32_t shift, shifts;           /* its shifts, whose rows come right behind those of operands, */
