@@ -359,7 +359,8 @@ static void put_list(translation *t, const ag_native_list *list) {
     ag_put_bytes(&t->at, (uint64_t)list->space * sizeof(char *), 4);
     for (uint32_t k = 0; k < list->count; k++) {
         operand x = find(t, list->places[k]);
-        int r = load(t, &x, x, x);
+        int r = x.kind == REGISTER ? (int)x.at : SCRATCH;
+        if (x.kind != REGISTER) put_move(t, r, x);
         put_vex(t, AG_MAP_0F, scalar(t), false, AG_X_STORE, r, 0, (operand){LISTED, k}, 0);
         put_bytes(t, (uint64_t)(list->offset + (int64_t)k * (t->wide ? 8 : 4)), 4);
     }
