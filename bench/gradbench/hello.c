@@ -2,7 +2,8 @@
 #include "gradbench.h"
 
 typedef struct hello {
-    double x, result;
+    double x, value, slope;
+    ag_runner *runner;
 } hello;
 
 static bool parse(gb_run *run, const json_t *input) {
@@ -12,20 +13,27 @@ static bool parse(gb_run *run, const json_t *input) {
     return true;
 }
 
-static void square(gb_run *run) {
-    hello *h = run->state;
-    h->result = ag_value(ag_square(ag_input(run->tape, h->x)));
+static void square(ag_tape *tape, const ag_var *in, ag_var *out, void *context) {
+    (void)tape, (void)context;
+    out[0] = ag_square(in[0]);
 }
 
-static void twice(gb_run *run) {
+static bool prepare(gb_run *run, int wrt) {
     hello *h = run->state;
-    ag_var x = ag_input(run->tape, h->x);
-    ag_backward(ag_square(x));
-    h->result = ag_grad(x);
+    h->runner = gb_trace(run, square, NULL, (ag_port[]){ag_in("x", (ag_shape){.rank = 0})}, 1, wrt);
+    return h->runner != NULL;
+}
+static bool prepare_square(gb_run *run) { return prepare(run, 0); }
+static bool prepare_double(gb_run *run) { return prepare(run, 1); }
+
+static void evaluate(gb_run *run) {
+    hello *h = run->state;
+    gb_check(run, h->runner, ag_run(h->runner, (const double *[]){&h->x}, (double *[]){&h->value, &h->slope}));
 }
 
-static json_t *print(gb_run *run) { return json_real(((hello *)run->state)->result); }
+static json_t *print_square(gb_run *run) { return json_real(((hello *)run->state)->value); }
+static json_t *print_double(gb_run *run) { return json_real(((hello *)run->state)->slope); }
 
-const gb_function gb_hello[] = {{"hello", "square", sizeof(hello), parse, NULL, square, print},
-                                {"hello", "double", sizeof(hello), parse, NULL, twice, print},
+const gb_function gb_hello[] = {{"hello", "square", sizeof(hello), parse, prepare_square, evaluate, print_square},
+                                {"hello", "double", sizeof(hello), parse, prepare_double, evaluate, print_double},
                                 {0}};
