@@ -215,7 +215,8 @@ AG_API ag_var ag_fixed_point(ag_tape *tape, const ag_program *g, const ag_var *x
 /* What a thread needs to run a program: planned once, then no call allocates memory (where several threads take rows, each
  * of them plans when it gets its first ones). It keeps the program alive. Arithmetic on single numbers becomes instructions of
  * the processor, in memory that can be executed but not written any more, where that is an x86-64 with FMA and the system
- * allows it; results are the same without (AG_ISA=base in the environment). */
+ * allows it; that on rows of elements where it has AVX-512. Where the system does not, the same is interpreted, with the same
+ * results; AG_ISA=base in the environment interprets, too, without instructions that round products with sums once. */
 typedef struct ag_runner ag_runner;
 AG_API ag_runner *ag_runner_new(const ag_program *program); /* never NULL */
 AG_API void ag_runner_free(ag_runner *runner);
