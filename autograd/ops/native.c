@@ -184,15 +184,19 @@ static void finish(translation *t, uint32_t to, int reg) {
 
 /* ---- operations ------------------------------------------------------------------------------------------------- */
 
+/* Of two operands that may be exchanged, the first is to be in a register if one is. */
+static void prefer_register(operand *x, operand *y) {
+    if (x->kind == REGISTER || y->kind != REGISTER) return;
+    operand other = *x;
+    *x = *y;
+    *y = other;
+}
+
 /* One of two operands stays in memory where it may. */
 static void translate_arithmetic(translation *t, const ag_straight *c, unsigned opcode) {
     operand x = find(t, c->x), y = find(t, c->y);
     bool commutes = opcode == AG_X_ADD || opcode == AG_X_MULTIPLY;
-    if (commutes && x.kind != REGISTER && y.kind == REGISTER) {
-        operand other = x;
-        x = y;
-        y = other;
-    }
+    if (commutes) prefer_register(&x, &y);
     int first = load(t, &x, y, y), r = take(t, x, y, y);
     put_scalar(t, opcode, r, first, y);
     finish(t, c->to, r);
@@ -224,11 +228,7 @@ static void translate_fused(translation *t, const ag_straight *c, unsigned sign)
     operand x = find(t, c->x), y = find(t, c->y), z = find(t, c->z);
     bool chain = c->op == AG_STRAIGHT_CHAIN_FMA || c->op == AG_STRAIGHT_CHAIN_FNMA;
     int r;
-    if (x.kind != REGISTER && y.kind == REGISTER) {
-        operand other = x;
-        x = y;
-        y = other;
-    }
+    prefer_register(&x, &y);
     if (z.kind == REGISTER && (c->to != c->z || chain)) {
         bool both = x.kind == REGISTER;
         r = take(t, x, y, z);
