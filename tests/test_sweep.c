@@ -1,5 +1,7 @@
 /* Sweeps and their adjoints, and recorded derivatives. */
 #include "on_each_tape.h"
+#include "operations.h"
+#include "programs.h"
 
 #include <autograd/tape/tape_impl.h>
 
@@ -594,6 +596,46 @@ static void numbers_on_each_tape(void **unused) {
     watching_without_memory(unused);
 }
 
+/* Adjoints of an operation of x and y and of y^2, recorded before or after it. */
+static void swept_beside_square(ag_tape *t, ag_opcode op, const double *at, bool alike, double seed, bool before,
+                                double *grad) {
+    ag_tape_clear(t);
+    ag_var x[2] = {ag_input(t, at[0]), ag_input(t, at[1])}, outputs[2], seeds[2] = {ag_num(seed), ag_num(1)};
+    if (alike) x[0] = x[1];
+    if (before) outputs[1] = ag_square(x[1]);
+    outputs[0] = ag_apply2_(op, x[0], x[1]);
+    if (!before) outputs[1] = ag_square(x[1]);
+    ag_sweep(outputs, seeds, 2, AG_RESET);
+    for (int k = 0; k < 2; k++) grad[k] = ag_grad(x[k]);
+}
+static void check_operand_used_later(ag_tape *t, ag_opcode op, const double *at, double seed, bool alike) {
+    double after[2], before[2];
+    swept_beside_square(t, op, at, alike, seed, false, after);
+    swept_beside_square(t, op, at, alike, seed, true, before);
+    for (int k = 0; k < 2; k++) {
+        /* Alike, three terms are added in another order. */
+        double most = alike && isfinite(before[k]) ? 4e-6 + 1e-6 * fabs(before[k]) : 0;
+        if (fabs(after[k] - before[k]) <= most || same_bits(after[k], before[k])) continue;
+        fail_msg("%s at (%g, %g), seed %g: adjoint %d is %.17g, not %.17g", ag_op_table[op].name, at[0], at[1], seed, k,
+                 after[k], before[k]);
+    }
+}
+/* The sweep has the adjoint of y at hand when it comes to the operation after the square. */
+static void operands_used_later(void **unused) {
+    (void)unused;
+    static const double numbers[] = {0, -0.0, 1, -2, 0.5, 1e300, INFINITY, -INFINITY, NAN},
+                        seeds[] = {1, -1, 0, INFINITY, NAN};
+    enum { NUMBERS = sizeof numbers / sizeof *numbers, SEEDS = sizeof seeds / sizeof *seeds };
+    for (int op = 0; op < AG_OPCODES; op++) {
+        for (int i = 0; i < NUMBERS * NUMBERS * SEEDS && ag_op_table[op].arity == 2; i++) {
+            double at[2] = {numbers[i % NUMBERS], numbers[i / NUMBERS % NUMBERS]},
+                   seed = seeds[i / (NUMBERS * NUMBERS)];
+            for (int k = 0; k < 4; k++)
+                check_operand_used_later(fresh_tape(k % 2 ? AG_F32 : AG_F64), (ag_opcode)op, at, seed, k > 1);
+        }
+    }
+}
+
 /* Derivatives of derivatives to order 8: of x^8, and of exp. */
 static void high_orders(void **unused) {
     (void)unused;
@@ -627,7 +669,8 @@ int main(void) {
         cmocka_unit_test(jacobians),
         cmocka_unit_test(perturbations_are_not_confused),
         cmocka_unit_test(numbers_on_each_tape),
+        cmocka_unit_test(operands_used_later),
         cmocka_unit_test(high_orders),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, NULL, free_tapes);
 }
