@@ -15,7 +15,7 @@ double nn_random_uniform(nn_random *random, double lo, double hi) {
 
 void nn_fill_normal(nn_random *random, double *x, int64_t count, double deviation) {
     nn_kernels_for(AG_F64)->normal((size_t)count, x, deviation, random->state);
-    random->state += 2 * (uint64_t)count * NN_RANDOM_STEP;
+    random->state += ((uint64_t)count + 1) / 2 * 2 * NN_RANDOM_STEP; /* two for each two */
 }
 
 double nn_random_normal(nn_random *random) {
