@@ -79,7 +79,7 @@ static void log_posterior(ag_tape *tape, const ag_var *in, ag_var *out, void *co
     /* Q (x - mu) of all points and components: x times all Q at once, less Q mu. */
     ag_var rows = ag_reshape(all_q, AG_SHAPE(g->k * g->d, g->d));
     ag_var q_mu = ag_matmul(all_q, ag_unsqueeze(in[MU], 2)); /* (k, d, 1) */
-    ag_var y = ag_sub(ag_matmul(in[X], ag_transpose(rows)), ag_reshape(q_mu, AG_SHAPE(g->k * g->d)));
+    ag_var y = ag_linear(in[X], rows, ag_neg(ag_reshape(q_mu, AG_SHAPE(g->k * g->d))), ag_num(0));
     ag_var squares = ag_sum_over(ag_square(ag_reshape(y, AG_SHAPE(g->n, g->k, g->d))), AG_AXES(2), false);
 
     ag_var b = ag_fnma(0.5, squares, ag_add(in[ALPHA], sum_q)); /* (n, k) */
