@@ -575,6 +575,38 @@ static void rows_and_transposes(void **unused) {
     }
 }
 
+/* Rows without gaps become columns, and back; rows that lie anywhere do. Nothing behind is written. */
+static void check_columns(const ag_kernels *k, ag_type type, size_t rows, size_t width) {
+    int64_t count = (int64_t)(rows * width), stride = (int64_t)rows + 3, index[70], n = (int64_t)rows;
+    row x = make_row(type, rows * width, 1), picked = make_row(type, (size_t)stride * width, 2),
+        turned = make_row(type, (size_t)stride * width, 3), back = make_row(type, rows * width + 1, 1);
+    for (int64_t i = 0; i < count; i++) ag_store(type, x.data, i, (double)(i + 1));
+    for (int64_t i = 0; i < stride * (int64_t)width; i++)
+        ag_store(type, turned.data, i, -1), ag_store(type, picked.data, i, -1);
+    for (int64_t i = 0; i < n; i++) index[i] = (i * 5 + 2) % n;
+    ag_store(type, back.data, count, -1);
+    k->transpose(rows, width, turned.data, stride, x.data, (int64_t)width, false);
+    k->gather(rows, width, picked.data, stride, x.data, index);
+    k->transpose(width, rows, back.data, (int64_t)width, turned.data, stride, false);
+    for (int64_t j = 0; j < (int64_t)width; j++)
+        for (int64_t i = 0; i < stride; i++) {
+            double want = i < n ? (double)(i * (int64_t)width + j + 1) : -1;
+            double want_picked = i < n ? (double)(index[i] * (int64_t)width + j + 1) : -1;
+            assert_true(ag_load(type, turned.data, j * stride + i) == want);
+            assert_true(ag_load(type, picked.data, j * stride + i) == want_picked);
+        }
+    assert_memory_equal(back.data, x.data, (size_t)count * ag_type_size(type));
+    assert_true(ag_load(type, back.data, count) == -1);
+    free(x.block), free(picked.block), free(turned.block), free(back.block);
+}
+static void narrow_rows(void **unused) {
+    (void)unused;
+    EACH_KERNELS(k, type) {
+        for (size_t rows = 1; rows <= 70; rows++)
+            for (size_t width = 1; width < 20; width++) check_columns(k, type, rows, width);
+    }
+}
+
 /* In a process of its own, since the choice is made once. */
 static void environment_lowers_the_choice(void **unused) {
     (void)unused;
@@ -656,6 +688,7 @@ int main(void) {
         cmocka_unit_test(exponentials),
         cmocka_unit_test(exponentials_are_good_to_4_ulp),
         cmocka_unit_test(rows_and_transposes),
+        cmocka_unit_test(narrow_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
