@@ -46,8 +46,10 @@ extern "C" {
 #define AG_LIKELY_(c) __builtin_expect(!!(c), 1)
 #define AG_FORMAT_(f, a) __attribute__((format(printf, f, a)))
 #define AG_INLINE_ static inline __attribute__((always_inline))
+#define AG_APART_ __attribute__((noinline, cold))
 #define AG_KNOWN_(c) __builtin_constant_p(c)
 #else
+#define AG_APART_
 #define AG_INLINE_ static inline
 #define AG_KNOWN_(c) true
 #define AG_LIKELY_(c) (c)

@@ -7,12 +7,6 @@
 #include <autograd/autograd.h>
 #include <math.h>
 
-#if defined(__GNUC__)
-#define AG_APART_ __attribute__((noinline, cold))
-#else
-#define AG_APART_
-#endif
-
 /* pi / 2 in parts: products of the first two with whole numbers below 2^20 are exact. */
 #define AG_QUARTER_1 0x1.921fb544p+0
 #define AG_QUARTER_2 0x1.0b4611a6p-34
@@ -36,8 +30,7 @@ static const double ag_cosine_series[8] = {
     1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000, -1.0 / 6402373705728000};
 
 /* By the C library, apart, so that no compiler makes one slow sincos of this and the sine itself. */
-static double ag_sine_by_library(double x, int quarters) AG_APART_;
-static double ag_sine_by_library(double x, int quarters) { return quarters == 1 ? cos(x) : -sin(x); }
+static AG_APART_ double ag_sine_by_library(double x, int quarters) { return quarters == 1 ? cos(x) : -sin(x); }
 
 /* sin(x + quarters pi / 2) for 1 or 2 quarters, to within one unit in the last place. */
 AG_INLINE_ double ag_sine_shifted(double x, int quarters) {

@@ -435,23 +435,31 @@ ag_status ag_compiled_run_machine(ag_compiled *c, ag_type type, const void *cons
     return status;
 }
 
-static ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
-    c->run_failed = false;
-    if (c->status != AG_OK || type != c->type || !xs || !ys) return ag_compiled_run_machine(c, type, xs, ys);
-    int failed = c->entry(xs, ys, c->work);
+/* After a run that did not do all. */
+static AG_APART_ ag_status run_again(ag_compiled *c, int failed, const void *const *xs, void *const *ys) {
     if (failed == AG_LACKS_OUTPUT) {
         for (uint64_t k = 0; k < c->p->outputs.count; k++) c->ys[k] = ys[k] ? ys[k] : ag_compiled_spare(c, k);
         failed = c->entry(xs, c->ys, c->work);
     }
-    return failed ? ag_compiled_run_machine(c, type, xs, ys) : AG_OK;
+    return failed ? ag_compiled_run_machine(c, c->type, xs, ys) : AG_OK;
+}
+
+static AG_APART_ ag_status run_otherwise(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
+    return c && c->p ? ag_compiled_run_machine(c, type, xs, ys) : ag_compiled_status(c);
+}
+
+/* Small programs take no longer than this call does: what is rare is elsewhere. */
+static inline ag_status run(ag_compiled *c, ag_type type, const void *const *xs, void *const *ys) {
+    if (!c || c->status != AG_OK || type != c->type || !xs || !ys) return run_otherwise(c, type, xs, ys);
+    c->run_failed = false;
+    int failed = c->entry(xs, ys, c->work);
+    return AG_LIKELY_(failed == 0) ? AG_OK : run_again(c, failed, xs, ys);
 }
 
 ag_status ag_compiled_run(ag_compiled *c, const double *const *xs, double *const *ys) {
-    if (!c || !c->p) return ag_compiled_status(c);
     return run(c, AG_F64, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }
 
 ag_status ag_compiled_run_f32(ag_compiled *c, const float *const *xs, float *const *ys) {
-    if (!c || !c->p) return ag_compiled_status(c);
     return run(c, AG_F32, (const void *const *)(const void *)xs, (void *const *)(const void *)ys);
 }

@@ -134,14 +134,13 @@ static bool go_on(particle *p, double w, int64_t most) {
 /* Forward: the derivative of the state goes along with it. */
 static double miss_forward(particle *p, const double *w) {
     double state[2][STATE], tangent[2][STATE] = {{0}}, result; /* they take turns */
-    const double one = 1;
+    const double one = 1, *const from[2][4] = {{state[0], w, tangent[0], &one}, {state[1], w, tangent[1], &one}};
+    double *const to[2][2] = {{state[1], tangent[1]}, {state[0], tangent[0]}};
     int now = 0;
     memcpy(state[0], start, sizeof start);
     for (; !crosses(state[now]) && go_on(p, *w, MOST_STEPS); now = !now)
-        ag_compiled_run(p->step.run, (const double *[]){state[now], w, tangent[now], &one},
-                        (double *[]){state[!now], tangent[!now]});
-    ag_compiled_run(p->end.run, (const double *[]){state[now], w, tangent[now], &one},
-                    (double *[]){&result, &p->slope});
+        ag_compiled_run(p->step.run, from[now], to[now]);
+    ag_compiled_run(p->end.run, from[now], (double *[]){&result, &p->slope});
     return result;
 }
 
