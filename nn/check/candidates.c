@@ -46,6 +46,9 @@ typedef struct search {
     bool freezing;           /* it is not to be seen now */
     char words[160];
     uint64_t recorded; /* numbers, to try what has to be recorded anew */
+    ag_mark start;     /* before names of a draw: */
+    int prepared;      /* that draw, or -1: nothing is recorded behind the start; */
+    uint64_t passing;  /* and its generation */
 } search;
 
 typedef bool (*attempt)(search *s, const candidate *c);
@@ -74,17 +77,30 @@ static void go_to(sight *at, const ac_trial *t, int draw) {
     at->draw = draw;
 }
 
+/* Names of a draw stay recorded from one candidate to the next. */
+static bool prepare(search *s, int draw) {
+    ac_evaluator *e = s->t->e;
+    if (s->prepared == draw && s->passing == e->passing) return true;
+    ag_tape_rewind(e->tape, s->start);
+    bool fine = ac_go_to_draw(s->t, draw);
+    s->prepared = fine ? draw : -1;
+    s->passing = e->passing;
+    return fine;
+}
+
 /* What it records is forgotten. */
 static bool at_draw(search *s, attempt f, const candidate *c, int draw) {
     ac_evaluator *e = s->t->e;
-    ag_mark mark = ag_tape_mark(e->tape);
     go_to(&s->at, s->t, draw);
-    bool fits = ac_go_to_draw(s->t, draw) && f(s, c) && !e->error->set;
+    bool fits = prepare(s, draw);
+    ag_mark mark = ag_tape_mark(e->tape);
+    fits = fits && f(s, c) && !e->error->set;
     if (e->error->set) {
         fits = false;
+        s->prepared = -1;
         ac_forgive(e); /* most do not even have the right shape */
     }
-    ag_tape_rewind(e->tape, mark);
+    ag_tape_rewind(e->tape, s->prepared < 0 ? s->start : mark);
     return fits && !e->error->set;
 }
 
@@ -269,6 +285,7 @@ static bool try_factor(search *s, const candidate *c, spread how) {
     ac_evaluator *e = s->t->e;
     ag_shape right = s->t->claim.right_shape;
     ac_symbol *name = c->name == NULL ? NULL : e->file->symbols[c->name->index];
+    if (name != NULL && !ac_is_recorded(e, name)) s->prepared = -1; /* it is forgotten with what is tried */
     if (name != NULL && !ac_prepare(e, &name, 1, true)) return false;
     ag_var q = name != NULL ? e->values[name->index] : local_derivative(s, c);
     ag_shape shape = ag_shape_of(q);
@@ -559,7 +576,17 @@ static bool find_term(search *s) {
 
 /* ---- a path that was passed over --------------------------------------------------------------------------------- */
 
-/* The left side with a variant of a step or a name, recorded anew. Is it what is claimed? */
+/* Is the left side, recorded otherwise since this many slots were in use, what is claimed? */
+static bool is_path(search *s, ag_var x, uint64_t before) {
+    ac_evaluator *e = s->t->e;
+    bool fits = !e->error->set && nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape);
+    if (fits) ag_read(x, s->at.value);
+    s->at.zero = e->derivative_is_zero;
+    s->recorded += ag_tape_stats(e->tape).slots - before;
+    return fits && ac_is_fine(e, s->t->statement->span) && fits_variant(&s->at);
+}
+
+/* With another derivative of a step, wherever it is: all is recorded anew. */
 static bool try_path(search *s, ac_variant variant) {
     ac_evaluator *e = s->t->e;
     const ac_statement *statement = s->t->statement;
@@ -569,17 +596,23 @@ static bool try_path(search *s, ac_variant variant) {
     uint64_t before = ag_tape_stats(e->tape).slots;
     e->variant = variant;
     e->derivative_is_zero = false;
-    if (ac_prepare(e, statement->uses, statement->use_count, true)) {
-        ag_var x = ac_evaluate(e, s->t->left, statement->frame_size);
-        fits = !e->error->set && nn_same_shape(ag_shape_of(x), s->t->claim.claimed_shape);
-        if (fits) ag_read(x, s->at.value);
-        s->at.zero = e->derivative_is_zero;
-        fits = fits && ac_is_fine(e, statement->span) && fits_variant(&s->at);
-    }
-    s->recorded += ag_tape_stats(e->tape).slots - before;
+    if (ac_prepare(e, statement->uses, statement->use_count, true))
+        fits = is_path(s, ac_evaluate(e, s->t->left, statement->frame_size), before);
     memset(&e->variant, 0, sizeof e->variant);
     ac_bring_back(e, &aside);
     return fits;
+}
+
+/* With a name as a constant: what rests on it is. */
+static bool try_constant_name(search *s, ac_symbol *name) {
+    ac_evaluator *e = s->t->e;
+    const ac_statement *statement = s->t->statement;
+    if (s->recorded > MOST_RECORDED) return false;
+    uint64_t before = ag_tape_stats(e->tape).slots;
+    e->derivative_is_zero = false;
+    ag_var x = ac_record_with(e, s->t->left, statement->uses, statement->use_count, statement->frame_size, name,
+                              ag_detach(e->values[name->index]));
+    return is_path(s, x, before);
 }
 
 /* 1 in place of a step's derivative, as a hand forgets it before a sum or a product is taken. */
@@ -602,8 +635,7 @@ static bool find_step(search *s) {
 
 /* What varies taken as a constant, as half of a product rule is forgotten. */
 static bool try_constant(search *s, const candidate *c) {
-    return c->name != NULL ? try_path(s, (ac_variant){.constant = c->name})
-                           : try_path(s, (ac_variant){.step = c->step, .operand = -1});
+    return c->name != NULL ? try_constant_name(s, c->name) : try_path(s, (ac_variant){.step = c->step, .operand = -1});
 }
 
 /* Everything within an expression that may depend on something. */
@@ -662,6 +694,8 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis) {
     else {
         s->t = t;
         s->d = diagnosis;
+        s->start = ag_tape_mark(t->e->tape);
+        s->prepared = -1;
         s->at.value = space;
         s->more = space + count;
         int derivative_count = ac_find_derivatives(t->left, derivatives, 2);
@@ -671,6 +705,7 @@ bool ac_search(void *trial, nn_diagnosis *diagnosis) {
             found = find_other_variable(s) || (same_shape(t) && find_term(s));
         }
         if (!found && !t->e->error->set) found = find_path(s);
+        ag_tape_rewind(t->e->tape, s->start);
     }
     nn_release(space);
     nn_release(s);

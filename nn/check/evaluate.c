@@ -100,7 +100,7 @@ static ag_var define_value(ac_evaluator *e, const ac_node *body) {
     return is_new(body) && !ag_is_constant(x) ? x : ac_own(e, x);
 }
 
-static bool is_recorded(const ac_evaluator *e, const ac_symbol *s) {
+bool ac_is_recorded(const ac_evaluator *e, const ac_symbol *s) {
     return e->recorded[s->index] == (s->random ? e->passing : e->lasting);
 }
 
@@ -120,7 +120,6 @@ static bool record_symbol(ac_evaluator *e, ac_symbol *s) {
     e->base = base;
     e->top = top;
     if (!ac_is_fine(e, s->span)) return false;
-    if (s == e->variant.constant) x = ag_detach(x);
     if (e->named) ag_name(x, s->name);
     e->values[s->index] = x;
     e->recorded[s->index] = s->random ? e->passing : e->lasting;
@@ -142,7 +141,7 @@ static int collect(ac_evaluator *e, ac_symbol *const *uses, int count, bool all)
         int more_count = next < 0 ? count : e->order[next]->use_count;
         for (int i = 0; i < more_count; i++) {
             if (e->needed[more[i]->index] == e->stamp) continue;
-            if (!all && more[i]->kind != AC_DEFINED && is_recorded(e, more[i])) continue;
+            if (!all && more[i]->kind != AC_DEFINED && ac_is_recorded(e, more[i])) continue;
             e->needed[more[i]->index] = e->stamp;
             e->order[found++] = more[i];
         }

@@ -13,8 +13,7 @@ typedef struct ac_variant {
     const ac_node *term;       /* or of its function less `share` times this term of it */
     double share;
     const ac_node *step; /* NULL: none. This step, wherever it is written, has its value and the derivative 1 by ... */
-    int operand;         /* this operand; or 0 by everything, if this is -1; */
-    const ac_symbol *constant; /* or this name, wherever it is used, has the derivative 0 by everything */
+    int operand;         /* this operand; or 0 by everything, if this is -1 */
 } ac_variant;
 
 /* What stays known of a name when it is forgotten: enough to see that it is not what is looked for. */
@@ -70,6 +69,8 @@ void ac_evaluator_close(ac_evaluator *e);
 /* Records what names need, in order of definition, and what these need, unless it is recorded: only names that stay, or
  * all. */
 bool ac_prepare(ac_evaluator *e, ac_symbol *const *uses, int count, bool all);
+/* Is a name recorded, for good or for this draw? */
+bool ac_is_recorded(const ac_evaluator *e, const ac_symbol *symbol);
 /* Marks in e->needed, by e->stamp, these names and all that they rest on. */
 void ac_mark_needed(ac_evaluator *e, ac_symbol *const *uses, int count);
 /* Starts a draw: forgets the values of quantified names and of what depends on them. */
