@@ -64,6 +64,8 @@ static void messages_name_place_and_values(void **state) {
         {"x ~ normal()\ny ~ normal(x)", "depend on a quantified name"},
         {"x ~ normal(1e9)", "a length is 1000000000, not a whole number from 1 to 4194304"},
         {"x = [1, 2]\ncheck grad(x, x) == 1", "grad is taken of a number, not of a vector of length 2"},
+        {"x = [1, 2]\ncheck grad(x' @ eye(2) @ x, x) == 2 * x",
+         "hint: a row @ a vector is a vector of one entry, a vector @ a vector a number: x @ y, not x' @ y"},
         {"x = 1\ncheck grad(x^2, x + 1) == 1", "derivatives are taken by a name, or an entry or slice of one"},
         {"x = 1\ncheck x == 1 within -1", "the tolerance is not a number from 0 up"},
         {"t ~ normal()\ncheck t == 2 * t within abs(t)",

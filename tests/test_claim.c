@@ -239,6 +239,13 @@ static void shapes_are_diagnosed(void **state) {
     d = nn_claim_diagnose(&c);
     assert_int_equal(d.kind, NN_SHAPE);
     assert_string_equal(d.detail, "claimed is a vector of length 3, right is 1 x 3");
+    c.claimed_shape = row; /* but a row is what v' is */
+    c.right_shape = three;
+    d = nn_claim_diagnose(&c);
+    assert_int_equal(d.kind, NN_TRANSPOSE);
+    assert_string_equal(d.detail, "it is the transpose of the right one (claimed 1 x 3, right a vector of length 3)");
+    c.claimed = transposed;
+    assert_int_equal(nn_claim_diagnose(&c).kind, NN_SHAPE);
 }
 
 /* What the caller looks for comes behind factor and before shape. */

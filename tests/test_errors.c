@@ -204,6 +204,11 @@ static ag_var value_of(ag_var x) {
     return x;
 }
 
+static ag_var grad_of(ag_var x) {
+    assert_true(isnan(ag_grad(x)));
+    return x;
+}
+
 static ag_var own_failure(const fixture *f) {
     ag_fail(f->t, AG_ERR_VALUE, "my check: %d is not %s", 3, "even");
     return f->x;
@@ -280,6 +285,7 @@ static ag_var own_failure(const fixture *f) {
     X(set_of_result, set_result(f), AG_ERR_VALUE, "set", "(2, 2)")                                                     \
     X(resume_unpaused, resumed(f), AG_ERR_VALUE, "resume", "paused")                                                   \
     X(value_of_tensor, value_of(f->m23), AG_ERR_SHAPE, "value", "(2, 3)")                                              \
+    X(grad_of_tensor, grad_of(f->m23), AG_ERR_SHAPE, "grad", "(2, 3)")                                                 \
     X(own, own_failure(f), AG_ERR_VALUE, "my check: 3 is not even")
 
 typedef struct error_case {

@@ -124,9 +124,9 @@ static void *find_adjoint(const ag_tape *t, ag_operand o, const ag_view *v) {
 
 /* ---- reading ---- */
 
-static bool one_element(ag_var x, const ag_view *v) {
+static bool one_element(ag_var x, const ag_view *v, const char *what) {
     if (v->count == 1) return true;
-    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "value: a var of shape %s is not a single number", ag_show_view(v).text);
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE, "%s: a var of shape %s is not a single number", what, ag_show_view(v).text);
     return false;
 }
 
@@ -138,7 +138,7 @@ double ag_value(ag_var x) {
     ag_operand o;
     if (!t) return x.value;
     const ag_view *v = view_of(x, &o);
-    if (!v || !one_element(x, v) || has_no_value(t, v)) return (double)NAN;
+    if (!v || !one_element(x, v, "value") || has_no_value(t, v)) return (double)NAN;
     return ag_load(t->type, t->values.base, o.slot);
 }
 
@@ -147,7 +147,7 @@ double ag_grad(ag_var x) {
     ag_operand o;
     if (!t) return 0;
     const ag_view *v = view_of(x, &o);
-    if (!v || !one_element(x, v)) return (double)NAN;
+    if (!v || !one_element(x, v, "grad")) return (double)NAN;
     const void *adjoint = find_adjoint(t, o, v);
     if (adjoint == ag_forgotten) return (double)NAN;
     return adjoint ? ag_load(t->type, adjoint, 0) : 0;

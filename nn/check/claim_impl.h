@@ -44,6 +44,9 @@ static inline bool nn_is_within(double x, double target, double slack) {
  * through. */
 double nn_claim_slack(const nn_claim *claim, int64_t i, double target, double size);
 
+/* Has the claimed side the shape of the right one transposed? A vector's transpose is a row. */
+bool nn_is_turned(const nn_claim *claim);
+
 /* What all draws of a wrong law may have in common, by its first one. */
 typedef enum nn_guess_kind {
     NN_IS_ANYTHING, /* more has to be looked at than a draw */

@@ -218,11 +218,24 @@ static bool find_entries(const nn_claim *claim, nn_diagnosis *d) {
 
 /* ---- arrangement ----------------------------------------------------------------------------------------------- */
 
-static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
+bool nn_is_turned(const nn_claim *claim) {
     ag_shape right = claim->right_shape, claimed = claim->claimed_shape;
-    if (right.rank != 2 || claimed.rank != 2 || claimed.dim[0] != right.dim[1] || claimed.dim[1] != right.dim[0])
-        return false;
-    int64_t m = right.dim[0], n = right.dim[1];
+    int64_t columns = right.rank == 1 ? 1 : right.dim[1];
+    return (right.rank == 1 || right.rank == 2) && claimed.rank == 2 && claimed.dim[0] == columns &&
+           claimed.dim[1] == right.dim[0];
+}
+
+/* Of two shapes, in brackets. */
+static void say_shapes(const nn_claim *claim, nn_diagnosis *d) {
+    char claimed[96], right[96];
+    nn_shape_phrase(claim->claimed_shape, claimed, sizeof claimed);
+    nn_shape_phrase(claim->right_shape, right, sizeof right);
+    nn_text_add(d->detail, sizeof d->detail, " (claimed %s, right %s)", claimed, right);
+}
+
+static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
+    if (!nn_is_turned(claim)) return false;
+    int64_t m = claim->claimed_shape.dim[1], n = claim->claimed_shape.dim[0];
     double size = claim->unit == NULL ? 0 : greatest_right(claim); /* what only rounding needs */
     for (int64_t start = 0; start < total(claim); start += m * n)
         for (int64_t i = 0; i < m; i++)
@@ -230,9 +243,7 @@ static bool find_transpose(const nn_claim *claim, nn_diagnosis *d) {
                 if (!fits(claim, start + j * m + i, nn_right_at(claim, start + i * n + j), size)) return false;
     say_subject(claim, d);
     nn_text_add(d->detail, sizeof d->detail, "the transpose of the right one");
-    if (m != n)
-        nn_text_add(d->detail, sizeof d->detail,
-                    " (claimed %" PRId64 " x %" PRId64 ", right %" PRId64 " x %" PRId64 ")", n, m, m, n);
+    if (!nn_same_shape(claim->claimed_shape, claim->right_shape)) say_shapes(claim, d);
     return true;
 }
 

@@ -379,7 +379,9 @@ static bool check_ranks(ac_evaluator *e, const ac_node *node, ag_var y, ag_var x
         ac_fail(e->error, node->operands[0]->span, "%s is taken of %s, not of %s", rules[rule].name,
                 rules[rule].wanted_y, ac_shape_words(ag_shape_of(y), shape, sizeof shape));
         if (node->kind == AC_GRAD && rank == 1)
-            ac_hint(e->error, "jac is taken of a vector; sum(...) of it is a number");
+            ac_hint(e->error, ag_count(y) == 1 ? "a row @ a vector is a vector of one entry, a vector @ a vector a "
+                                                 "number: x @ y, not x' @ y"
+                                               : "jac is taken of a vector; sum(...) of it is a number");
         if (node->kind == AC_JAC && rank == 0) ac_hint(e->error, "grad is taken of a number");
         return false;
     }

@@ -8,13 +8,8 @@
 /* Differences matter among numbers of this size. */
 static const double least_size = 1e-6;
 
-static bool is_turned(const nn_claim *claim) {
-    ag_shape right = claim->right_shape, claimed = claim->claimed_shape;
-    return right.rank == 2 && claimed.rank == 2 && claimed.dim[0] == right.dim[1] && claimed.dim[1] == right.dim[0];
-}
-
 static bool is_transpose(const nn_claim *claim, double fixed, double relative) {
-    int64_t m = claim->right_shape.dim[0], n = claim->right_shape.dim[1];
+    int64_t m = claim->claimed_shape.dim[1], n = claim->claimed_shape.dim[0];
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++) {
             double target = nn_right_at(claim, i * n + j), slack = relative * fabs(target);
@@ -78,7 +73,7 @@ nn_guess nn_claim_guess(const nn_claim *claim) {
     const nn_guess anything = {.kind = NN_IS_ANYTHING}, nothing = {.kind = NN_IS_NOTHING};
     if (claim->unit != NULL || claim->tolerance > 0 || nn_shape_count(claim->right_shape) <= 1) return anything;
     double fixed = nn_claim_floor(claim) / 2; /* it is more, the more draws there are */
-    bool turned = is_turned(claim);
+    bool turned = nn_is_turned(claim);
     if (turned && is_transpose(claim, fixed, NN_TOLERANCE / 2)) return (nn_guess){NN_IS_TRANSPOSE, 1, fixed};
     if (turned && is_transpose(claim, NN_TOLERANCE, NN_TOLERANCE)) return anything;
     return nn_same_shape(claim->right_shape, claim->claimed_shape) ? guess_multiple(claim, fixed) : nothing;
