@@ -119,6 +119,9 @@ static void paths_that_were_passed_over(void **unused) {
          "missing-term: a term is missing: it is the right one with norm(u) taken as a constant"},
         {"u ~ normal(3)\nv ~ normal(3)\nn = norm(u)\ncheck grad(u @ v / n, u) == v / n", "with n taken as a constant"},
         {"x ~ normal(4)\ncheck grad(sum(x * sigmoid(x)), x) == sigmoid(x)", "with sigmoid(x) taken as a constant"},
+        {"v ~ normal(6)\ng ~ normal(6)\nmu = mean(v)\nva = mean((v - mu)^2)\n" /* (v - mu)^2 with derivative 1 gives 0, too */
+         "check grad(dot(g, (v - mu) / sqrt(va + 1e-5)), v) == (g - mean(g)) / sqrt(va + 1e-5)",
+         "missing-term: a term is missing: it is the right one with va taken as a constant"},
         {DATA "p = sigmoid(X @ w)\nL = mse(p, y)\ncheck grad(L, w) == 2/3 * X' @ (p - y) + 1", "unknown: "},
     };
     (void)unused;

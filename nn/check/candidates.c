@@ -576,6 +576,12 @@ static bool find_term(search *s) {
 
 /* ---- a path that was passed over --------------------------------------------------------------------------------- */
 
+/* What changes nothing explains nothing. */
+static bool changes(const search *s) {
+    size_t bytes = (size_t)s->t->right_count * sizeof *s->at.value;
+    return !same_shape(s->t) || memcmp(s->at.value, s->at.claim.right, bytes) != 0;
+}
+
 /* Is the left side, recorded otherwise since this many slots were in use, what is claimed? */
 static bool is_path(search *s, ag_var x, uint64_t before) {
     ac_evaluator *e = s->t->e;
@@ -583,7 +589,10 @@ static bool is_path(search *s, ag_var x, uint64_t before) {
     if (fits) ag_read(x, s->at.value);
     s->at.zero = e->derivative_is_zero;
     s->recorded += ag_tape_stats(e->tape).slots - before;
-    return fits && ac_is_fine(e, s->t->statement->span) && fits_variant(&s->at);
+    bool seen = s->at.seen;
+    fits = fits && ac_is_fine(e, s->t->statement->span) && fits_variant(&s->at);
+    if (!changes(s)) s->at.seen = seen;
+    return fits;
 }
 
 /* With another derivative of a step, wherever it is: all is recorded anew. */
@@ -680,7 +689,7 @@ static bool find_constant(search *s) {
 static bool find_path(search *s) {
     if (!same_shape(s->t) || (s->t->claim.unit != NULL && s->t->right_count == 1)) return false;
     s->recorded = 0;
-    return find_step(s) || find_constant(s);
+    return find_constant(s) || find_step(s);
 }
 
 bool ac_search(void *trial, nn_diagnosis *diagnosis) {
