@@ -23,7 +23,8 @@
  * unless that was a multiple of 70 rewinds or 20 clears ago: then it is taken for what is there now.
  *
  * Edges. A partial p reaches an adjoint or tangent w as w * p, except that an exact 0 on either side gives 0: a branch
- * that is not taken cannot turn a derivative into NaN. Kinks and poles of each operation are in ops/elementwise.def. */
+ * that is not taken cannot turn a derivative into NaN; which sign that 0 has is not specified, and may differ between a tape,
+ * a program and printed code. Kinks and poles of each operation are in ops/elementwise.def. */
 #ifndef AUTOGRAD_H
 #define AUTOGRAD_H
 

@@ -268,7 +268,8 @@ typedef struct ag_printed {
 
 /* Prints a program as a function `name` of C11 that needs only <math.h>: void name(inputs, outputs). Inputs of rank 0 are
  * numbers, other inputs and all outputs are arrays, row-major; they are called as in the program, where that is an
- * identifier and free, and a comment says what they are. Numbers read back to the same bits (of NaN only the sign).
+ * identifier and free, and a comment says what they are, with the program's name where it is another (of it, what is neither
+ * ASCII nor a Latin, Greek or Cyrillic letter as _). Numbers read back to the same bits (of NaN only the sign).
  * Arithmetic is the machine's, as far as the compiler's is: the results agree to the last few bits. Linear algebra is
  * by loops of its own. A program with guards, roots, fixed points, linear systems, inverses, logarithms of determinants,
  * Cholesky factors, or indices or labels that it computes, is a function that returns an int: 0, or the number of what

@@ -90,6 +90,7 @@ static void intermediate(void **unused) {
     if (!emit("L", "z", out, message, sizeof message)) fail_msg("%s", message);
     fclose(out);
     assert_non_null(strstr(text, "void dL_dz(const double *z, const double *y, double "));
+    assert_non_null(strstr(text, " in: a number: \xCF\x83\n")); /* what p__ is */
     assert_null(strstr(text, "double *W"));
     assert_null(strstr(text, "unused"));
     free(text);

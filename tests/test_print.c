@@ -321,6 +321,39 @@ static void names(void **unused) {
     ag_program_free(p);
 }
 
+/* The comment has the names that are none in C: letters as they are, nothing that would end it or turn text around. */
+static void names_in_comment(void **unused) {
+    static const char *const hard[] = {"\xCE\xB1", "\xCE\xB2", "a:b",           "*/ int x; /*", "a\\\n?\?/",
+                                       "x",        "double",   "\xE2\x80\xAE!", "\xCE"};
+    static const char *const lines[] = {" *   p__      in: a number: \xCE\xB1\n",
+                                        " *   p___2    in: a number: \xCE\xB2\n",
+                                        " *   a_b      in: a number: a:b\n",
+                                        " in: a number: _/ int x; /_\n",
+                                        " in: a number: a____/\n",
+                                        " *   x        in: a number\n",
+                                        " *   double_  in: a number: double\n",
+                                        " in: a number: ___!\n",
+                                        " in: a number: _\n",
+                                        " *   return_  out: one number: return\n"};
+    enum { N = sizeof hard / sizeof *hard };
+    ag_port in[N], out[] = {{"y", {0}, NULL}, {"return", {0}, NULL}};
+    int n = N;
+    char *text = NULL;
+    size_t size;
+    (void)unused;
+    for (int k = 0; k < N; k++) in[k] = (ag_port){hard[k], (ag_shape){.rank = 0}, NULL};
+    ag_program *p = ag_program_trace(AG_F64, same_names, &n, in, N, out, 2);
+    print_too("names in comment", p, "f", false);
+    FILE *f = open_memstream(&text, &size);
+    assert_non_null(f);
+    assert_int_equal(ag_program_print_c(p, "f", NULL, f).status, AG_OK);
+    fclose(f);
+    for (size_t k = 0; k < sizeof lines / sizeof *lines; k++)
+        if (!strstr(text, lines[k])) fail_msg("no line '%s' in\n%s", lines[k], text);
+    free(text);
+    ag_program_free(p);
+}
+
 /* ---- numbers ---- */
 
 static const double special[] = {0.1,  1.0 / 3,  -0.0,      1e22, 123456789, 5e-324, 1.7976931348623157e308,
@@ -702,13 +735,13 @@ static void drawing(void **unused) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(operations_f64), cmocka_unit_test(operations_f32), cmocka_unit_test(structures_f64),
-        cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),      cmocka_unit_test(parts),
-        cmocka_unit_test(names),          cmocka_unit_test(numbers),        cmocka_unit_test(no_form),
-        cmocka_unit_test(own_name),       cmocka_unit_test(no_compiler),    cmocka_unit_test(no_room),
-        cmocka_unit_test(cache),          cmocka_unit_test(missing_data),   cmocka_unit_test(rows),
-        cmocka_unit_test(many_rows),      cmocka_unit_test(printed_rows),   cmocka_unit_test(blas),
-        cmocka_unit_test(drawing),        cmocka_unit_test(clean),
+        cmocka_unit_test(operations_f64), cmocka_unit_test(operations_f32),   cmocka_unit_test(structures_f64),
+        cmocka_unit_test(structures_f32), cmocka_unit_test(gradients),        cmocka_unit_test(parts),
+        cmocka_unit_test(names),          cmocka_unit_test(numbers),          cmocka_unit_test(no_form),
+        cmocka_unit_test(own_name),       cmocka_unit_test(no_compiler),      cmocka_unit_test(no_room),
+        cmocka_unit_test(cache),          cmocka_unit_test(missing_data),     cmocka_unit_test(rows),
+        cmocka_unit_test(many_rows),      cmocka_unit_test(printed_rows),     cmocka_unit_test(blas),
+        cmocka_unit_test(drawing),        cmocka_unit_test(names_in_comment), cmocka_unit_test(clean),
     };
     return cmocka_run_group_tests(tests, open_printed, close_folder);
 }

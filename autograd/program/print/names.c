@@ -204,10 +204,9 @@ static bool is_taken(const char *name, char (*taken)[NAME_ROOM], size_t n) {
 }
 
 void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n) {
-    enum { LONGEST = 40 };
     size_t count = 0;
     if (!is_letter(wanted[0]) || (wanted[0] == '_' && is_reserved(wanted))) to[count++] = 'p';
-    for (size_t k = 0; wanted[k] && count < LONGEST; k++)
+    for (size_t k = 0; wanted[k] && count < C_NAME_LONGEST; k++)
         to[count++] = is_letter(wanted[k]) || is_digit(wanted[k]) ? wanted[k] : '_';
     to[count] = '\0';
     if (is_reserved(to) || (taken && is_derived(to))) {
@@ -215,4 +214,23 @@ void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n)
         to[count] = '\0';
     }
     for (unsigned k = 2; is_taken(to, taken, n); k++) snprintf(to + count, NAME_ROOM - count, "_%u", k);
+}
+
+/* Latin, Greek and Cyrillic letters in UTF-8, U+00C0 to U+053F: none of them turns the reading direction around. */
+static bool is_foreign_letter(const char *at) {
+    uint8_t first = (uint8_t)at[0], second = (uint8_t)at[1];
+    return first >= 0xC3 && first <= 0xD4 && second >= 0x80 && second <= 0xBF;
+}
+
+void ag_c_comment_name(char *to, const char *name) {
+    size_t count = 0;
+    for (size_t k = 0; name[k] && count < C_NAME_LONGEST; k++) {
+        if (is_foreign_letter(name + k)) to[count++] = name[k++];
+        else if (name[k] < ' ' || name[k] > '~' || strchr("*\\?", name[k])) {
+            to[count++] = '_';
+            continue;
+        }
+        to[count++] = name[k];
+    }
+    to[count] = '\0';
 }

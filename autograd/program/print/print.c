@@ -167,6 +167,17 @@ int64_t ag_c_print_function(ag_c_file *file, const ag_program *p, const char *na
 
 /* ---- the file ---- */
 
+/* Ends a port's line with its name in the program, where it is called otherwise in C. */
+static void say_name(const ag_c_function *f, ag_text *t, uint64_t k) {
+    const ag_program *p = f->p;
+    bool in = k < p->inputs.count;
+    const char *name = ag_name_at(p, (in ? ag_pinput_at(p, k) : ag_poutput_at(p, k - p->inputs.count))->name);
+    char shown[NAME_ROOM];
+    ag_c_comment_name(shown, name);
+    if (name[0] && strcmp(name, f->ports[k]) != 0) ag_text_line(t, ": %s", shown);
+    else ag_text_line(t, "%s", "");
+}
+
 static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
     const ag_program *p = f->p;
     const char *number = ag_c_number_type(p->type);
@@ -177,11 +188,12 @@ static void describe(const ag_c_function *f, ag_text *t, int64_t work) {
             in ? ag_program_input(p, (int)k).shape : ag_program_output(p, (int)(k - p->inputs.count)).shape;
         int64_t count = 1;
         ag_shape_count(shape, &count);
-        if (ag_c_by_value(f, k)) ag_text_line(t, " *   %-8s in: a number", f->ports[k]);
-        else if (shape.rank == 0) ag_text_line(t, " *   %-8s out: one number", f->ports[k]);
+        if (ag_c_by_value(f, k)) ag_text_add(t, " *   %-8s in: a number", f->ports[k]);
+        else if (shape.rank == 0) ag_text_add(t, " *   %-8s out: one number", f->ports[k]);
         else
-            ag_text_line(t, " *   %-8s %s: %lld numbers, of shape %s", f->ports[k], in ? "in" : "out", (long long)count,
-                         ag_show_shape(shape).text);
+            ag_text_add(t, " *   %-8s %s: %lld numbers, of shape %s", f->ports[k], in ? "in" : "out", (long long)count,
+                        ag_show_shape(shape).text);
+        say_name(f, t, k);
     }
     if (work) ag_text_line(t, " *   %-8s room for %lld numbers", "work", (long long)work);
     ag_text_line(t, " * All are %s, row-major. What is written overlaps nothing else.%s", number,

@@ -34,9 +34,12 @@ size_t ag_c_identifier(const char **at, const char **name);
 const char *ag_c_mention(const char *from, const char *name, size_t length);
 
 /* ---- names.c ---- */
-enum { NAME_ROOM = 64 };
+enum { NAME_ROOM = 64, C_NAME_LONGEST = 40 };
 /* A valid identifier like `wanted` that is none of the `n` names there are and nothing that printed code uses. */
 void ag_c_name(char *to, const char *wanted, char (*taken)[NAME_ROOM], size_t n);
+/* A name as it may stand in a comment, of NAME_ROOM bytes at most: what could end the comment, or is neither ASCII nor a
+ * Latin, Greek or Cyrillic letter, is an underscore. */
+void ag_c_comment_name(char *to, const char *name);
 
 /* ---- table.c ---- */
 
