@@ -591,7 +591,7 @@ static bool is_path(search *s, ag_var x, uint64_t before) {
     s->recorded += ag_tape_stats(e->tape).slots - before;
     bool seen = s->at.seen;
     fits = fits && ac_is_fine(e, s->t->statement->span) && fits_variant(&s->at);
-    if (!changes(s)) s->at.seen = seen;
+    if (fits && !changes(s)) s->at.seen = seen;
     return fits;
 }
 
