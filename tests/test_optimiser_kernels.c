@@ -232,13 +232,40 @@ static void random_numbers_are_finite(void **state) {
     assert_true(most > 4.5 && most < 8.6); /* sqrt(-2 ln 2^-53) = 8.57 */
 }
 
+/* One number that is too far off, or at the limit, in rows of every length. */
+static void near_numbers_are_told(void **state) {
+    (void)state;
+    enum { MOST = 70 };
+    const double huge = 1e300;
+    const struct {
+        double x, y, c, fixed, relative;
+        bool near;
+    } all[] = {
+        {1, 1, 1, 0, 0, true},          {1.25, 1, 1, 0.25, 0, true},     {1.2500001, 1, 1, 0.25, 0, false},
+        {0.75, 1, 1, 0.25, 0, true},    {12, 8, 1, 1, 0.5, true},        {12.1, 8, 1, 1, 0.5, false},
+        {-12, -4, 2, 0, 0.5, true},     {-12.1, -4, 2, 0, 0.5, false},   {-0.0, 0, 1, 0, 0, true},
+        {NAN, 1, 1, 1, 1, false},       {1, NAN, 1, 1, 1, false},        {INFINITY, 1, 1, huge, 1, false},
+        {1, -INFINITY, 1, 1, 2, false}, {huge, -huge, 1, huge, 3, true}, {huge, -huge * 1e8, 1, huge, 0.5, false},
+    };
+    double x[MOST], y[MOST];
+    for (int level = 0; level < 3; level++) {
+        const nn_kernels *k = kernels_of(level, AG_F64);
+        for (size_t i = 0; k != NULL && i < sizeof all / sizeof *all; i++)
+            for (size_t n = 1; n < MOST; n++) {
+                for (size_t j = 0; j < n; j++) y[j] = (double)j - 20, x[j] = all[i].c * y[j];
+                assert_true(k->near(n, x, y, all[i].c, all[i].fixed, all[i].relative));
+                x[n / 2] = all[i].x, y[n / 2] = all[i].y;
+                assert_int_equal(k->near(n, x, y, all[i].c, all[i].fixed, all[i].relative), all[i].near);
+                assert_true(k->near(n / 2, x, y, all[i].c, all[i].fixed, all[i].relative));
+            }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(updates_have_the_same_bits),
-        cmocka_unit_test(what_is_known_of_a_row_is_right),
-        cmocka_unit_test(numbers_that_are_not_finite_are_noticed),
-        cmocka_unit_test(changes_of_a_row_are_right),
-        cmocka_unit_test(random_numbers_are_normal),
+        cmocka_unit_test(near_numbers_are_told),           cmocka_unit_test(updates_have_the_same_bits),
+        cmocka_unit_test(what_is_known_of_a_row_is_right), cmocka_unit_test(numbers_that_are_not_finite_are_noticed),
+        cmocka_unit_test(changes_of_a_row_are_right),      cmocka_unit_test(random_numbers_are_normal),
         cmocka_unit_test(random_numbers_are_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 
 #include "nn/check/claim_impl.h"
 #include "nn/compare.h"
+#include "nn/optimise/kernels_impl.h"
 
 #include <float.h>
 #include <inttypes.h>
@@ -54,29 +55,15 @@ static double rank(double ratio) {
 /* Up to here a ratio is of no higher rank; products and quotients are rounded. */
 static double end_of_rank(double rank) { return rank * (rank > 2 ? 1 + 0.9e-9 : 1 - 1e-15); }
 
-/* Loops that compilers vectorise: a difference of bits is negative where an error is the greater one. */
-static inline bool is_near(const double *x, const double *y, double c, double fixed, double relative) {
-    int64_t far = 0;
-    for (int i = 0; i < NN_BLOCK; i++) far |= bits(fixed) - bits(fabs(x[i] - c * y[i]));
-    if (far >= 0) return true;
-    far = 0;
-    for (int i = 0; i < NN_BLOCK; i++) {
-        int64_t error = bits(fabs(x[i] - c * y[i]));
-        far |= (bits(fixed) - error) & (bits(relative * fabs(c * y[i])) - error);
-        far |= bits(DBL_MAX) - error;
-    }
-    return far >= 0;
-}
-
 bool nn_block_is_near(const double *x, const double *y, double c, double fixed, double relative) {
-    return is_near(x, y, c, fixed, relative);
+    return nn_kernels_for(AG_F64)->near(NN_BLOCK, x, y, c, fixed, relative);
 }
 
 /* May an entry of this block be further off than `ratio` times its tolerance (by a rule without units), or not finite? */
 static bool has_worse(const nn_claim *claim, int64_t start, double ratio) {
     bool given = claim->tolerance > 0;
-    return !is_near(claim->claimed + start, claim->right + start, 1, ratio * (given ? claim->tolerance : NN_TOLERANCE),
-                    given ? 0 : ratio * NN_TOLERANCE);
+    return !nn_block_is_near(claim->claimed + start, claim->right + start, 1,
+                             ratio * (given ? claim->tolerance : NN_TOLERANCE), given ? 0 : ratio * NN_TOLERANCE);
 }
 
 bool nn_claim_may_exceed(const nn_claim *claim, double ratio) {

@@ -26,6 +26,7 @@ enum { PART = 256, AHEAD = 512 };
 #endif
 
 #include "normal.inc"
+#include "near.inc"
 
 #define PASTE3_(a, b, c) a##b##c
 #define PASTE3(a, b, c) PASTE3_(a, b, c)

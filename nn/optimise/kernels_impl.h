@@ -50,6 +50,9 @@ typedef struct nn_kernels {
     void (*average)(size_t n, void *x, double a, const void *y);    /* x += a (y - x) */
     /* Normal deviates, times this, by the numbers from a state of nn_random on. */
     void (*normal)(size_t n, double *x, double deviation, uint64_t state);
+    /* Is each x no further from c y than `fixed` or, if that is more, `relative` |c y|? False also where a difference is
+     * not finite. */
+    bool (*near)(size_t n, const double *x, const double *y, double c, double fixed, double relative);
 } nn_kernels;
 
 extern const nn_kernels nn_kernels_f64_base, nn_kernels_f32_base;
