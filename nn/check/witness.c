@@ -90,10 +90,9 @@ static bool ask(question *q) {
 
 /* Few entries: one after the other. Many: random signs. */
 static void choose_direction(const question *q, int which, nn_random *random) {
+    double each = 1 / sqrt((double)q->nx);
     for (int64_t i = 0; i < q->nx; i++)
-        q->v[i] = q->nx <= FEW_NUMBERS                ? i == which
-                  : nn_random_bits(random) >> 63 != 0 ? 1 / sqrt((double)q->nx)
-                                                      : -1 / sqrt((double)q->nx);
+        q->v[i] = q->nx <= FEW_NUMBERS ? i == which : copysign(each, (double)(int64_t)nn_random_bits(random));
 }
 
 static ag_var as_var(const question *q, const double *data, ag_var like) {
