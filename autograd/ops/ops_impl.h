@@ -246,6 +246,15 @@ void ag_strided_copy(ag_type type, int rank, const int64_t *dim, void *dst, cons
                      const int64_t *src_stride);
 
 static inline size_t ag_type_size(ag_type type) { return type == AG_F64 ? sizeof(double) : sizeof(float); }
+/* Asks for memory that will be needed soon. Where there is none, it does no harm. */
+static inline void ag_ask(const void *from, int64_t bytes, bool writes) {
+#if defined(__GNUC__)
+    for (const char *at = from, *end = at + bytes; at < end; at += 64)
+        writes ? __builtin_prefetch(at, 1) : __builtin_prefetch(at);
+#else
+    (void)from, (void)bytes, (void)writes;
+#endif
+}
 static inline void *ag_element(ag_type type, void *data, int64_t offset) {
     return (char *)data + offset * (int64_t)ag_type_size(type);
 }

@@ -123,26 +123,16 @@ typedef struct plane_set {
     bool store;
 } plane_set;
 
-/* Asks for a plane while the one before is worked on: small ones are over before the processor sees where this goes. */
-static void ask(const char *plane, int64_t bytes, bool writes) {
-#if defined(__GNUC__)
-    enum { LINE = 64, SMALL = 1 << 14 };
-    for (int64_t at = 0; bytes <= SMALL && at < bytes; at += LINE)
-        writes ? __builtin_prefetch(plane + at, 1) : __builtin_prefetch(plane + at);
-#else
-    (void)plane, (void)bytes, (void)writes;
-#endif
-}
-
 static void run_planes(void *context, int thread) {
+    enum { SMALL = 1 << 14 }; /* bytes */
     const plane_set *s = context;
     int64_t from = spreads(s->kind) ? s->out : s->size, to = spreads(s->kind) ? s->size : s->out;
     for (int64_t i = thread * s->count / s->threads; i < (thread + 1) * s->count / s->threads; i++) {
         char *target = s->to + i * to;
         const char *source = s->from + i * from, *decides = s->decides + i * s->size;
-        if (i + 1 < s->count) {
-            ask(decides + s->size, s->size, false);
-            if (spreads(s->kind)) ask(target + to, to, true);
+        if (i + 1 < s->count && s->size <= SMALL) { /* over before the processor sees where this goes */
+            ag_ask(decides + s->size, s->size, false);
+            if (spreads(s->kind)) ag_ask(target + to, to, true);
         }
         if (spreads(s->kind) && s->store && !s->plane.fills) memset(target, 0, (size_t)to);
         if (s->kind == MEAN) s->kernels->mean_pool(&s->plane, target, source);
