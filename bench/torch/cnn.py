@@ -1,7 +1,7 @@
 """The training step of bench/cnn.c in PyTorch."""
 import torch
 
-from beside import few, growth, serve
+from beside import few, growth, lazily, serve
 
 BATCH = 64
 
@@ -23,4 +23,4 @@ def cnn():
     return run
 
 
-serve({"torch_cnn_memory": growth(lambda: None, lambda: few(cnn())), "torch_cnn": cnn()})
+serve({"torch_cnn_memory": growth(lambda: None, lambda: few(cnn())), "torch_cnn": lazily(cnn)})
