@@ -1,6 +1,8 @@
 /* nn_fit: that it trains, stops, and says what went wrong. */
 #include "fit_task.h"
 
+#include <locale.h>
+
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
 static void it_trains(void **state) {
@@ -65,6 +67,31 @@ static void logs_and_lines(void **state) {
     assert_true(nn_array_at(&table.values, (EPOCHS - 1) * table.values.shape.dim[1] + steps) == 5 * EPOCHS);
     nn_table_free(&table);
     assert_non_null(strstr(whole_file(curves), "validation loss"));
+    close_task(&k);
+}
+
+/* A program may have chosen a locale whose decimal point is a comma. */
+static void a_log_in_another_locale(void **state) {
+    (void)state;
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    const char *found = NULL;
+    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
+    if (found == NULL) {
+        print_message("skipped: there is no locale with a decimal comma\n");
+        skip();
+    }
+    char path[512];
+    task k;
+    open_task(&k, false);
+    nn_fit_options o = options_of(&k);
+    o.log = strcpy(path, path_of("log.csv"));
+    nn_fitted f = fit(&k, o);
+    nn_table table = nn_csv_read(path, NULL, &k.e);
+    (void)setlocale(LC_ALL, "C");
+    if (k.e.status != AG_OK) fail_msg("%s", k.e.message);
+    int64_t at = (EPOCHS - 1) * table.values.shape.dim[1] + nn_table_find(&table, "loss");
+    assert_true(nn_array_at(&table.values, at) == f.last.loss);
+    nn_table_free(&table);
     close_task(&k);
 }
 
@@ -337,6 +364,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_trains),
         cmocka_unit_test(logs_and_lines),
+        cmocka_unit_test(a_log_in_another_locale),
         cmocka_unit_test(it_ends),
         cmocka_unit_test(the_scale_is_the_callers),
         cmocka_unit_test(the_rate_is_the_last_steps),
