@@ -320,6 +320,27 @@ static void rows_of_the_data_are_named(void **state) {
     }
 }
 
+/* An infinite number of one row saturates a tanh, so that the loss is finite; its gradient is 0 times infinity. */
+static void gradients_of_several_batches_are_explained(void **state) {
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        char row[64];
+        task k;
+        open_task(&k, i % 2);
+        int64_t at = k.train_set.rows[k.train_set.count / 2];
+        ((float *)k.x.data)[at * INPUTS] = INFINITY;
+        snprintf(row, sizeof row, "of the batch, row %d of the data)", (int)at);
+        nn_fit_options o = options_of(&k);
+        o.validation = NULL;
+        o.accumulate = 1 + i / 2;
+        nn_fitted f = nn_fit(&o, &k.e);
+        assert_int_equal(f.ending, NN_FAILED);
+        if (!strstr(k.e.message, "is nan: the derivative of linear") || !strstr(k.e.message, row))
+            fail_msg("%s", k.e.message);
+        close_task(&k);
+    }
+}
+
 static void errors(void **state) {
     (void)state;
     task k;
@@ -372,6 +393,7 @@ int main(void) {
         cmocka_unit_test(rows_of_the_data_are_named),
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
         cmocka_unit_test(nan_leaves_running_statistics),
+        cmocka_unit_test(gradients_of_several_batches_are_explained),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
