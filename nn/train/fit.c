@@ -390,6 +390,7 @@ static void run_epoch(fit *f) {
     f->now.loss_sum = f->now.count = f->now.batches = 0;
     if (is_fine(f)) report(f, &q);
     if (is_fine(f)) save(f);
+    if (nn_signals_came()) end(f, NN_INTERRUPTED); /* during the validation, say */
 }
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
