@@ -2,6 +2,7 @@
 #include "fit_task.h"
 
 #include <locale.h>
+#include <unistd.h>
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
@@ -341,6 +342,31 @@ static void gradients_of_several_batches_are_explained(void **state) {
     }
 }
 
+/* Before an epoch's work is lost for want of a folder. */
+static void files_are_tried_before_training(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        char path[512], left[520];
+        snprintf(path, sizeof path, "%s", path_of("missing/file"));
+        task k;
+        open_task(&k, false);
+        nn_fit_options o = options_of(&k);
+        *(const char **[]){&o.log, &o.curves, &o.checkpoint, &o.best}[i] = path;
+        expect_failure(&k, o, AG_ERR_FILE, "missing/file: cannot be written: No such file");
+        assert_true(k.batches == 0 && nn_optimiser_steps(k.optimiser) == 0);
+        snprintf(path, sizeof path, "%s", path_of("there")); /* as it was, if it can be written */
+        FILE *f = fopen(path, "w");
+        assert_true(f != NULL && fputs("old", f) >= 0 && fclose(f) == 0);
+        o.validation = NULL; /* an error before anything is written */
+        o.metrics[0].field = 5;
+        o.checkpoint = NULL;
+        expect_failure(&k, o, AG_ERR_VALUE, "field 5");
+        assert_string_equal(whole_file(path), "old");
+        assert_int_not_equal(access(strcat(strcpy(left, path), ".new"), F_OK), 0);
+        close_task(&k);
+    }
+}
+
 static void errors(void **state) {
     (void)state;
     task k;
@@ -394,6 +420,7 @@ int main(void) {
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
         cmocka_unit_test(nan_leaves_running_statistics),
         cmocka_unit_test(gradients_of_several_batches_are_explained),
+        cmocka_unit_test(files_are_tried_before_training),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

@@ -413,6 +413,16 @@ static void check(const nn_fit_options *o, nn_error *e) {
         nn_fail(e, AG_ERR_VALUE, "fit: a number of steps, batches or epochs, or the least gain, is negative");
 }
 
+static bool goes_on(fit *f) { return is_fine(f) && !f->ended && f->now.epoch <= (double)f->o->epochs && !is_over(f); }
+
+/* What cannot be written is better known before an epoch's work than after it. */
+static void try_files(const nn_fit_options *o, nn_error *e) {
+    nn_replace_try(o->checkpoint, e);
+    nn_replace_try(o->best, e);
+    nn_replace_try(o->log, e);
+    nn_replace_try(o->curves, e);
+}
+
 nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
     nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
@@ -424,8 +434,9 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     for (int k = 0; k < o->metric_count; k++) f.meters[k] = nn_meter_new(o->metrics[k], e);
     if (is_fine(&f)) resume(&f);
     end_early(&f); /* if it had ended */
+    if (goes_on(&f)) try_files(o, e);
     nn_signals_catch();
-    while (is_fine(&f) && !f.ended && f.now.epoch <= (double)o->epochs && !is_over(&f)) run_epoch(&f);
+    while (goes_on(&f)) run_epoch(&f);
     if (is_fine(&f) && f.ended && f.now.batches > 0) save(&f); /* the epoch that was cut off */
     nn_signals_release();
     if (nn_ok(e)) result.ending = f.ended ? f.ending : NN_ENDED_EPOCHS;
