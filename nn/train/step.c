@@ -162,8 +162,13 @@ static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, a
     if (nn_parameter_count(s->model) + nn_buffer_count(s->model) != parts)
         ag_fail(t, AG_ERR_VALUE, "step: the model got parameters or buffers while a batch was recorded");
     if (!is_fine(s)) return false;
-    for (int k = 0; k < s->options.outputs; k++)
-        if (ag_tape_of(out[k]) == NULL) out[k] = ag_constant(t, ag_value(out[k]));
+    for (int k = 0; k < s->options.outputs; k++) {
+        if (ag_tape_of(out[k]) != NULL) continue;
+        if (isnan(ag_value(out[k])))
+            ag_fail(t, AG_ERR_VALUE, "step: output %d is the number nan: the function has not set it, or to that", k);
+        out[k] = ag_constant(t, ag_value(out[k]));
+    }
+    if (!is_fine(s)) return false;
     ag_shape shape = ag_shape_of(out[0]);
     if (shape.rank != 0)
         ag_fail(t, AG_ERR_SHAPE, "step: the loss has %" PRId64 " elements, rank %d; it must be a scalar",
