@@ -1,6 +1,9 @@
 /* nn_fit: that it trains, stops, and says what went wrong. */
 #include "fit_task.h"
 
+#include <locale.h>
+#include <unistd.h>
+
 /* ---- training -------------------------------------------------------------------------------------------------- */
 
 static void it_trains(void **state) {
@@ -65,6 +68,31 @@ static void logs_and_lines(void **state) {
     assert_true(nn_array_at(&table.values, (EPOCHS - 1) * table.values.shape.dim[1] + steps) == 5 * EPOCHS);
     nn_table_free(&table);
     assert_non_null(strstr(whole_file(curves), "validation loss"));
+    close_task(&k);
+}
+
+/* A program may have chosen a locale whose decimal point is a comma. */
+static void a_log_in_another_locale(void **state) {
+    (void)state;
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    const char *found = NULL;
+    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
+    if (found == NULL) {
+        print_message("skipped: there is no locale with a decimal comma\n");
+        skip();
+    }
+    char path[512];
+    task k;
+    open_task(&k, false);
+    nn_fit_options o = options_of(&k);
+    o.log = strcpy(path, path_of("log.csv"));
+    nn_fitted f = fit(&k, o);
+    nn_table table = nn_csv_read(path, NULL, &k.e);
+    (void)setlocale(LC_ALL, "C");
+    if (k.e.status != AG_OK) fail_msg("%s", k.e.message);
+    int64_t at = (EPOCHS - 1) * table.values.shape.dim[1] + nn_table_find(&table, "loss");
+    assert_true(nn_array_at(&table.values, at) == f.last.loss);
+    nn_table_free(&table);
     close_task(&k);
 }
 
@@ -293,6 +321,52 @@ static void rows_of_the_data_are_named(void **state) {
     }
 }
 
+/* An infinite number of one row saturates a tanh, so that the loss is finite; its gradient is 0 times infinity. */
+static void gradients_of_several_batches_are_explained(void **state) {
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        char row[64];
+        task k;
+        open_task(&k, i % 2);
+        int64_t at = k.train_set.rows[k.train_set.count / 2];
+        ((float *)k.x.data)[at * INPUTS] = INFINITY;
+        snprintf(row, sizeof row, "of the batch, row %d of the data)", (int)at);
+        nn_fit_options o = options_of(&k);
+        o.validation = NULL;
+        o.accumulate = 1 + i / 2;
+        nn_fitted f = nn_fit(&o, &k.e);
+        assert_int_equal(f.ending, NN_FAILED);
+        if (!strstr(k.e.message, "is nan: the derivative of linear") || !strstr(k.e.message, row))
+            fail_msg("%s", k.e.message);
+        close_task(&k);
+    }
+}
+
+/* Before an epoch's work is lost for want of a folder. */
+static void files_are_tried_before_training(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        char path[512], left[520];
+        snprintf(path, sizeof path, "%s", path_of("missing/file"));
+        task k;
+        open_task(&k, false);
+        nn_fit_options o = options_of(&k);
+        *(const char **[]){&o.log, &o.curves, &o.checkpoint, &o.best}[i] = path;
+        expect_failure(&k, o, AG_ERR_FILE, "missing/file: cannot be written: No such file");
+        assert_true(k.batches == 0 && nn_optimiser_steps(k.optimiser) == 0);
+        snprintf(path, sizeof path, "%s", path_of("there")); /* as it was, if it can be written */
+        FILE *f = fopen(path, "w");
+        assert_true(f != NULL && fputs("old", f) >= 0 && fclose(f) == 0);
+        o.validation = NULL; /* an error before anything is written */
+        o.metrics[0].field = 5;
+        o.checkpoint = NULL;
+        expect_failure(&k, o, AG_ERR_VALUE, "field 5");
+        assert_string_equal(whole_file(path), "old");
+        assert_int_not_equal(access(strcat(strcpy(left, path), ".new"), F_OK), 0);
+        close_task(&k);
+    }
+}
+
 static void errors(void **state) {
     (void)state;
     task k;
@@ -337,6 +411,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(it_trains),
         cmocka_unit_test(logs_and_lines),
+        cmocka_unit_test(a_log_in_another_locale),
         cmocka_unit_test(it_ends),
         cmocka_unit_test(the_scale_is_the_callers),
         cmocka_unit_test(the_rate_is_the_last_steps),
@@ -344,6 +419,8 @@ int main(void) {
         cmocka_unit_test(rows_of_the_data_are_named),
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
         cmocka_unit_test(nan_leaves_running_statistics),
+        cmocka_unit_test(gradients_of_several_batches_are_explained),
+        cmocka_unit_test(files_are_tried_before_training),
         cmocka_unit_test(errors),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);

@@ -361,6 +361,10 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
     case 28:
         return nn_batch_norm_apply(nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){0}),
                                    ag_zeros(t, AG_SHAPE(0, 2)));
+    case 29:
+        return nn_attention_init(m, "a", 8, 2, (nn_attention_options){.rotary = true, .rotary_base = -1}).in.weight;
+    case 30: return nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){.epsilon = -1}).weight;
+    case 31: return nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){.momentum = 7}).weight;
     default: return nn_block_init(m, NULL, 4, 2, (nn_block_options){0}).expand.weight;
     }
 }
@@ -396,6 +400,9 @@ static void misuse_is_an_error(void **state) {
         "recurrent: x has shape (2, 5, 3), not (batch, steps, 4)",
         "recurrent: x has shape (0, 2, 4), of 0 steps, not 1 to 2147483647",
         "batch_norm: x has shape (0, 2), fewer than two numbers a channel",
+        "attention a: a rotary base of -1, not above 0",
+        "batch_norm b: an epsilon of -1, not above 0",
+        "batch_norm b: a momentum of 7, not 0 to 1",
         "a layer has no name (its part is called .ln_1)",
     };
     (void)state;

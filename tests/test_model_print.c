@@ -2,6 +2,7 @@
 #include "data_files.h"
 #include "folder.h"
 
+#include <locale.h>
 #include <math.h>
 
 #include "nn/nn.h"
@@ -168,6 +169,31 @@ static void run(const char *compiler_name, net *n, int batch) {
     }
     assert_int_equal(fclose(f), 0);
     free(p), free(logits);
+}
+
+/* A program may have chosen a locale whose decimal point is a comma: -0.25 must not become -0,25, two numbers. */
+static void another_locale(void **unused) {
+    (void)unused;
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    const char *found = NULL;
+    char texts[2][1 << 14] = {"", ""};
+    nn_error e = {0};
+    net n = open_net(AG_F32, 3, 2);
+    ag_port inputs[] = {ag_in("image", AG_SHAPE(1, 3)), ag_in("shift", AG_SHAPE(1, 10))};
+    for (int k = 0; k < 2 && (k == 0 || found != NULL); k++) {
+        FILE *f = tmpfile();
+        (void)nn_model_print_c(n.model, forward, &n, (nn_c_options){.inputs = inputs, .input_count = 2}, f, &e);
+        (void)snprintf(texts[k], sizeof texts[k], "%s", written(f));
+        for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
+    }
+    (void)setlocale(LC_ALL, "C");
+    assert_fine(&e);
+    close_net(&n);
+    if (found == NULL) {
+        print_message("skipped: there is no locale with a decimal comma\n");
+        skip();
+    }
+    assert_string_equal(texts[1], texts[0]);
 }
 
 static void same_numbers(void **unused) {
@@ -417,12 +443,9 @@ static void refused_tape_memory(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),
-                                       cmocka_unit_test(picture),
-                                       cmocka_unit_test(same_numbers),
-                                       cmocka_unit_test(other_layers),
-                                       cmocka_unit_test(wrong_use),
-                                       cmocka_unit_test(refused_memory),
-                                       cmocka_unit_test(refused_tape_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(table),          cmocka_unit_test(picture),
+                                       cmocka_unit_test(same_numbers),   cmocka_unit_test(another_locale),
+                                       cmocka_unit_test(other_layers),   cmocka_unit_test(wrong_use),
+                                       cmocka_unit_test(refused_memory), cmocka_unit_test(refused_tape_memory)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -24,6 +24,10 @@ static const pool_case CASES[] = {
     {{5, 301}, {.kernel = {3, 3}, .stride = {2, 2}, .padding = {1, 1}}, {3, 151}},
     {{4, 299}, {.kernel = {2, 4}, .stride = {2, 3}}, {2, 99}},
     {{3, 31}, {.kernel = {1, 4}, .stride = {1, 2}, .padding = {0, 2}, .ceil_mode = true}, {3, 17}},
+    {{2, 2}, {.kernel = {3, 3}, .stride = {2, 2}, .ceil_mode = true}, {1, 1}}, /* no window is whole */
+    {{3, 9}, {.kernel = {4, 3}, .stride = {3, 2}, .ceil_mode = true}, {1, 4}},
+    {{20, 2}, {.kernel = {3, 4}, .stride = {2, 3}, .ceil_mode = true, .exclude_padding = true}, {10, 1}},
+    {{3, 3}, {.kernel = {2, 2}, .stride = {2, 2}, .dilation = {3, 1}, .ceil_mode = true}, {1, 2}},
 };
 enum { CASES_COUNT = sizeof CASES / sizeof *CASES, PLANES = 3 };
 
@@ -202,6 +206,9 @@ static void errors(void **unused) {
     o = (ag_pool_options){.kernel = {4, 2}};
     check_failure(t, ag_max_pool2d(x, o), AG_ERR_SHAPE,
                   "max_pool2d: a vertical window of 4 does not fit into shape (2, 3, 4) with a padding of 0");
+    o = (ag_pool_options){.kernel = {5, 2}, .stride = {2, 2}, .ceil_mode = true};
+    check_failure(t, ag_max_pool2d(x, o), AG_ERR_SHAPE,
+                  "max_pool2d: a vertical window of 5 does not fit into shape (2, 3, 4) with a padding of 0");
     o = (ag_pool_options){.kernel = {2, 2}, .dilation = {2, 2}};
     check_failure(t, ag_avg_pool2d(x, o), AG_ERR_VALUE, "avg_pool2d: means have no dilation, not 2");
     check_failure(t, ag_adaptive_max_pool2d(x, 0, 2), AG_ERR_SHAPE,

@@ -77,6 +77,38 @@ static void interrupted(void **state) {
     assert_true(now.sa_handler == SIG_DFL);
 }
 
+static bool interrupt(void *context, const nn_epoch *q) {
+    if (q->epoch == *(const int64_t *)context) raise(SIGINT);
+    return true;
+}
+
+/* A signal between two epochs, or behind the last one: nothing more is trained, and the caller hears of it. */
+static void interrupted_between_epochs(void **state) {
+    (void)state;
+    for (int64_t at = EPOCHS - 1; at <= EPOCHS; at++) {
+        float whole[MOST_WEIGHTS] = {0}, parts[MOST_WEIGHTS] = {0};
+        char path[512];
+        snprintf(path, sizeof path, "%s", path_of("between.safetensors"));
+        (void)unlink(path);
+        train_whole(false, 0, whole);
+        for (int run = 0; run < 2; run++) {
+            task k;
+            open_task(&k, false);
+            nn_fit_options o = options_of(&k);
+            o.checkpoint = path;
+            o.after_epoch = run == 0 ? interrupt : NULL;
+            o.context = &at;
+            nn_fitted f = fit(&k, o);
+            assert_int_equal(f.ending, run == 0 ? NN_INTERRUPTED : NN_ENDED_EPOCHS);
+            assert_int_equal(f.last.epoch, run == 0 ? at : EPOCHS);
+            if (run == 0) assert_int_equal(nn_optimiser_steps(k.optimiser), f.last.steps);
+            read_weights(&k, parts);
+            close_task(&k);
+        }
+        assert_memory_equal(whole, parts, sizeof whole);
+    }
+}
+
 /* Training in which a limit on steps comes in the middle of an epoch, at its end, or inside its last group of batches. */
 static void goes_on_after_a_limit(void **state) {
     (void)state;
@@ -190,9 +222,10 @@ static void metrics_of_training_go_on(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(goes_on_bit_for_bit),          cmocka_unit_test(interrupted),
-        cmocka_unit_test(goes_on_after_a_limit),        cmocka_unit_test(one_loader_for_two),
-        cmocka_unit_test(what_ended_early_stays_ended), cmocka_unit_test(metrics_of_training_go_on),
+        cmocka_unit_test(goes_on_bit_for_bit),        cmocka_unit_test(interrupted),
+        cmocka_unit_test(interrupted_between_epochs), cmocka_unit_test(goes_on_after_a_limit),
+        cmocka_unit_test(one_loader_for_two),         cmocka_unit_test(what_ended_early_stays_ended),
+        cmocka_unit_test(metrics_of_training_go_on),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -568,6 +568,11 @@ static void a_number(void *context, const ag_var *batch, ag_var *out) {
     out[0] = ag_num(3);
 }
 
+static void forgetful(void *context, const ag_var *batch, ag_var *out) {
+    (void)context, (void)batch;
+    out[0] = ag_num(1);
+}
+
 static void errors(void **state) {
     (void)state;
     for (int traced = 0; traced < 2; traced++) {
@@ -589,6 +594,10 @@ static void errors(void **state) {
         expect_error(&a, AG_ERR_VALUE, "step: 9 fields, not 0 to 8");
         assert_true(isnan(nn_step_run(step, &(nn_array){0}, 1, NN_VALUES)));
         expect_error(&a, AG_ERR_VALUE, "step: field 0 has no data");
+        nn_step_free(step);
+        step = nn_step_new(a.model, forgetful, &a, (nn_step_options){.traced = traced, .outputs = 2});
+        assert_true(isnan(nn_step_run(step, x.fields, 2, NN_GRADIENTS)));
+        expect_error(&a, AG_ERR_VALUE, "step: output 1 is the number nan: the function has not set it");
         nn_step_free(step);
         step = nn_step_new(a.model, a_number, &a, options);
         expect_near("a number", nn_step_run(step, NULL, 0, NN_GRADIENTS), 3, AG_F32);

@@ -27,8 +27,9 @@ static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 /* How many windows there are; with CEIL one more may begin inside the plane or its padding before and end outside. */
 static int64_t results_along(const pooling *p, int a) {
     int64_t room = p->size[a] + 2 * p->padding[a] - p->dilation[a] * (p->kernel[a] - 1) - 1;
+    if (p->flags & CEIL) room += p->stride[a] - 1; /* so even the first window may */
     if (room < 0) return 0;
-    int64_t out = (room + (p->flags & CEIL ? p->stride[a] - 1 : 0)) / p->stride[a] + 1;
+    int64_t out = room / p->stride[a] + 1;
     return p->flags & CEIL && (out - 1) * p->stride[a] >= p->size[a] + p->padding[a] ? out - 1 : out;
 }
 

@@ -67,6 +67,8 @@ typedef struct nn_replacement {
 nn_replacement nn_replace_begin(const char *path, nn_error *e);
 /* Flushes and renames; after an error, removes the temporary file. Always call it. */
 void nn_replace_end(nn_replacement *r, nn_error *e);
+/* Whether that could begin; nothing is left of it. NULL is fine. */
+void nn_replace_try(const char *path, nn_error *e);
 
 /* ---- formats in memory; `name` is for messages */
 

@@ -99,3 +99,10 @@ void nn_replace_end(nn_replacement *r, nn_error *e) {
     nn_release(r->temporary);
     *r = (nn_replacement){0};
 }
+
+void nn_replace_try(const char *path, nn_error *e) {
+    if (path == NULL || !nn_ok(e) || is_to_stay(path)) return; /* to open a pipe is to be heard at its other end */
+    nn_error given_up = {.status = AG_ERR_FILE};
+    nn_replacement r = nn_replace_begin(path, e);
+    nn_replace_end(&r, &given_up);
+}

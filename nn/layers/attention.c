@@ -14,6 +14,11 @@ nn_attention nn_attention_init(nn_model *model, const char *name, int64_t width,
                 name == NULL ? "" : name, heads, width, options.rotary ? ", rotary" : "");
         return layer;
     }
+    if (options.rotary && !(layer.rotary_base > 0 && layer.rotary_base < INFINITY)) {
+        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "attention %.80s: a rotary base of %g, not above 0",
+                name == NULL ? "" : name, layer.rotary_base);
+        return layer;
+    }
     layer.dropout = nn_part_dropout(model, name, ".dropout", options.dropout);
     nn_initial out = options.initial, in = out == NN_DEFAULT && !options.gpt_names ? NN_GLOROT_UNIFORM : out;
     const char *const *names =

@@ -2,6 +2,7 @@
 #include "nn/layers/parts.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 /* All axes but the second. */
 static ag_axes others(ag_var x) {
@@ -35,6 +36,19 @@ static bool fits(const char *what, int64_t channels, ag_var x) {
 
 /* ---- over the batch ---------------------------------------------------------------------------------------------- */
 
+/* Others make NaN of what is right, in evaluation without a word. */
+static bool check_numbers(nn_model *model, const char *name, const nn_batch_norm *layer) {
+    const char *what = name == NULL ? "" : name;
+    if (!(layer->epsilon > 0 && layer->epsilon < INFINITY))
+        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "batch_norm %.80s: an epsilon of %g, not above 0", what,
+                layer->epsilon);
+    else if (!(layer->momentum >= 0 && layer->momentum <= 1))
+        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "batch_norm %.80s: a momentum of %g, not 0 to 1", what,
+                layer->momentum);
+    else return true;
+    return false;
+}
+
 nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t channels, nn_batch_norm_options options) {
     nn_batch_norm layer = {.model = model,
                            .epsilon = options.epsilon != 0 ? options.epsilon : 1e-5,
@@ -42,6 +56,7 @@ nn_batch_norm nn_batch_norm_init(nn_model *model, const char *name, int64_t chan
                            .cumulative = options.cumulative,
                            .channels = channels};
     const ag_shape shape = AG_SHAPE(channels), scalar = {0, {0}};
+    if (model == NULL || !check_numbers(model, name, &layer)) return layer;
     if (!options.no_affine) {
         layer.weight = nn_part(model, name, ".weight", shape, NN_ONES, 1);
         layer.bias = nn_part(model, name, ".bias", shape, NN_ZEROS, 1);

@@ -136,8 +136,9 @@ bool nn_rows_finite(nn_model *model, const char *what, const nn_row *rows, int c
         const double *f64 = rows[i].gradient;
         int64_t k = 0;
         while (isfinite(type == AG_F64 ? f64[k] : (double)f32[k])) k++;
+        double value = type == AG_F64 ? f64[k] : (double)f32[k];
         ag_fail(tape, AG_ERR_VALUE, "%s: element %" PRId64 " of the gradient of parameter %.80s is %g", what, k,
-                nn_parameter_name(model, rows[i].parameter), type == AG_F64 ? f64[k] : (double)f32[k]);
+                nn_parameter_name(model, rows[i].parameter), isnan(value) ? fabs(value) : value); /* no "-nan" */
         return false;
     }
     return true;

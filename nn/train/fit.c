@@ -3,6 +3,7 @@
  * What training depends on later is in `numbers`, the history, the loaders' states and the owners of arrays (model,
  * optimiser, averages): together they are the checkpoint. */
 #include "nn/keep.h"
+#include "nn/model_impl.h"
 #include "nn/optimise/settings_impl.h"
 #include "nn/train/train_impl.h"
 
@@ -183,7 +184,27 @@ static void fail_nan(fit *f, const nn_batch *b, const char *what) {
             what, found ? ": " : "", found ? where : "", say_sample(b, sample).text);
 }
 
-static void optimise(fit *f, const nn_batch *b, int64_t batches) {
+/* A sum over several batches is no number: they run once more, to find the one that is to blame. */
+static void fail_group(fit *f, nn_loader_state first, int64_t batches, const char *what) {
+    nn_loader *train = f->o->train;
+    nn_loader_state here = nn_loader_where(train);
+    nn_error e = {.status = AG_OK};
+    char where[8];
+    nn_batch b;
+    ag_tape_recover(nn_model_tape(f->model));
+    nn_model_discard(f->model);
+    nn_loader_seek(train, first, &e);
+    for (int64_t i = 0; i < batches && nn_ok(f->e) && nn_loader_next(train, &b, &e); i++) {
+        if (i > 0) nn_model_begin_more(f->model); /* the clock is what it was then */
+        nn_model_end_batch(f->model);
+        if (nn_step_find_nan(f->o->step, b.fields, b.field_count, where, sizeof where)) fail_nan(f, &b, what);
+    }
+    nn_loader_seek(train, here, &e);
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.200s", f->now.epoch, f->now.steps, what);
+}
+
+/* `first` is where the loader was before the first of these batches, of which `b` is the last. */
+static void optimise(fit *f, const nn_batch *b, nn_loader_state first, int64_t batches) {
     ag_tape *t = nn_model_tape(f->model);
     double scale = nn_optimiser_scale_now(f->o->optimiser);
     nn_optimiser_scale(f->o->optimiser, scale / (double)batches);
@@ -192,7 +213,8 @@ static void optimise(fit *f, const nn_batch *b, int64_t batches) {
     if (ag_tape_status(t) == AG_ERR_VALUE) {
         char what[320];
         snprintf(what, sizeof what, "%s", ag_tape_message(t));
-        fail_nan(f, b, what);
+        if (batches > 1) fail_group(f, first, batches, what);
+        else fail_nan(f, b, what);
         return;
     }
     nn_average_update(f->o->average);
@@ -265,9 +287,11 @@ static void look_around(fit *f) {
 static void train(fit *f) {
     const nn_fit_options *o = f->o;
     int64_t group = o->accumulate > 1 ? o->accumulate : 1, in_group = 0;
+    nn_loader_state here = nn_loader_where(o->train), first = here;
     nn_batch b;
-    while (!f->ended && is_fine(f) && nn_loader_next(o->train, &b, f->e)) {
+    for (; !f->ended && is_fine(f) && nn_loader_next(o->train, &b, f->e); here = nn_loader_where(o->train)) {
         double loss;
+        if (in_group == 0) first = here;
         if (!run_batch(f, &b, in_group == 0 ? NN_GRADIENTS : NN_MORE_GRADIENTS, &loss)) return;
         f->now.loss_sum += loss * (double)b.count;
         f->now.count += (double)b.count;
@@ -275,7 +299,7 @@ static void train(fit *f) {
         if (o->validation == NULL) measure(f, &b);
         nn_progress_more(&f->progress, b.count, f->now.loss_sum / f->now.count);
         if (++in_group < group && !is_last(f)) continue;
-        optimise(f, &b, in_group);
+        optimise(f, &b, first, in_group);
         in_group = 0;
         if (is_fine(f)) look_around(f);
     }
@@ -366,6 +390,7 @@ static void run_epoch(fit *f) {
     f->now.loss_sum = f->now.count = f->now.batches = 0;
     if (is_fine(f)) report(f, &q);
     if (is_fine(f)) save(f);
+    if (nn_signals_came()) end(f, NN_INTERRUPTED); /* during the validation, say */
 }
 
 /* ---- all --------------------------------------------------------------------------------------------------------- */
@@ -388,6 +413,16 @@ static void check(const nn_fit_options *o, nn_error *e) {
         nn_fail(e, AG_ERR_VALUE, "fit: a number of steps, batches or epochs, or the least gain, is negative");
 }
 
+static bool goes_on(fit *f) { return is_fine(f) && !f->ended && f->now.epoch <= (double)f->o->epochs && !is_over(f); }
+
+/* What cannot be written is better known before an epoch's work than after it. */
+static void try_files(const nn_fit_options *o, nn_error *e) {
+    nn_replace_try(o->checkpoint, e);
+    nn_replace_try(o->best, e);
+    nn_replace_try(o->log, e);
+    nn_replace_try(o->curves, e);
+}
+
 nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
     nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
@@ -399,8 +434,9 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     for (int k = 0; k < o->metric_count; k++) f.meters[k] = nn_meter_new(o->metrics[k], e);
     if (is_fine(&f)) resume(&f);
     end_early(&f); /* if it had ended */
+    if (goes_on(&f)) try_files(o, e);
     nn_signals_catch();
-    while (is_fine(&f) && !f.ended && f.now.epoch <= (double)o->epochs && !is_over(&f)) run_epoch(&f);
+    while (goes_on(&f)) run_epoch(&f);
     if (is_fine(&f) && f.ended && f.now.batches > 0) save(&f); /* the epoch that was cut off */
     nn_signals_release();
     if (nn_ok(e)) result.ending = f.ended ? f.ending : NN_ENDED_EPOCHS;

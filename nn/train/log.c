@@ -3,6 +3,7 @@
 #include "nn/train/train_impl.h"
 
 #include <inttypes.h>
+#include <locale.h>
 #include <math.h>
 
 /* What reads back to the same bits; nothing for NaN. */
@@ -11,24 +12,34 @@ static void put(FILE *out, double x) {
     if (!isnan(x)) fprintf(out, "%.17g", x);
 }
 
+static void put_epoch(FILE *out, const nn_epoch *p, int metrics) {
+    fprintf(out, "%" PRId64 ",%" PRId64, p->epoch, p->steps);
+    put(out, p->loss);
+    put(out, p->validation_loss);
+    for (int k = 0; k < metrics; k++) put(out, p->metrics[k]);
+    put(out, p->rate);
+    put(out, p->seconds);
+    fputc('\n', out);
+}
+
+/* In the locale "C": a decimal comma would be one more column. */
 void nn_history_write(const nn_history *h, const nn_fit_options *o, const char *path, nn_error *e) {
+    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before;
+    if (c == (locale_t)0) {
+        nn_fail(e, AG_ERR_MEMORY, "%.200s: out of memory for a locale", path);
+        return;
+    }
+    before = uselocale(c);
     nn_replacement r = nn_replace_begin(path, e);
     if (r.file != NULL) {
         fputs("epoch,steps,loss,validation_loss", r.file);
         for (int k = 0; k < o->metric_count; k++) fprintf(r.file, ",%s", nn_metric_name(o->metrics[k].kind));
         fputs(",rate,seconds\n", r.file);
-        for (int64_t i = 0; i < h->count; i++) {
-            const nn_epoch *p = &h->epochs[i];
-            fprintf(r.file, "%" PRId64 ",%" PRId64, p->epoch, p->steps);
-            put(r.file, p->loss);
-            put(r.file, p->validation_loss);
-            for (int k = 0; k < o->metric_count; k++) put(r.file, p->metrics[k]);
-            put(r.file, p->rate);
-            put(r.file, p->seconds);
-            fputc('\n', r.file);
-        }
+        for (int64_t i = 0; i < h->count; i++) put_epoch(r.file, &h->epochs[i], o->metric_count);
     }
     nn_replace_end(&r, e);
+    (void)uselocale(before);
+    freelocale(c);
 }
 
 void nn_history_draw(const nn_history *h, const char *path, nn_error *e) {

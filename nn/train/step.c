@@ -162,8 +162,13 @@ static bool record(nn_step *s, const nn_array *fields, int count, bool inputs, a
     if (nn_parameter_count(s->model) + nn_buffer_count(s->model) != parts)
         ag_fail(t, AG_ERR_VALUE, "step: the model got parameters or buffers while a batch was recorded");
     if (!is_fine(s)) return false;
-    for (int k = 0; k < s->options.outputs; k++)
-        if (ag_tape_of(out[k]) == NULL) out[k] = ag_constant(t, ag_value(out[k]));
+    for (int k = 0; k < s->options.outputs; k++) {
+        if (ag_tape_of(out[k]) != NULL) continue;
+        if (isnan(ag_value(out[k])))
+            ag_fail(t, AG_ERR_VALUE, "step: output %d is the number nan: the function has not set it, or to that", k);
+        out[k] = ag_constant(t, ag_value(out[k]));
+    }
+    if (!is_fine(s)) return false;
     ag_shape shape = ag_shape_of(out[0]);
     if (shape.rank != 0)
         ag_fail(t, AG_ERR_SHAPE, "step: the loss has %" PRId64 " elements, rank %d; it must be a scalar",
@@ -448,6 +453,16 @@ nn_array nn_sample_of(const nn_array *field, int64_t n) {
     return sample;
 }
 
+/* Whether a sample alone has an error of this status, or (AG_OK) a loss or a gradient that is not finite. */
+static bool is_sample_bad(nn_step *s, const nn_array *one, int count, ag_status status) {
+    char text[8];
+    if (status == AG_OK) return nn_step_find_nan(s, one, count, text, sizeof text);
+    nn_model_begin_again(s->model);
+    run_eagerly(s, one, count, NN_VALUES);
+    nn_model_end_batch(s->model);
+    return ag_tape_status(tape_of(s)) == status;
+}
+
 static int64_t find_sample(nn_step *s, const nn_array *fields, int count, int64_t samples, ag_status status) {
     nn_array one[NN_MAX_FIELDS];
     int64_t found = -1, bad = 0;
@@ -456,13 +471,11 @@ static int64_t find_sample(nn_step *s, const nn_array *fields, int count, int64_
         if (fields[k].shape.rank < 1 || fields[k].shape.dim[0] != samples) return -1;
     for (int64_t n = 0; n < samples; n++) {
         for (int k = 0; k < count; k++) one[k] = nn_sample_of(&fields[k], n);
-        nn_model_begin_again(s->model);
-        run_eagerly(s, one, count, NN_VALUES);
-        nn_model_end_batch(s->model);
+        bool is_bad = is_sample_bad(s, one, count, status);
         ag_status now = ag_tape_status(tape_of(s));
         ag_tape_recover(tape_of(s));
         if (now != AG_OK && now != status) return -1;
-        if (now == AG_OK && (status != AG_OK || isfinite(nn_array_at(&s->outputs[0], 0)))) continue;
+        if (!is_bad) continue;
         if (bad++ == 0) found = n;
     }
     return bad < samples || samples == 1 ? found : -1;

@@ -9,8 +9,8 @@ nn_model *nn_step_model(const nn_step *step);
 int nn_step_output_count(const nn_step *step);
 /* Sample n of a field, as a batch of one. */
 nn_array nn_sample_of(const nn_array *field, int64_t n);
-/* Which of `samples` samples, each run alone, has an error of this status, or a loss that is not finite (AG_OK); -1 if none
- * has, or all have, or they fail otherwise, in training and in evaluation. The tape's error goes. */
+/* Which of `samples` samples, each run alone, has an error of this status, or a loss or gradient that is not finite (AG_OK);
+ * -1 if none has, or all have, or they fail otherwise, in training and in evaluation. The tape's error goes. */
 int64_t nn_step_find_sample(nn_step *step, const nn_array *fields, int count, int64_t samples, ag_status status);
 
 /* ---- signals (signals.c): SIGINT and SIGTERM become a question, where they would have ended the program */

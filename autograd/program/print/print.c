@@ -1,5 +1,6 @@
 /* A program as C functions. */
 #include "print_impl.h"
+#include "../../support/locale_impl.h"
 
 #include <stdarg.h>
 
@@ -219,7 +220,7 @@ static void assemble(ag_c_function *f, ag_text *t, int64_t work) {
     t->failed |= file->helpers.failed || file->functions.failed || file->checks.failed;
 }
 
-bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
+static bool print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
     ag_c_function f;
     file->type = p->type;
     file->name = name;
@@ -232,6 +233,13 @@ bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_
     ag_c_close_function(&f);
     if (text->failed) ag_c_fail(file, AG_ERR_MEMORY, "print: out of memory");
     return file->status == AG_OK;
+}
+
+bool ag_c_print_file(ag_c_file *file, const ag_program *p, const char *name, ag_text *text) {
+    ag_locale locale = ag_locale_enter();
+    bool ok = print_file(file, p, name, text);
+    ag_locale_leave(locale);
+    return ok;
 }
 
 void ag_c_close_file(ag_c_file *file) {
