@@ -1,7 +1,7 @@
 /* CSV, tables, and texts by characters. */
+#include "comma_locale.h"
 #include "data_files.h"
 
-#include <locale.h>
 #include <math.h>
 
 static nn_table parse(const char *text, const nn_csv_options *options, nn_error *e) {
@@ -274,16 +274,9 @@ static void there_and_back(void **unused) {
     assert_int_equal(unlink(temporary("t.csv")), 0);
 }
 
-/* A program may have chosen a locale whose decimal point is a comma. */
 static void other_locale(void **unused) {
     (void)unused;
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
-    const char *found = NULL;
-    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
-    if (found == NULL) {
-        print_message("skipped: there is no locale with a decimal comma\n");
-        skip();
-    }
+    choose_comma_locale();
     nn_error e = {0};
     nn_table t = parse("a\n1.5\n", NULL, &e);
     assert_fine(&e);

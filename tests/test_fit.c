@@ -1,7 +1,7 @@
 /* nn_fit: that it trains, stops, and says what went wrong. */
+#include "comma_locale.h"
 #include "fit_task.h"
 
-#include <locale.h>
 #include <unistd.h>
 
 /* ---- training -------------------------------------------------------------------------------------------------- */
@@ -71,16 +71,9 @@ static void logs_and_lines(void **state) {
     close_task(&k);
 }
 
-/* A program may have chosen a locale whose decimal point is a comma. */
 static void a_log_in_another_locale(void **state) {
     (void)state;
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
-    const char *found = NULL;
-    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
-    if (found == NULL) {
-        print_message("skipped: there is no locale with a decimal comma\n");
-        skip();
-    }
+    choose_comma_locale();
     char path[512];
     task k;
     open_task(&k, false);
