@@ -126,7 +126,12 @@ static void the_usual_forms_are_there(void **state) {
                                         "rotary",
                                         "lstm_cell",
                                         "gru_cell",
-                                        "convolution"};
+                                        "convolution",
+                                        "cross_entropy_weighted_mean",
+                                        "cross_entropy_ignored",
+                                        "nll",
+                                        "kl_log_probabilities",
+                                        "cosine_embedding"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_non_null(nn_closed_form_find(names[i]));
 }
