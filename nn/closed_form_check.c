@@ -52,6 +52,19 @@ static int64_t elements(ag_shape shape) {
     return count;
 }
 
+static int64_t length_of(char letter, nn_sizes sizes) {
+    return letter == 'm' ? sizes.m : letter == 'n' ? sizes.n : letter == 'k' ? sizes.k : 0;
+}
+
+/* The dimension that *shape begins with, which is then behind it: a letter, a digit and a letter, or a digit; 0 for
+ * anything else. */
+static int64_t next_dimension(const char **shape, nn_sizes sizes) {
+    int64_t digit = **shape >= '1' && **shape <= '9' ? *(*shape)++ - '0' : 0, length = length_of(**shape, sizes);
+    if (length == 0) return digit;
+    ++*shape;
+    return digit == 0 ? length : digit * length;
+}
+
 static bool draw_shapes(const nn_closed_form *form, nn_random *random, draw *d, nn_closed_form_report *report) {
     d->sizes.m = 1 + nn_random_below(random, NN_MAX_SIZE);
     d->sizes.n = 1 + nn_random_below(random, NN_MAX_SIZE);
@@ -59,10 +72,12 @@ static bool draw_shapes(const nn_closed_form *form, nn_random *random, draw *d, 
     for (int a = 0; a < form->argument_count; a++) {
         const char *letters = form->arguments[a].shape;
         ag_shape shape = {0, {0}};
-        for (const char *c = letters; *c != '\0'; c++) {
-            int64_t size = *c == 'm' ? d->sizes.m : *c == 'n' ? d->sizes.n : *c == 'k' ? d->sizes.k : 0;
-            if (size == 0 || shape.rank == 4) /* 5^4 elements at most */
-                return fail(report, AG_ERR_SHAPE, "shape \"%.20s\" of argument %d: not up to four letters m, n, k",
+        for (const char *c = letters; *c != '\0';) {
+            int64_t size = next_dimension(&c, d->sizes);
+            if (size == 0 || shape.rank == 4) /* no more than 45^4 elements */
+                return fail(report, AG_ERR_SHAPE,
+                            "shape \"%.20s\" of argument %d: not up to four of the letters m, n, k, with or without a "
+                            "factor, and digits",
                             letters, a + 1);
             shape.dim[shape.rank++] = size;
         }

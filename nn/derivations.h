@@ -128,7 +128,7 @@ NN_API bool nn_backward_write(const nn_backward_report *report, FILE *out);
 
 /* ---- closed forms: derivatives derived by hand ----------------------------------------------------------------- */
 
-enum { NN_MAX_ARGUMENTS = 6, NN_MAX_SIZE = 5 };
+enum { NN_MAX_ARGUMENTS = 8, NN_MAX_SIZE = 5 };
 
 /* The lengths that the letters in an argument's shape stand for: 1 to NN_MAX_SIZE, drawn anew each time. */
 typedef struct nn_sizes {
@@ -137,7 +137,9 @@ typedef struct nn_sizes {
 
 typedef struct nn_argument {
     const char *name;
-    const char *shape; /* a letter of nn_sizes for each dimension: "" a scalar, "n" a vector, "mn" an m x n matrix */
+    /* A letter of nn_sizes for each dimension: "" a scalar, "n" a vector, "mn" an m x n matrix. A digit before a letter
+     * is a factor, any other one a length: "k232m" is k x 2 x 3 x 2m. */
+    const char *shape;
     nn_distribution distribution;
     bool constant; /* the closed form says nothing about the derivative by this argument */
 } nn_argument;

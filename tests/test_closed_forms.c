@@ -126,7 +126,25 @@ static void the_usual_forms_are_there(void **state) {
                                         "rotary",
                                         "lstm_cell",
                                         "gru_cell",
-                                        "convolution"};
+                                        "convolution",
+                                        "convolution_strided",
+                                        "convolution_grouped",
+                                        "convolution_transposed",
+                                        "average_pooling",
+                                        "max_pooling",
+                                        "embedding",
+                                        "embedding_padded",
+                                        "dropout",
+                                        "batch_norm_running",
+                                        "attention_masked",
+                                        "attention_causal",
+                                        "rnn_cell",
+                                        "rnn_relu_cell",
+                                        "cross_entropy_weighted_mean",
+                                        "cross_entropy_ignored",
+                                        "nll",
+                                        "kl_log_probabilities",
+                                        "cosine_embedding"};
     (void)state;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) assert_non_null(nn_closed_form_find(names[i]));
 }
@@ -195,6 +213,87 @@ static void the_same_seed_gives_the_same_report(void **state) {
     assert_int_equal(first.compared, second.compared);
     nn_closed_form_check(form, DRAWS, 8, &second);
     assert_true(first.worst.closed != second.worst.closed);
+}
+
+/* ---- the catalogue's forms, spoilt one argument at a time ------------------------------------------------------ */
+
+static struct {
+    const nn_closed_form *form;
+    int argument;
+} spoilt;
+
+/* The derivative by that argument is missing. */
+static void missing_argument(nn_sizes s, const double *const *x, double *const *d) {
+    static double aside[4096];
+    double *to[NN_MAX_ARGUMENTS];
+    memset(aside, 0, sizeof aside);
+    for (int a = 0; a < spoilt.form->argument_count; a++) to[a] = a == spoilt.argument ? aside : d[a];
+    spoilt.form->derivative(s, x, to);
+}
+
+/* Its first entry is off, and only a little. */
+static void first_entry_off(nn_sizes s, const double *const *x, double *const *d) {
+    spoilt.form->derivative(s, x, d);
+    d[spoilt.argument][0] += 1e-6 * fmax(1, fabs(d[spoilt.argument][0]));
+}
+
+static void expect_caught(void (*derivative)(nn_sizes, const double *const *, double *const *)) {
+    nn_closed_form form = *spoilt.form;
+    nn_closed_form_report report;
+    form.derivative = derivative;
+    assert_false(nn_closed_form_check(&form, DRAWS, 1, &report));
+    assert_int_equal(report.status, AG_OK);
+    assert_int_equal(report.wrong_values, 0);
+    if (report.wrong == 0 || report.worst.argument != spoilt.argument)
+        fail_msg("%s: a wrong derivative by %s is not noticed", form.name, form.arguments[spoilt.argument].name);
+}
+
+static void every_derivative_matters(void **state) {
+    int count;
+    const nn_closed_form *forms = nn_closed_forms(&count);
+    (void)state;
+    for (int i = 0; i < count; i++)
+        for (int a = 0; a < forms[i].argument_count; a++) {
+            if (forms[i].arguments[a].constant) continue;
+            spoilt.form = &forms[i];
+            spoilt.argument = a;
+            expect_caught(missing_argument);
+            expect_caught(first_entry_off);
+        }
+}
+
+/* ---- shapes ---------------------------------------------------------------------------------------------------- */
+
+/* y = 3 x, for x of shape (2, 3n) */
+static ag_var record_shaped(const ag_var *x) {
+    ag_shape shape = ag_shape_of(x[0]);
+    assert_int_equal(shape.rank, 2);
+    assert_int_equal(shape.dim[0], 2);
+    assert_int_equal(shape.dim[1] % 3, 0);
+    return ag_mul(3, ag_sum(x[0]));
+}
+
+static void shaped_value(nn_sizes s, const double *const *x, double *y) {
+    for (int64_t i = 0; i < 6 * s.n; i++) *y += 3 * x[0][i];
+}
+
+static void shaped_derivative(nn_sizes s, const double *const *x, double *const *d) {
+    (void)x;
+    for (int64_t i = 0; i < 6 * s.n; i++) d[0][i] = 3;
+}
+
+static void shapes_have_lengths_and_factors(void **state) {
+    nn_closed_form form = {"shaped",      "f = 3 sum(x)", "this file",      1, {{"x", "23n", NN_NORMAL, false}},
+                           record_shaped, shaped_value,   shaped_derivative};
+    nn_closed_form_report report;
+    (void)state;
+    assert_true(nn_closed_form_check(&form, DRAWS, 1, &report));
+    static const char *const wrong[] = {"0", "0n", "2q", "n0", "23456", "mnkmn", "2 n", "-n"};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        form.arguments[0].shape = wrong[i];
+        assert_false(nn_closed_form_check(&form, 1, 1, &report));
+        assert_int_equal(report.status, AG_ERR_SHAPE);
+    }
 }
 
 /* ---- wrong closed forms: the right derivative of f(x, y) = sum(x^2 y), then spoilt ----------------------------- */
@@ -375,6 +474,8 @@ int main(void) {
         cmocka_unit_test(every_form_holds),
         cmocka_unit_test(every_form_is_described),
         cmocka_unit_test(the_usual_forms_are_there),
+        cmocka_unit_test(every_derivative_matters),
+        cmocka_unit_test(shapes_have_lengths_and_factors),
         cmocka_unit_test(forms_are_stable_far_out),
         cmocka_unit_test(losses_are_stable_far_out),
         cmocka_unit_test(values_are_checked_too),

@@ -1,10 +1,58 @@
-/* Closed forms of cells of recurrent layers, of convolution and of rotary positions. As those of layers, each is the sum of an
- * adjoint g times the result. */
+/* Closed forms of cells of recurrent layers and of rotary positions. As those of layers, each is the sum of an adjoint
+ * g times the result. */
 #include "nn/forms/forms_impl.h"
 
 /* sigmoid'(x) and tanh'(x), without cancellation */
 static double sigmoid_slope(double x) { return sigmoid(x) * sigmoid(-x); }
 static double tanh_slope(double x) { return 4 * sigmoid_slope(2 * x); }
+
+/* W x + b + U h + c, of the arguments g, W (n, m), x, b, U (n, n), h, c */
+static ag_var record_rnn(const ag_var *x) {
+    return ag_add(ag_add(ag_matmul(x[1], x[2]), x[3]), ag_add(ag_matmul(x[4], x[5]), x[6]));
+}
+
+static void rnn_sum(nn_sizes s, const double *const *x, double *z) {
+    double of_state[NN_MAX_SIZE] = {0};
+    affine_column(x[1], x[2], x[3], s.n, s.m, z);
+    affine_column(x[4], x[5], x[6], s.n, s.n, of_state);
+    for (int64_t i = 0; i < s.n; i++) z[i] += of_state[i];
+}
+
+/* Backward of that sum for its adjoint e. */
+static void rnn_backward(nn_sizes s, const double *const *x, const double *e, double *const *d) {
+    add_outer(e, s.n, x[2], s.m, d[1]);
+    add_transposed_product(x[1], e, s.n, s.m, d[2]);
+    copy(e, s.n, d[3]);
+    add_outer(e, s.n, x[5], s.n, d[4]);
+    add_transposed_product(x[4], e, s.n, s.n, d[5]);
+    copy(e, s.n, d[6]);
+}
+
+NN_RECORD(rnn_cell) { return ag_vdot(x[0], ag_tanh(record_rnn(x))); }
+NN_VALUE(rnn_cell) {
+    double z[NN_MAX_SIZE] = {0};
+    rnn_sum(s, x, z);
+    for (int64_t i = 0; i < s.n; i++) *y += x[0][i] * tanh(z[i]);
+}
+NN_DERIVATIVE(rnn_cell) {
+    double z[NN_MAX_SIZE] = {0}, e[NN_MAX_SIZE] = {0};
+    rnn_sum(s, x, z);
+    for (int64_t i = 0; i < s.n; i++) e[i] = x[0][i] * tanh_slope(z[i]);
+    rnn_backward(s, x, e, d);
+}
+
+NN_RECORD(rnn_relu_cell) { return ag_vdot(x[0], ag_relu(record_rnn(x))); }
+NN_VALUE(rnn_relu_cell) {
+    double z[NN_MAX_SIZE] = {0};
+    rnn_sum(s, x, z);
+    for (int64_t i = 0; i < s.n; i++) *y += x[0][i] * fmax(z[i], 0);
+}
+NN_DERIVATIVE(rnn_relu_cell) {
+    double z[NN_MAX_SIZE] = {0}, e[NN_MAX_SIZE] = {0};
+    rnn_sum(s, x, z);
+    for (int64_t i = 0; i < s.n; i++) e[i] = z[i] > 0 ? x[0][i] : 0;
+    rnn_backward(s, x, e, d);
+}
 
 /* g, i, f, u, o, c */
 NN_RECORD(lstm_cell) {
@@ -51,26 +99,6 @@ NN_DERIVATIVE(gru_cell) {
         d[4][j] = e * sigmoid(x[1][j]);
         d[5][j] = x[0][j] * sigmoid(x[2][j]);
     }
-}
-
-/* g, X (m channels of length n), W (m, k): result i is the sum of W[c][j] X[c][i + j], with zeros after the end */
-NN_RECORD(convolution) {
-    ag_shape length = ag_shape_of(x[0]), window = ag_shape_of(x[2]);
-    ag_var padded = ag_pad(x[1], 1, 0, window.dim[1] - 1), sum = ag_num(0);
-    for (int64_t j = 0; j < window.dim[1]; j++)
-        sum = ag_add(sum, ag_matmul(ag_index(x[2], 1, j), ag_slice(padded, 1, j, j + length.dim[0], 1)));
-    return ag_vdot(x[0], sum);
-}
-NN_VALUE(convolution) {
-    for (int64_t c = 0; c < s.m; c++)
-        for (int64_t j = 0; j < s.k && j < s.n; j++) *y += x[2][c * s.k + j] * dot(x[0], x[1] + c * s.n + j, s.n - j);
-}
-NN_DERIVATIVE(convolution) {
-    for (int64_t c = 0; c < s.m; c++)
-        for (int64_t j = 0; j < s.k && j < s.n; j++) {
-            d[2][c * s.k + j] = dot(x[0], x[1] + c * s.n + j, s.n - j);
-            for (int64_t i = 0; i + j < s.n; i++) d[1][c * s.n + i + j] += x[2][c * s.k + j] * x[0][i];
-        }
 }
 
 /* g, h, a, b, t */

@@ -16,4 +16,18 @@
 #include "nn/forms/catalogue.def"
 #undef NN_FORM
 
+enum { MAX_ROWS = 2 * NN_MAX_SIZE }; /* of labels */
+
+/* The labels of one-hot rows, for the tape. Returns how many there are. */
+static inline int64_t read_labels(ag_var rows, int64_t *labels) {
+    double y[MAX_ROWS * NN_MAX_SIZE] = {0};
+    ag_shape shape = ag_shape_of(rows);
+    int64_t count = ag_count(rows);
+    if (shape.rank != 2 || count > MAX_ROWS * NN_MAX_SIZE) return 0;
+    ag_read(rows, y);
+    for (int64_t i = 0; i < count; i++)
+        if (y[i] == 1) labels[i / shape.dim[1]] = i % shape.dim[1];
+    return shape.dim[0];
+}
+
 #endif

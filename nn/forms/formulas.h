@@ -42,6 +42,12 @@ static inline void softmax(const double *z, int64_t k, double *p) {
     for (int64_t i = 0; i < k; i++) p[i] = exp(z[i] - total);
 }
 
+/* softmax(z) - y: what cross-entropy sends back to logits z. */
+static inline void softmax_minus(const double *z, const double *y, int64_t k, double *d) {
+    softmax(z, k, d);
+    for (int64_t i = 0; i < k; i++) d[i] -= y[i];
+}
+
 /* -sum(y log softmax(z)); what has probability 0 in y costs nothing, however unlikely z makes it. */
 static inline double cross_entropy(const double *z, const double *y, int64_t k) {
     double total = logsumexp(z, k), sum = 0;

@@ -48,6 +48,43 @@ NN_DERIVATIVE(dense_batch) {
     }
 }
 
+/* ---- embedding and dropout ------------------------------------------------------------------------------------- */
+
+static ag_var record_embedding(nn_embedding layer, ag_var g, ag_var indices) {
+    int64_t labels[MAX_ROWS] = {0}, n = read_labels(indices, labels);
+    return ag_vdot(g, nn_embedding_apply(layer, labels, AG_SHAPE(n)));
+}
+
+/* G, I (one-hot rows of the indices), E */
+NN_RECORD(embedding) { return record_embedding((nn_embedding){.weight = x[2]}, x[0], x[1]); }
+NN_VALUE(embedding) {
+    for (int64_t i = 0; i < s.n; i++)
+        for (int64_t r = 0; r < s.k; r++)
+            if (x[1][i * s.k + r] == 1) *y += dot(x[0] + i * s.m, x[2] + r * s.m, s.m);
+}
+NN_DERIVATIVE(embedding) {
+    for (int64_t i = 0; i < s.n; i++)
+        for (int64_t r = 0; r < s.k; r++)
+            for (int64_t j = 0; x[1][i * s.k + r] == 1 && j < s.m; j++) d[2][r * s.m + j] += x[0][i * s.m + j];
+}
+
+/* The same, E of 2k rows, where row 0 stands for padding. */
+NN_RECORD(embedding_padded) { return record_embedding((nn_embedding){.weight = x[2], .pad = true}, x[0], x[1]); }
+NN_VALUE(embedding_padded) { nn_form_embedding_value((nn_sizes){s.m, s.n, 2 * s.k}, x, y); }
+NN_DERIVATIVE(embedding_padded) {
+    nn_form_embedding_derivative((nn_sizes){s.m, s.n, 2 * s.k}, x, d);
+    for (int64_t j = 0; j < s.m; j++) d[2][j] = 0;
+}
+
+/* g, c (what is kept), x, p */
+NN_RECORD(dropout) { return ag_vdot(x[0], ag_div(ag_mul(x[1], x[2]), ag_sub(1, x[3]))); }
+NN_VALUE(dropout) {
+    for (int64_t i = 0; i < s.n; i++) *y += x[1][i] == 0 ? 0 : x[0][i] * x[2][i] / (1 - *x[3]);
+}
+NN_DERIVATIVE(dropout) {
+    for (int64_t i = 0; i < s.n; i++) d[2][i] = x[1][i] == 0 ? 0 : x[0][i] / (1 - *x[3]);
+}
+
 /* ---- normalising layers ---------------------------------------------------------------------------------------- */
 
 #define EPSILON 1e-5 /* below the square root */
@@ -131,6 +168,27 @@ NN_DERIVATIVE(batch_norm) {
     }
 }
 
+/* G, X (n examples of m features), mu, v, gamma, beta */
+NN_RECORD(batch_norm_running) {
+    ag_var h = ag_div(ag_sub(x[1], x[2]), ag_sqrt(ag_add(x[3], EPSILON)));
+    return ag_vdot(x[0], ag_add(ag_mul(x[4], h), x[5]));
+}
+NN_VALUE(batch_norm_running) {
+    for (int64_t i = 0; i < s.n * s.m; i++) {
+        int64_t j = i % s.m;
+        *y += x[0][i] * (x[4][j] * (x[1][i] - x[2][j]) / sqrt(x[3][j] + EPSILON) + x[5][j]);
+    }
+}
+NN_DERIVATIVE(batch_norm_running) {
+    for (int64_t i = 0; i < s.n * s.m; i++) {
+        int64_t j = i % s.m;
+        double deviation = sqrt(x[3][j] + EPSILON);
+        d[1][i] = x[4][j] * x[0][i] / deviation;
+        d[4][j] += x[0][i] * (x[1][i] - x[2][j]) / deviation;
+        d[5][j] += x[0][i];
+    }
+}
+
 /* G, X (one group of m channels, n positions), gamma, beta */
 NN_RECORD(group_norm) {
     ag_var column = ag_reshape(record_standardised(ag_reshape(x[1], AG_SHAPE(-1)), 0), ag_shape_of(x[1]));
@@ -151,13 +209,38 @@ NN_DERIVATIVE(group_norm) {
     }
 }
 
-/* ---- attention of one query, and forms ------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------------------------- */
 
-/* softmax(K q / sqrt(m)), K of shape (n, m) */
-static void attend(nn_sizes s, const double *q, const double *keys, double *a) {
-    double scores[NN_MAX_SIZE] = {0};
-    for (int64_t i = 0; i < s.n; i++) scores[i] = dot(keys + i * s.m, q, s.m) / sqrt((double)s.m);
-    softmax(scores, s.n, a);
+/* softmax(K q / sqrt(m)), K of shape (n, m), over the keys that are kept: not 0 in `keep`, or all for NULL. Without any
+ * it is 0. */
+static void attend(nn_sizes s, const double *q, const double *keys, const double *keep, double *a) {
+    double scores[NN_MAX_SIZE] = {0}, p[NN_MAX_SIZE] = {0};
+    int64_t kept[NN_MAX_SIZE], count = 0;
+    for (int64_t i = 0; i < s.n; i++) {
+        if (keep != NULL && keep[i] == 0) continue;
+        scores[count] = dot(keys + i * s.m, q, s.m) / sqrt((double)s.m);
+        kept[count++] = i;
+    }
+    if (count > 0) softmax(scores, count, p);
+    for (int64_t i = 0; i < s.n; i++) a[i] = 0;
+    for (int64_t i = 0; i < count; i++) a[kept[i]] = p[i];
+}
+
+/* The sum of a_i V_i.g: what a query that looks at its keys by a gets, times g. */
+static double attended(nn_sizes s, const double *a, const double *g, const double *v) {
+    double sum = 0;
+    for (int64_t i = 0; i < s.n; i++) sum += a[i] * dot(v + i * s.k, g, s.k);
+    return sum;
+}
+
+/* d += the derivatives of that by q, K and V. */
+static void attend_backward(nn_sizes s, const double *a, const double *g, const double *q, const double *keys,
+                            const double *v, double *dq, double *dkeys, double *dv) {
+    double ds[NN_MAX_SIZE] = {0}, average = attended(s, a, g, v);
+    for (int64_t i = 0; i < s.n; i++) ds[i] = a[i] * (dot(v + i * s.k, g, s.k) - average) / sqrt((double)s.m);
+    add_transposed_product(keys, ds, s.n, s.m, dq);
+    add_outer(ds, s.n, q, s.m, dkeys);
+    add_outer(a, s.n, g, s.k, dv);
 }
 
 /* g, q, K, V */
@@ -168,19 +251,59 @@ NN_RECORD(attention) {
 }
 NN_VALUE(attention) {
     double a[NN_MAX_SIZE] = {0};
-    attend(s, x[1], x[2], a);
-    for (int64_t i = 0; i < s.n; i++) *y += a[i] * dot(x[3] + i * s.k, x[0], s.k);
+    attend(s, x[1], x[2], NULL, a);
+    *y = attended(s, a, x[0], x[3]);
 }
 NN_DERIVATIVE(attention) {
-    double a[NN_MAX_SIZE] = {0}, ds[NN_MAX_SIZE] = {0}, average;
-    attend(s, x[1], x[2], a);
-    for (int64_t i = 0; i < s.n; i++) ds[i] = dot(x[3] + i * s.k, x[0], s.k);
-    average = dot(a, ds, s.n);
-    for (int64_t i = 0; i < s.n; i++) ds[i] = a[i] * (ds[i] - average) / sqrt((double)s.m);
-    add_transposed_product(x[2], ds, s.n, s.m, d[1]);
-    add_outer(ds, s.n, x[1], s.m, d[2]);
-    add_outer(a, s.n, x[0], s.k, d[3]);
+    double a[NN_MAX_SIZE] = {0};
+    attend(s, x[1], x[2], NULL, a);
+    attend_backward(s, a, x[0], x[1], x[2], x[3], d[1], d[2], d[3]);
 }
+
+/* The operation for one head of a batch of one; q of shape (queries, m). */
+static ag_var record_attention(ag_var g, ag_var q, ag_var keys, ag_var v, ag_attention_options options) {
+    ag_var *parts[] = {&q, &keys, &v};
+    for (int i = 0; i < 3; i++) *parts[i] = ag_unsqueeze(ag_unsqueeze(*parts[i], 1), 0);
+    return ag_vdot(g, ag_reshape(ag_attention(q, keys, v, options), ag_shape_of(g)));
+}
+
+/* g, q, K, V, c (the keys that are kept) */
+NN_RECORD(attention_masked) {
+    ag_attention_options options = {.keep = ag_unsqueeze(x[4], 0)};
+    return record_attention(x[0], ag_unsqueeze(x[1], 0), x[2], x[3], options);
+}
+NN_VALUE(attention_masked) {
+    double a[NN_MAX_SIZE] = {0};
+    attend(s, x[1], x[2], x[4], a);
+    *y = attended(s, a, x[0], x[3]);
+}
+NN_DERIVATIVE(attention_masked) {
+    double a[NN_MAX_SIZE] = {0};
+    attend(s, x[1], x[2], x[4], a);
+    attend_backward(s, a, x[0], x[1], x[2], x[3], d[1], d[2], d[3]);
+}
+
+/* G, Q (n queries), K, V: query i sees the first i + 1 keys */
+NN_RECORD(attention_causal) { return record_attention(x[0], x[1], x[2], x[3], (ag_attention_options){.causal = true}); }
+NN_VALUE(attention_causal) {
+    for (int64_t i = 0; i < s.n; i++) {
+        double a[NN_MAX_SIZE] = {0};
+        nn_sizes seen = {s.m, i + 1, s.k};
+        attend(seen, x[1] + i * s.m, x[2], NULL, a);
+        *y += attended(seen, a, x[0] + i * s.k, x[3]);
+    }
+}
+NN_DERIVATIVE(attention_causal) {
+    for (int64_t i = 0; i < s.n; i++) {
+        const double *g = x[0] + i * s.k, *q = x[1] + i * s.m;
+        double a[NN_MAX_SIZE] = {0};
+        nn_sizes seen = {s.m, i + 1, s.k};
+        attend(seen, q, x[2], NULL, a);
+        attend_backward(seen, a, g, q, x[2], x[3], d[1] + i * s.m, d[2], d[3]);
+    }
+}
+
+/* ---- quadratic and bilinear forms ------------------------------------------------------------------------------ */
 
 /* A, x */
 NN_RECORD(quadratic) { return ag_vdot(x[1], ag_matmul(x[0], x[1])); }

@@ -30,24 +30,14 @@ NN_DERIVATIVE(logsumexp) { softmax(x[0], s.k, d[0]); }
 
 /* ---- cross-entropy --------------------------------------------------------------------------------------------- */
 
-/* softmax(z) - y: what cross-entropy sends back to logits z. */
-static void softmax_minus(const double *z, const double *y, int64_t k, double *d) {
-    softmax(z, k, d);
-    for (int64_t i = 0; i < k; i++) d[i] -= y[i];
-}
-
 NN_RECORD(cross_entropy) { return ag_cross_entropy_soft(x[0], x[1]); }
 NN_VALUE(cross_entropy) { *y = cross_entropy(x[0], x[1], s.k); }
 NN_DERIVATIVE(cross_entropy) { softmax_minus(x[0], x[1], s.k, d[0]); }
 
 /* Z (n rows), Y: one-hot rows, of which the tape gets the labels */
 NN_RECORD(cross_entropy_labels) {
-    double y[NN_MAX_SIZE * NN_MAX_SIZE] = {0};
-    int64_t labels[NN_MAX_SIZE] = {0}, count = ag_count(x[1]);
-    ag_shape shape = ag_shape_of(x[1]);
-    if (count <= NN_MAX_SIZE * NN_MAX_SIZE) ag_read(x[1], y);
-    for (int64_t i = 0; shape.rank == 2 && i < count; i++)
-        if (y[i] == 1) labels[i / shape.dim[1]] = i % shape.dim[1];
+    int64_t labels[MAX_ROWS] = {0};
+    read_labels(x[1], labels);
     return ag_cross_entropy(x[0], labels);
 }
 NN_VALUE(cross_entropy_labels) {

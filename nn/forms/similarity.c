@@ -23,6 +23,26 @@ NN_DERIVATIVE(cosine) {
     }
 }
 
+/* x, y, t, m: 1 - c for t = 1, max(0, c - m) for t = 0 */
+NN_RECORD(cosine_embedding) {
+    ag_var c = nn_form_cosine_record(x), unlike = ag_relu(ag_sub(c, x[3]));
+    return ag_add(ag_mul(x[2], ag_sub(1, c)), ag_mul(ag_sub(1, x[2]), unlike));
+}
+NN_VALUE(cosine_embedding) {
+    double c = dot(x[0], x[1], s.n) / (length(x[0], s.n) * length(x[1], s.n));
+    *y = *x[2] == 1 ? 1 - c : fmax(c - *x[3], 0);
+}
+NN_DERIVATIVE(cosine_embedding) {
+    double c = dot(x[0], x[1], s.n) / (length(x[0], s.n) * length(x[1], s.n));
+    double factor = *x[2] == 1 ? -1 : c > *x[3] ? 1 : 0;
+    nn_form_cosine_derivative(s, x, d);
+    for (int64_t i = 0; i < s.n; i++) {
+        d[0][i] *= factor;
+        d[1][i] *= factor;
+    }
+    *d[3] = *x[2] == 0 && c > *x[3] ? -1 : 0;
+}
+
 /* x, y, z, m */
 NN_RECORD(triplet) {
     ag_var like = ag_norm(ag_sub(x[0], x[1])), unlike = ag_norm(ag_sub(x[0], x[2]));
