@@ -215,6 +215,22 @@ static void trace_nll(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[0] = nn_nll_at(ag_outer(x[0], ag_expand(ag_at(x[0], 0), AG_SHAPE(2))), x[1], (nn_class_options){0});
 }
 
+/* 0 for a target of 1, -2 for one of 3: no class, and not the label that is ignored. */
+static ag_var negative(ag_var target) { return ag_sub(1, target); }
+static void trace_negative_labels(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_softmax_cross_entropy_at(ag_outer(x[0], x[0]), negative(x[1]), (nn_class_options){0});
+}
+static void trace_ignored_labels(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    nn_class_options options = {.ignore = true, .ignored = -100};
+    y[0] = nn_softmax_cross_entropy_at(ag_outer(x[0], x[0]), negative(x[1]), options);
+}
+static void trace_negative_nll(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_nll_at(ag_outer(x[0], x[0]), negative(x[1]), (nn_class_options){0});
+}
+
 static const struct {
     ag_model model;
     const char *message;
@@ -222,7 +238,10 @@ static const struct {
                {trace_cosine, "cosine_embedding: target 2 is 3, not -1 or 1"},
                {trace_contrastive, "contrastive: target 2 is 3, not 0 or 1"},
                {trace_labels, "cross_entropy_at: label 3 of row 2"},
-               {trace_nll, "gather_at: index 3 at position 2"}};
+               {trace_nll, "gather_at: index 3 at position 2"},
+               {trace_negative_labels, "gather_at: index -2 at position 2"},
+               {trace_ignored_labels, "gather_at: index -2 at position 2"},
+               {trace_negative_nll, "gather_at: index -2 at position 2"}};
 enum { CHECKED = sizeof checked / sizeof *checked };
 
 /* Each run checks its targets. Frees the program. */
@@ -305,7 +324,7 @@ static void impossible_classes_are_no_nan(void **state) {
 /* ---- misuse ------------------------------------------------------------------------------------------------------ */
 
 static ag_var misuse(ag_tape *t, int i) {
-    static const int64_t labels[] = {0, 5, 1};
+    static const int64_t labels[] = {0, 5, 1}, below[] = {0, 1, -1};
     ag_var column = ag_zeros(t, AG_SHAPE(4, 1)), four = ag_zeros(t, AG_SHAPE(4)), z = ag_zeros(t, AG_SHAPE(3, 2));
     nn_class_options weights = {.weights = four}, smoothing = {.smoothing = 1.5}, none = {0};
     switch (i) {
@@ -325,6 +344,11 @@ static ag_var misuse(ag_tape *t, int i) {
     case 13: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3)), smoothing);
     case 14: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3, 1)), none);
     case 15: return nn_nll(z, labels, 3, none);
+    case 39: return nn_softmax_cross_entropy_with(z, below, 3, none);
+    case 40: return nn_nll(z, below, 3, (nn_class_options){.ignore = true, .ignored = -100});
+    case 41: return nn_softmax_cross_entropy_at(z, ag_neg(ag_arange(t, 0, 1, 3)), none);
+    case 42: return nn_nll_at(z, ag_neg(ag_arange(t, 0, 1, 3)), none);
+    case 43: return nn_softmax_cross_entropy(z, below, 3);
     case 20: return nn_nll_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
     case 21: return nn_softmax_cross_entropy_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
     case 22: return nn_softmax_cross_entropy_at(z, ag_full(t, 0.5, AG_SHAPE(3)), none);
@@ -392,6 +416,11 @@ static void misuse_is_an_error(void **state) {
         "hinge: target 0 is 0.5, not -1 or 1",
         "cosine_embedding: target 0 is nan, not -1 or 1",
         "contrastive: target 0 is -1, not 0 or 1",
+        "softmax_cross_entropy: label 2 is -1, not 0 to 1",
+        "nll: label 2 is -1, not 0 to 1",
+        "gather_at: index -1 at position 1",
+        "gather_at: index -1 at position 1",
+        "cross_entropy: label -1 of row 2",
     };
     (void)state;
     for (int i = 0; i < (int)(sizeof parts / sizeof parts[0]); i++) {
