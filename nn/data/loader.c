@@ -87,6 +87,10 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
             from = s->sample;
         }
         int64_t bad = nn_convert(f->type, from, wide ? NN_F64 : to->type, wide ? (void *)s->wide : place, elements);
+        if (wide && bad < 0) {
+            nn_scale_apply(scale, NN_F64, s->wide, 1, elements, e);
+            bad = nn_convert(NN_F64, s->wide, NN_F32, place, elements);
+        }
         if (bad >= 0) {
             char text[32];
             nn_number_text(f->type, from + (size_t)bad * nn_type_size(f->type), text);
@@ -94,9 +98,6 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
                     text, nn_type_name(to->type));
             return;
         }
-        if (!wide) continue;
-        nn_scale_apply(scale, NN_F64, s->wide, 1, elements, e);
-        (void)nn_convert(NN_F64, s->wide, NN_F32, place, elements);
     }
     if (scale != NULL && !wide) nn_scale_apply(scale, to->type, to->data, s->batch.count, elements, e);
 }
