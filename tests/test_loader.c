@@ -189,6 +189,8 @@ static void scaling(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "scale: element 1 of row 0 is infinite");
     (void)nn_scale_fit(&train, 1, NN_PER_FIELD, &e);
     assert_error(&e, AG_ERR_VALUE, "field 1 of 1");
+    assert_null(nn_scale_fit(&train, 0, (nn_grouping)77, &e).mean.data);
+    assert_error(&e, AG_ERR_VALUE, "scale: there is no grouping 77");
     values[1] = 1e308, values[2] = 1.7e308;
     (void)nn_scale_fit(&train, 0, NN_PER_FIELD, &e);
     assert_error(&e, AG_ERR_VALUE, "too large to be added up");
