@@ -595,6 +595,8 @@ static void wrong_options(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "only F32 and F64");
     assert_null(nn_loader_new(&set, &(nn_loader_options){.batch = 1, .fields = {{.type = (nn_type)50}}}, &e));
     assert_error(&e, AG_ERR_VALUE, "no type 50");
+    assert_null(nn_loader_new(&set, NULL, &e));
+    assert_error(&e, AG_ERR_VALUE, "loader: the pointer to options is NULL");
     assert_false(nn_loader_next(NULL, &b, &e));
     nn_loader_seek(NULL, (nn_loader_state){0}, &e);
     assert_true(nn_loader_batches(NULL) == 0 && nn_loader_where(NULL).epoch == 0);

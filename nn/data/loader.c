@@ -301,7 +301,8 @@ static void free_memory(nn_loader *l) {
 }
 
 nn_loader *nn_loader_new(const nn_dataset *set, const nn_loader_options *options, nn_error *e) {
-    if (nn_given(set, "loader: the data set", e) && nn_given(options, "loader: the options", e)) check(set, options, e);
+    if (nn_given(set, "loader: the data set", e) && nn_given(options, "loader: the pointer to options", e))
+        check(set, options, e);
     nn_loader *l = nn_take(1, sizeof *l, "loader", e);
     if (l == NULL) return NULL;
     l->set = *set;

@@ -427,7 +427,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
     nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
     for (int k = 0; k < NN_MAX_METRICS; k++) result.last.metrics[k] = result.best.metrics[k] = NAN;
-    if (nn_given(o, "fit: the options", e)) check(o, e);
+    if (nn_given(o, "fit: the pointer to options", e)) check(o, e);
     if (!nn_ok(e)) return result;
     fit f = {.o = o, .e = e, .model = nn_step_model(o->step), .now = {.epoch = 1}, .begun = nn_seconds()};
     f.progress = (nn_progress){.out = o->progress, .epochs = o->epochs};
