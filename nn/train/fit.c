@@ -203,9 +203,21 @@ static void fail_group(fit *f, nn_loader_state first, int64_t batches, const cha
     nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.200s", f->now.epoch, f->now.steps, what);
 }
 
+/* A sweep gives all parameters an adjoint that the loss depends on. Where there are none, nothing would ever change. */
+static bool depends_on_parameters(fit *f) {
+    int n = nn_parameter_count(f->model);
+    for (int i = 0; i < n; i++)
+        if (ag_numbers_of(nn_parameter_at(f->model, i)).grad != NULL) return true;
+    if (n == 0) return true;
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, the loss depends on no parameter of the model",
+            f->now.epoch, f->now.steps);
+    return false;
+}
+
 /* `first` is where the loader was before the first of these batches, of which `b` is the last. */
 static void optimise(fit *f, const nn_batch *b, nn_loader_state first, int64_t batches) {
     ag_tape *t = nn_model_tape(f->model);
+    if (f->now.steps == 0 && !depends_on_parameters(f)) return;
     double scale = nn_optimiser_scale_now(f->o->optimiser);
     nn_optimiser_scale(f->o->optimiser, scale / (double)batches);
     nn_optimiser_step(f->o->optimiser);
