@@ -34,7 +34,7 @@ extern "C" {
 
 typedef struct nn_error {
     ag_status status; /* AG_OK: none */
-    char message[384];
+    char message[512];
 } nn_error;
 
 /* Makes it an error, unless it is one already: for one's own readers and hooks. */

@@ -175,13 +175,13 @@ static void fail_batch(fit *f, const nn_batch *b) {
 
 /* The loss or a gradient is no number: says why. The tape's own error, if there is one, names the parameter. */
 static void fail_nan(fit *f, const nn_batch *b, const char *what) {
-    char where[300];
+    char where[257];
     int64_t sample = nn_step_find_sample(f->o->step, b->fields, b->field_count, b->count, AG_OK);
     ag_tape_recover(nn_model_tape(f->model));
     bool found = nn_step_find_nan(f->o->step, b->fields, b->field_count, where, sizeof where);
     ag_tape_recover(nn_model_tape(f->model));
-    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.100s%s%.130s%s", f->now.epoch, f->now.steps,
-            what, found ? ": " : "", found ? where : "", say_sample(b, sample).text);
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.100s%s%s%s", f->now.epoch, f->now.steps, what,
+            found ? ": " : "", found ? where : "", say_sample(b, sample).text);
 }
 
 /* A sum over several batches is no number: they run once more, to find the one that is to blame. */
