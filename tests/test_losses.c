@@ -282,6 +282,24 @@ static void targets_are_checked_in_programs_from_files(void **state) {
     }
 }
 
+/* Printed C refuses labels that are no class, below 0 or not. */
+static void printed_losses_check_labels(void **state) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(3)), ag_in("targets", AG_SHAPE(3))};
+    const ag_model models[] = {trace_negative_labels, trace_ignored_labels, trace_negative_nll};
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        static char text[1 << 16];
+        ag_program *p = ag_program_trace(AG_F64, models[k], NULL, in, 2, NULL, 1);
+        FILE *file = tmpfile();
+        assert_int_equal(ag_program_print_c(p, "loss", NULL, file).status, AG_OK);
+        rewind(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        if (strstr(text, "gather_at: ") == NULL) fail_msg("%s", text);
+        ag_program_free(p);
+        assert_int_equal(fclose(file), 0);
+    }
+}
+
 /* Labels are an input of the program, and other ones give another loss. */
 static void labels_are_data_of_a_program(void **state) {
     ag_tape *t = ag_tape_new(AG_F64);
@@ -466,6 +484,7 @@ int main(void) {
         cmocka_unit_test(targets_are_checked_in_each_run),
         cmocka_unit_test(targets_are_checked_in_programs_from_files),
         cmocka_unit_test(labels_are_data_of_a_program),
+        cmocka_unit_test(printed_losses_check_labels),
         cmocka_unit_test(impossible_classes_are_no_nan),
         cmocka_unit_test(misuse_is_an_error),
         cmocka_unit_test(every_request_of_the_tape_may_be_refused),
