@@ -39,7 +39,7 @@ int main(int argc, char **argv) {
     ag_tape *tape = ag_tape_new(AG_F32);
     nn_model *model = nn_model_new(tape, 1);
     net n = make_net(model);
-    nn_model_summary(model, stdout);
+    if (e.status == AG_OK) nn_model_summary(model, stdout);
     double accuracy = fit_digits(model, forward, &n, &d, folder != NULL ? 10 : 2, "digits_cnn.svg", &e);
     nn_model_save(model, "digits_cnn.safetensors", &e);
     nn_model_free(model);

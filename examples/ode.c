@@ -90,6 +90,7 @@ int main(int argc, char **argv) {
     double logarithms[2 * YEARS], first[RATES + 2] = {log(0.5), log(0.02), log(0.5), log(0.02)};
     nn_error e = {0};
     read_pelts(data_folder(argc, argv, help), logarithms, &e);
+    if (e.status != AG_OK) return end(&e, false);
     memcpy(first + RATES, logarithms, 2 * sizeof *first); /* the first year's pelts */
 
     const ag_port in[] = {ag_in("state", AG_SHAPE(2)), ag_in("rates", AG_SHAPE(RATES))},

@@ -34,7 +34,7 @@ extern "C" {
 
 typedef struct nn_error {
     ag_status status; /* AG_OK: none */
-    char message[384];
+    char message[512];
 } nn_error;
 
 /* Makes it an error, unless it is one already: for one's own readers and hooks. */
@@ -78,7 +78,7 @@ NN_API nn_array nn_array_new(nn_type type, ag_shape shape, nn_error *e);
 NN_API void nn_array_free(nn_array *array);
 NN_API int64_t nn_array_count(const nn_array *array); /* elements */
 /* The same numbers in another type. Floats are rounded to nearest; it is an error (AG_ERR_VALUE, with place and value) if
- * an integer type or bool cannot hold a number exactly. */
+ * an integer type or bool cannot hold a number exactly, or if a finite one would become infinite. */
 NN_API nn_array nn_array_convert(const nn_array *array, nn_type type, nn_error *e);
 /* Element i, row-major; 64-bit integers beyond 2^53 are rounded. The caller checks i. */
 NN_API double nn_array_at(const nn_array *array, int64_t i);

@@ -131,9 +131,10 @@ typedef struct nn_fitted {
     nn_epoch last, best; /* epoch 0 and NaN: there was none */
 } nn_fitted;
 
-/* Trains. A loss or a gradient that is not finite is an error (AG_ERR_VALUE) before the model changes, and names the operation
- * where that began; where it is one sample's doing, the message says which row of the data that is. Errors of the tape become errors here, too. Signals are handled while it runs, and as before when it
- * returns; one call at a time handles them. */
+/* Trains. A loss or a gradient that is not finite is an error (AG_ERR_VALUE) before the model changes, and names the
+ * operation where that began; where it is one sample's doing, the message says which row of the data that is. A loss
+ * that depends on none of the model's parameters is one, too, at the first step. Errors of the tape become errors
+ * here, too. Signals are handled while it runs, and as before when it returns; one call at a time handles them. */
 NN_API nn_fitted nn_fit(const nn_fit_options *options, nn_error *e);
 
 #ifdef __cplusplus

@@ -256,6 +256,21 @@ static void same_for_any_threads(void **unused) {
 
 /* ---- errors ---- */
 
+static void trace_nothing_left(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = ag_conv_transpose2d(x[0], x[1], (ag_conv_options){.padding = {2, 2}});
+}
+
+static void a_program_has_results(void **unused) {
+    (void)unused;
+    const ag_port in[] = {ag_in("x", AG_SHAPE(1, 4, 2, 2)), ag_in("w", AG_SHAPE(4, 1, 3, 3))};
+    ag_program *p = ag_program_trace(AG_F64, trace_nothing_left, NULL, in, 2, NULL, 1);
+    assert_int_equal(ag_program_status(p), AG_ERR_SHAPE);
+    assert_non_null(
+        strstr(ag_program_message(p), "a kernel of 3 and a padding of 2 make a result of size 0 along axis 2"));
+    ag_program_free(p);
+}
+
 static void errors(void **unused) {
     (void)unused;
     ag_tape *t = ag_tape_new(AG_F64);
@@ -296,7 +311,19 @@ static void errors(void **unused) {
         "conv_transpose2d: an output padding of 1 is outside 0..0, less than the stride");
     o = (ag_conv_options){.padding = {9, 0}};
     BAD(ag_conv_transpose2d(x, ag_zeros(t, AG_SHAPE(4, 1, 2, 2)), o), AG_ERR_SHAPE,
-        "conv_transpose2d: shapes (2, 4, 5, 6) and (4, 1, 2, 2) do not fit: a result's side of -12 is not possible");
+        "conv_transpose2d: shapes (2, 4, 5, 6) and (4, 1, 2, 2) do not fit: a kernel of 2 and a padding of 9 make a "
+        "result "
+        "of size -12 along axis 2");
+    o = (ag_conv_options){.padding = {0, 2}};
+    ag_var thin = ag_zeros(t, AG_SHAPE(1, 4, 5, 2)), row = ag_zeros(t, AG_SHAPE(1, 4, 1));
+    BAD(ag_conv_transpose2d(thin, ag_zeros(t, AG_SHAPE(4, 1, 3, 3)), o), AG_ERR_SHAPE,
+        "conv_transpose2d: shapes (1, 4, 5, 2) and (4, 1, 3, 3) do not fit: a kernel of 3 and a padding of 2 make a "
+        "result "
+        "of size 0 along axis 3");
+    BAD(ag_conv_transpose1d(row, ag_zeros(t, AG_SHAPE(4, 1, 2)), (ag_conv_options){.padding = {1}}), AG_ERR_SHAPE,
+        "conv_transpose2d: shapes (1, 4, 1, 1) and (4, 1, 1, 2) do not fit: a kernel of 2 and a padding of 1 make a "
+        "result "
+        "of size 0 along axis 3");
     o = (ag_conv_options){.padding = {1 << 30, 1 << 30}};
     BAD(ag_conv2d(x, w, o), AG_ERR_SLOTS,
         "conv2d: a result of shape (2, 8, 2147483651, 2147483652) has too many elements");
@@ -316,7 +343,7 @@ int main(int argc, char **argv) {
     snprintf(program_path, sizeof program_path, "%s", argv[0]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values), cmocka_unit_test(operands_of_all_kinds), cmocka_unit_test(same_for_any_threads),
-        cmocka_unit_test(errors), cmocka_unit_test(derivatives),
+        cmocka_unit_test(errors), cmocka_unit_test(a_program_has_results), cmocka_unit_test(derivatives),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

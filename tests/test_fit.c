@@ -235,6 +235,77 @@ static void nan_and_infinity_stop_before_the_model_changes(void **state) {
     }
 }
 
+/* What is next to the model: a function whose loss is of the data alone. */
+static void of_data_alone(void *context, const ag_var *batch, ag_var *out) {
+    (void)context;
+    out[0] = ag_mean(ag_square(batch[1]));
+}
+
+static void a_loss_of_no_parameter_is_an_error(void **state) {
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        task k;
+        open_task(&k, false);
+        nn_fit_options o = options_of(&k);
+        o.metric_count = 0;
+        o.accumulate = 1 + i / 2;
+        o.step = nn_step_new(k.model, of_data_alone, NULL, (nn_step_options){.traced = i % 2});
+        expect_failure(&k, o, AG_ERR_VALUE, "fit: in epoch 1, after 0 steps, the loss depends on no parameter");
+        assert_int_equal(nn_optimiser_steps(k.optimiser), 0);
+        nn_step_free(o.step);
+        close_task(&k);
+    }
+}
+
+/* Nothing is to be trained: its losses are still measured. */
+static void a_model_without_parameters_is_no_error(void **state) {
+    (void)state;
+    task k;
+    open_task(&k, false);
+    nn_model *model = nn_model_new(k.tape, 1);
+    nn_fit_options o = options_of(&k);
+    o.metric_count = 0;
+    o.average = NULL;
+    o.plateau = NULL;
+    o.step = nn_step_new(model, of_data_alone, NULL, (nn_step_options){0});
+    o.optimiser = nn_adam(model, (nn_adam_options){0});
+    nn_fitted f = fit(&k, o);
+    assert_int_equal(f.ending, NN_ENDED_EPOCHS);
+    nn_optimiser_free(o.optimiser);
+    nn_step_free(o.step);
+    nn_model_free(model);
+    close_task(&k);
+}
+
+/* Two names of 70 letters are in the reason of a NaN, which is not cut off. */
+static void quotient(void *context, const ag_var *batch, ag_var *out) {
+    nn_model *model = context;
+    out[0] = ag_mean(ag_mul(batch[1], ag_div(nn_parameter_at(model, 0), nn_parameter_at(model, 1))));
+}
+
+static void reasons_are_whole(void **state) {
+    (void)state;
+    char names[2][71] = {"", ""}, reason[400];
+    task k;
+    open_task(&k, false);
+    nn_model *model = nn_model_new(k.tape, 1);
+    for (int i = 0; i < 2; i++) {
+        memset(names[i], 'a' + i, 70);
+        (void)nn_parameter(model, names[i], (ag_shape){0}, NN_ZEROS);
+    }
+    nn_fit_options o = options_of(&k);
+    o.metric_count = 0;
+    o.average = NULL;
+    o.step = nn_step_new(model, quotient, model, (nn_step_options){0});
+    o.optimiser = nn_adam(model, (nn_adam_options){0});
+    snprintf(reason, sizeof reason, ": div is nan, of %s = 0 and %s = 0", names[0], names[1]);
+    expect_failure(&k, o, AG_ERR_VALUE, reason);
+    nn_optimiser_free(o.optimiser);
+    nn_step_free(o.step);
+    nn_model_free(model);
+    close_task(&k);
+}
+
 static void normalise(void *context, const ag_var *batch, ag_var *out) {
     task *k = context;
     out[0] = nn_mse(ag_sum_over(nn_batch_norm_apply(k->norm, batch[0]), AG_AXES(-1), false), batch[1]);
@@ -412,6 +483,9 @@ int main(void) {
         cmocka_unit_test(rows_of_the_data_are_named),
         cmocka_unit_test(nan_and_infinity_stop_before_the_model_changes),
         cmocka_unit_test(nan_leaves_running_statistics),
+        cmocka_unit_test(a_loss_of_no_parameter_is_an_error),
+        cmocka_unit_test(a_model_without_parameters_is_no_error),
+        cmocka_unit_test(reasons_are_whole),
         cmocka_unit_test(gradients_of_several_batches_are_explained),
         cmocka_unit_test(files_are_tried_before_training),
         cmocka_unit_test(errors),

@@ -365,6 +365,11 @@ static ag_var misuse(ag_tape *t, nn_model *m, int i) {
         return nn_attention_init(m, "a", 8, 2, (nn_attention_options){.rotary = true, .rotary_base = -1}).in.weight;
     case 30: return nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){.epsilon = -1}).weight;
     case 31: return nn_batch_norm_init(m, "b", 2, (nn_batch_norm_options){.momentum = 7}).weight;
+    case 32: return nn_layer_norm_init(m, "l", 2, (nn_norm_options){.epsilon = -1}).weight;
+    case 33: return nn_layer_norm_init(m, "l", 2, (nn_norm_options){.epsilon = INFINITY}).weight;
+    case 34: return nn_rms_norm_init(m, "r", 2, (nn_norm_options){.epsilon = -1e-5}).weight;
+    case 35: return nn_rms_norm_init(m, "r", 2, (nn_norm_options){.epsilon = NAN}).weight;
+    case 36: return nn_group_norm_init(m, "g", 2, 4, (nn_norm_options){.epsilon = -1}).weight;
     default: return nn_block_init(m, NULL, 4, 2, (nn_block_options){0}).expand.weight;
     }
 }
@@ -403,6 +408,11 @@ static void misuse_is_an_error(void **state) {
         "attention a: a rotary base of -1, not above 0",
         "batch_norm b: an epsilon of -1, not above 0",
         "batch_norm b: a momentum of 7, not 0 to 1",
+        "layer_norm l: an epsilon of -1, not above 0",
+        "layer_norm l: an epsilon of inf, not a finite number",
+        "rms_norm r: an epsilon of -1e-05, not above 0",
+        "rms_norm r: an epsilon of nan, not a finite number",
+        "group_norm g: an epsilon of -1, not above 0",
         "a layer has no name (its part is called .ln_1)",
     };
     (void)state;

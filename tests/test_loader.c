@@ -189,6 +189,8 @@ static void scaling(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "scale: element 1 of row 0 is infinite");
     (void)nn_scale_fit(&train, 1, NN_PER_FIELD, &e);
     assert_error(&e, AG_ERR_VALUE, "field 1 of 1");
+    assert_null(nn_scale_fit(&train, 0, (nn_grouping)77, &e).mean.data);
+    assert_error(&e, AG_ERR_VALUE, "scale: there is no grouping 77");
     values[1] = 1e308, values[2] = 1.7e308;
     (void)nn_scale_fit(&train, 0, NN_PER_FIELD, &e);
     assert_error(&e, AG_ERR_VALUE, "too large to be added up");
@@ -485,20 +487,33 @@ static void parts(void **unused) {
 
 static void value_that_does_not_fit(void **unused) {
     (void)unused;
-    for (int threads = -1; threads <= 3; threads++) {
+    static const struct {
+        nn_type type;
+        double value;
+        bool scaled;
+        const char *message;
+    } cases[] = {
+        {NN_I64, 0.5, false, "batch: field 0 of row 17 has 0.5, which I64 cannot hold"},
+        {NN_F32, -1.5e300, false, "batch: field 0 of row 17 has -1.5000000000000001e+300, which F32 cannot hold"},
+        {NN_F32, 1e300, true, "batch: field 0 of row 17 has 1.0000000000000001e+300, which F32 cannot hold"}};
+    for (int i = 0; i < 15; i++) {
+        int threads = i / 3 - 1, c = i % 3;
+        double mean = 1, deviation = 2;
+        nn_scale scale = {.mean = {NN_F64, {1, {1}}, &mean}, .deviation = {NN_F64, {1, {1}}, &deviation}};
         nn_error e = {0};
         double values[30];
-        for (int i = 0; i < 30; i++) values[i] = i == 17 ? 0.5 : i;
+        for (int k = 0; k < 30; k++) values[k] = k == 17 ? cases[c].value : k;
         nn_array a = {NN_F64, {1, {30}}, values};
         nn_dataset set = nn_dataset_of(&a, 1, &e);
-        nn_loader_options o = {.batch = 5, .threads = threads, .fields = {{.type = NN_I64}}};
+        nn_loader_options o = {.batch = 5, .threads = threads, .fields = {{.type = cases[c].type}}};
+        if (cases[c].scaled) o.fields[0].scale = &scale;
         nn_loader *l = nn_loader_new(&set, &o, &e);
         nn_batch b;
-        for (int i = 0; i < 3; i++) assert_true(nn_loader_next(l, &b, &e)); /* those before it come first */
-        for (int i = 0; i < 2; i++) {
+        for (int k = 0; k < 3; k++) assert_true(nn_loader_next(l, &b, &e)); /* those before it come first */
+        for (int k = 0; k < 2; k++) {
             assert_false(nn_loader_next(l, &b, &e));
             assert_int_equal(b.count, 0);
-            assert_error(&e, AG_ERR_VALUE, "batch: field 0 of row 17 has 0.5, which I64 cannot hold");
+            assert_error(&e, AG_ERR_VALUE, cases[c].message);
         }
         nn_loader_free(l);
     }
@@ -580,6 +595,8 @@ static void wrong_options(void **unused) {
     assert_error(&e, AG_ERR_VALUE, "only F32 and F64");
     assert_null(nn_loader_new(&set, &(nn_loader_options){.batch = 1, .fields = {{.type = (nn_type)50}}}, &e));
     assert_error(&e, AG_ERR_VALUE, "no type 50");
+    assert_null(nn_loader_new(&set, NULL, &e));
+    assert_error(&e, AG_ERR_VALUE, "loader: the pointer to options is NULL");
     assert_false(nn_loader_next(NULL, &b, &e));
     nn_loader_seek(NULL, (nn_loader_state){0}, &e);
     assert_true(nn_loader_batches(NULL) == 0 && nn_loader_where(NULL).epoch == 0);

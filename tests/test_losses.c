@@ -215,6 +215,22 @@ static void trace_nll(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
     y[0] = nn_nll_at(ag_outer(x[0], ag_expand(ag_at(x[0], 0), AG_SHAPE(2))), x[1], (nn_class_options){0});
 }
 
+/* 0 for a target of 1, -2 for one of 3: no class, and not the label that is ignored. */
+static ag_var negative(ag_var target) { return ag_sub(1, target); }
+static void trace_negative_labels(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_softmax_cross_entropy_at(ag_outer(x[0], x[0]), negative(x[1]), (nn_class_options){0});
+}
+static void trace_ignored_labels(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    nn_class_options options = {.ignore = true, .ignored = -100};
+    y[0] = nn_softmax_cross_entropy_at(ag_outer(x[0], x[0]), negative(x[1]), options);
+}
+static void trace_negative_nll(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t, (void)context;
+    y[0] = nn_nll_at(ag_outer(x[0], x[0]), negative(x[1]), (nn_class_options){0});
+}
+
 static const struct {
     ag_model model;
     const char *message;
@@ -222,7 +238,10 @@ static const struct {
                {trace_cosine, "cosine_embedding: target 2 is 3, not -1 or 1"},
                {trace_contrastive, "contrastive: target 2 is 3, not 0 or 1"},
                {trace_labels, "cross_entropy_at: label 3 of row 2"},
-               {trace_nll, "gather_at: index 3 at position 2"}};
+               {trace_nll, "gather_at: index 3 at position 2"},
+               {trace_negative_labels, "gather_at: index -2 at position 2"},
+               {trace_ignored_labels, "gather_at: index -2 at position 2"},
+               {trace_negative_nll, "gather_at: index -2 at position 2"}};
 enum { CHECKED = sizeof checked / sizeof *checked };
 
 /* Each run checks its targets. Frees the program. */
@@ -258,6 +277,24 @@ static void targets_are_checked_in_programs_from_files(void **state) {
         assert_int_equal(ag_program_save(p, file), AG_OK);
         rewind(file);
         check_runs(ag_program_load(file, nn_operations, NN_OPERATIONS), k);
+        ag_program_free(p);
+        assert_int_equal(fclose(file), 0);
+    }
+}
+
+/* Printed C refuses labels that are no class, below 0 or not. */
+static void printed_losses_check_labels(void **state) {
+    const ag_port in[] = {ag_in("x", AG_SHAPE(3)), ag_in("targets", AG_SHAPE(3))};
+    const ag_model models[] = {trace_negative_labels, trace_ignored_labels, trace_negative_nll};
+    (void)state;
+    for (int k = 0; k < 3; k++) {
+        static char text[1 << 16];
+        ag_program *p = ag_program_trace(AG_F64, models[k], NULL, in, 2, NULL, 1);
+        FILE *file = tmpfile();
+        assert_int_equal(ag_program_print_c(p, "loss", NULL, file).status, AG_OK);
+        rewind(file);
+        text[fread(text, 1, sizeof text - 1, file)] = '\0';
+        if (strstr(text, "gather_at: ") == NULL) fail_msg("%s", text);
         ag_program_free(p);
         assert_int_equal(fclose(file), 0);
     }
@@ -305,7 +342,7 @@ static void impossible_classes_are_no_nan(void **state) {
 /* ---- misuse ------------------------------------------------------------------------------------------------------ */
 
 static ag_var misuse(ag_tape *t, int i) {
-    static const int64_t labels[] = {0, 5, 1};
+    static const int64_t labels[] = {0, 5, 1}, below[] = {0, 1, -1};
     ag_var column = ag_zeros(t, AG_SHAPE(4, 1)), four = ag_zeros(t, AG_SHAPE(4)), z = ag_zeros(t, AG_SHAPE(3, 2));
     nn_class_options weights = {.weights = four}, smoothing = {.smoothing = 1.5}, none = {0};
     switch (i) {
@@ -325,6 +362,11 @@ static ag_var misuse(ag_tape *t, int i) {
     case 13: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3)), smoothing);
     case 14: return nn_softmax_cross_entropy_at(z, ag_zeros(t, AG_SHAPE(3, 1)), none);
     case 15: return nn_nll(z, labels, 3, none);
+    case 39: return nn_softmax_cross_entropy_with(z, below, 3, none);
+    case 40: return nn_nll(z, below, 3, (nn_class_options){.ignore = true, .ignored = -100});
+    case 41: return nn_softmax_cross_entropy_at(z, ag_neg(ag_arange(t, 0, 1, 3)), none);
+    case 42: return nn_nll_at(z, ag_neg(ag_arange(t, 0, 1, 3)), none);
+    case 43: return nn_softmax_cross_entropy(z, below, 3);
     case 20: return nn_nll_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
     case 21: return nn_softmax_cross_entropy_at(z, ag_full(t, 2, AG_SHAPE(3)), none);
     case 22: return nn_softmax_cross_entropy_at(z, ag_full(t, 0.5, AG_SHAPE(3)), none);
@@ -392,6 +434,11 @@ static void misuse_is_an_error(void **state) {
         "hinge: target 0 is 0.5, not -1 or 1",
         "cosine_embedding: target 0 is nan, not -1 or 1",
         "contrastive: target 0 is -1, not 0 or 1",
+        "softmax_cross_entropy: label 2 is -1, not 0 to 1",
+        "nll: label 2 is -1, not 0 to 1",
+        "gather_at: index -1 at position 1",
+        "gather_at: index -1 at position 1",
+        "cross_entropy: label -1 of row 2",
     };
     (void)state;
     for (int i = 0; i < (int)(sizeof parts / sizeof parts[0]); i++) {
@@ -437,6 +484,7 @@ int main(void) {
         cmocka_unit_test(targets_are_checked_in_each_run),
         cmocka_unit_test(targets_are_checked_in_programs_from_files),
         cmocka_unit_test(labels_are_data_of_a_program),
+        cmocka_unit_test(printed_losses_check_labels),
         cmocka_unit_test(impossible_classes_are_no_nan),
         cmocka_unit_test(misuse_is_an_error),
         cmocka_unit_test(every_request_of_the_tape_may_be_refused),

@@ -190,6 +190,49 @@ static void another_locale(void **unused) {
     assert_string_equal(texts[0], texts[1]);
 }
 
+/* The same of what is for a reader: 0.25 and 1.5 are numbers of all three. */
+static void quarter(void *context, const ag_var *batch, ag_var *out) {
+    (void)context;
+    out[0] = ag_mul(ag_add(ag_sin(batch[0]), 0.25), 1.5);
+}
+
+static void quarter_of_program(ag_tape *t, const ag_var *x, ag_var *y, void *context) {
+    (void)t;
+    quarter(context, x, y);
+}
+
+static void drawings_in_another_locale(void **unused) {
+    (void)unused;
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
+    const char *found = NULL;
+    char texts[3][1 << 14] = {"", "", ""};
+    double x = 0;
+    nn_error e = {0};
+    nn_array field = {NN_F64, {.rank = 0}, &x};
+    const ag_port in[] = {ag_in("x", (ag_shape){0})};
+    ag_program *p = ag_program_trace(AG_F64, quarter_of_program, NULL, in, 1, NULL, 1);
+    ag_tape *t = ag_tape_new(AG_F64);
+    nn_model *model = nn_model_new(t, 1);
+    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
+    for (int k = 0; k < 3; k++) {
+        FILE *f = tmpfile();
+        if (k == 0) nn_model_draw(model, quarter, NULL, &field, 1, f, &e);
+        else if (k == 1) ag_program_dot(p, f);
+        else ag_program_list(p, f);
+        (void)snprintf(texts[k], sizeof texts[k], "%s", written(f));
+    }
+    (void)setlocale(LC_ALL, "C");
+    assert_fine(&e);
+    for (int k = 0; k < 3; k++)
+        if (!strstr(texts[k], "0.25") || !strstr(texts[k], "1.5")) fail_msg("%s", texts[k]);
+    nn_model_free(model);
+    ag_tape_free(t);
+    ag_program_free(p);
+    if (found != NULL) return;
+    print_message("skipped: there is no locale with a decimal comma\n");
+    skip();
+}
+
 static void same_numbers(void **unused) {
     (void)unused;
     static const struct {
@@ -437,9 +480,14 @@ static void refused_tape_memory(void **unused) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(table),          cmocka_unit_test(picture),
-                                       cmocka_unit_test(same_numbers),   cmocka_unit_test(another_locale),
-                                       cmocka_unit_test(other_layers),   cmocka_unit_test(wrong_use),
-                                       cmocka_unit_test(refused_memory), cmocka_unit_test(refused_tape_memory)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(table),
+                                       cmocka_unit_test(picture),
+                                       cmocka_unit_test(same_numbers),
+                                       cmocka_unit_test(another_locale),
+                                       cmocka_unit_test(drawings_in_another_locale),
+                                       cmocka_unit_test(other_layers),
+                                       cmocka_unit_test(wrong_use),
+                                       cmocka_unit_test(refused_memory),
+                                       cmocka_unit_test(refused_tape_memory)};
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

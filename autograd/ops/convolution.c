@@ -327,6 +327,19 @@ ag_var ag_conv2d(ag_var x, ag_var weight, ag_conv_options options) {
     return apply(CONV_Y, x, weight, options, parameters_of(&options));
 }
 
+/* Whether padding leaves anything of a transposed convolution along an axis. Not a matter of the operation's shape: the
+ * derivative of a convolution by images without rows is the same operation, and has no rows. */
+static bool leaves_result(ag_var x, ag_var weight, const parameters *p, int axis) {
+    ag_shape sx = ag_shape_of(x), sw = ag_shape_of(weight);
+    if (p->size[axis] > 0 || sw.dim[2 + axis] < 1) return true;
+    ag_fail(ag_tape_of(x), AG_ERR_SHAPE,
+            "%s: shapes %s and %s do not fit: a kernel of %lld and a padding of %lld make a result of size %lld along "
+            "axis %d",
+            name_of[CONV_X], ag_show_shape(sx).text, ag_show_shape(sw).text, (long long)sw.dim[2 + axis],
+            (long long)p->padding[axis], (long long)p->size[axis], 2 + axis);
+    return false;
+}
+
 ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options) {
     static const char what[] = "conv_transpose2d";
     if (!ag_usable(x, what)) return ag_inert(ag_tape_of(x));
@@ -345,6 +358,7 @@ ag_var ag_conv_transpose2d(ag_var x, ag_var weight, ag_conv_options options) {
                     ag_multiply_sizes(p.dilation[a], sw.dim[2 + a] - 1, &reach) && span < INT64_MAX / 4 &&
                     reach < INT64_MAX / 4 && p.padding[a] >= 0 && p.padding[a] < INT64_MAX / 8;
         p.size[a] = fits ? span - 2 * p.padding[a] + reach + more + 1 : -1;
+        if (fits && !leaves_result(x, weight, &p, a)) return ag_inert(ag_tape_of(x));
     }
     return apply(CONV_X, x, weight, options, p);
 }

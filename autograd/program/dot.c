@@ -1,4 +1,5 @@
 /* A program drawn for Graphviz: inputs and outputs in boxes, instructions by their formulas, and what they read. */
+#include "../support/locale_impl.h"
 #include "program_impl.h"
 
 /* Text in a label. */
@@ -77,8 +78,7 @@ static void put_node(const ag_program *p, uint32_t v, FILE *out) {
     }
 }
 
-void ag_program_dot(const ag_program *p, FILE *out) {
-    if (!out) return;
+static void draw(const ag_program *p, FILE *out) {
     fputs("digraph program {\n  rankdir=TB;\n  node [fontname=\"sans-serif\", fontsize=11];\n", out);
     if (ag_program_status(p) != AG_OK) {
         fputs("  error [shape=box, label=\"", out);
@@ -99,4 +99,11 @@ void ag_program_dot(const ag_program *p, FILE *out) {
         }
     }
     fputs("}\n", out);
+}
+
+void ag_program_dot(const ag_program *p, FILE *out) {
+    if (!out) return;
+    ag_locale locale = ag_locale_enter();
+    draw(p, out);
+    ag_locale_leave(locale);
 }

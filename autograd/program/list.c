@@ -1,4 +1,5 @@
 /* A program as text, one instruction a line. */
+#include "../support/locale_impl.h"
 #include "program_impl.h"
 
 static void put_ref(const ag_program *p, ag_ref r, FILE *out) {
@@ -42,8 +43,7 @@ static void put_code(const ag_program *p, uint32_t i, FILE *out) {
     fputc('\n', out);
 }
 
-void ag_program_list(const ag_program *p, FILE *out) {
-    if (!out) return;
+static void list(const ag_program *p, FILE *out) {
     if (ag_program_status(p) != AG_OK) {
         fprintf(out, "program in error: %s\n", ag_program_message(p));
         return;
@@ -60,4 +60,11 @@ void ag_program_list(const ag_program *p, FILE *out) {
         put_ref(p, o->ref, out);
         fputc('\n', out);
     }
+}
+
+void ag_program_list(const ag_program *p, FILE *out) {
+    if (!out) return;
+    ag_locale locale = ag_locale_enter();
+    list(p, out);
+    ag_locale_leave(locale);
 }

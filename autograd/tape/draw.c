@@ -1,4 +1,5 @@
 /* Seeing a tape: names, the graph in Graphviz's language, a summary. */
+#include "../support/locale_impl.h"
 #include "tape_impl.h"
 
 /* ---- names ---- */
@@ -128,8 +129,7 @@ static void put_instruction(ag_drawing *d, const ag_instruction_ *i, uint32_t sl
     for (uint32_t k = 0; k < node->n; k++) put_edge(d, node->in[k], slot);
 }
 
-bool ag_dot(ag_tape *t, FILE *out) {
-    if (!t || !t->section_count || !out) return false;
+static void draw(ag_tape *t, FILE *out) {
     ag_drawing d = {t, out};
     fputs("digraph tape {\n  rankdir=LR;\n  node [fontname=\"sans-serif\" fontsize=11];\n", out);
     uint32_t slot = ag_instructions(t)[0].b;
@@ -141,6 +141,13 @@ bool ag_dot(ag_tape *t, FILE *out) {
         slot = next;
     }
     fputs("}\n", out);
+}
+
+bool ag_dot(ag_tape *t, FILE *out) {
+    if (!t || !t->section_count || !out) return false;
+    ag_locale locale = ag_locale_enter();
+    draw(t, out);
+    ag_locale_leave(locale);
     return !ferror(out);
 }
 

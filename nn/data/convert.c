@@ -115,7 +115,7 @@ static bool store(number x, nn_type type, void *to) {
         half = to_small(type == NN_F16 ? f16 : bf16, x.value);
         memcpy(to, &half, sizeof half);
     }
-    return true;
+    return isfinite(load(type, to).value) || !isfinite(x.value);
 }
 
 /* ---- arrays of them ---- */
@@ -129,6 +129,19 @@ static bool store(number x, nn_type type, void *to) {
         memcpy(to + (size_t)i * sizeof y, &y, sizeof y);                                                               \
     }
 
+/* False if a finite number becomes infinite, wherever it is. */
+static bool convert_doubles(const char *from, char *to, int64_t count) {
+    int lost = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double x;
+        memcpy(&x, from + (size_t)i * sizeof x, sizeof x);
+        float y = (float)x;
+        memcpy(to + (size_t)i * sizeof y, &y, sizeof y);
+        lost |= (fabsf(y) == INFINITY) & (fabs(x) != INFINITY);
+    }
+    return !lost;
+}
+
 static bool convert_fast(nn_type from_type, const char *from, nn_type to_type, char *to, int64_t count) {
     if (from_type == to_type && from_type != NN_BOOL) {
         if (count > 0) memcpy(to, from, (size_t)count * nn_type_size(to_type));
@@ -139,7 +152,7 @@ static bool convert_fast(nn_type from_type, const char *from, nn_type to_type, c
     } else if (from_type == NN_F32 && to_type == NN_F64) {
         CONVERT_ALL(float, double)
     } else if (from_type == NN_F64 && to_type == NN_F32) {
-        CONVERT_ALL(double, float)
+        return convert_doubles(from, to, count);
     } else if (from_type == NN_I32 && to_type == NN_I64) {
         CONVERT_ALL(int32_t, int64_t)
     } else {

@@ -87,6 +87,10 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
             from = s->sample;
         }
         int64_t bad = nn_convert(f->type, from, wide ? NN_F64 : to->type, wide ? (void *)s->wide : place, elements);
+        if (wide && bad < 0) {
+            nn_scale_apply(scale, NN_F64, s->wide, 1, elements, e);
+            bad = nn_convert(NN_F64, s->wide, NN_F32, place, elements);
+        }
         if (bad >= 0) {
             char text[32];
             nn_number_text(f->type, from + (size_t)bad * nn_type_size(f->type), text);
@@ -94,9 +98,6 @@ static void fill_field(const nn_loader *l, slot *s, int i, nn_error *e) {
                     text, nn_type_name(to->type));
             return;
         }
-        if (!wide) continue;
-        nn_scale_apply(scale, NN_F64, s->wide, 1, elements, e);
-        (void)nn_convert(NN_F64, s->wide, NN_F32, place, elements);
     }
     if (scale != NULL && !wide) nn_scale_apply(scale, to->type, to->data, s->batch.count, elements, e);
 }
@@ -300,7 +301,8 @@ static void free_memory(nn_loader *l) {
 }
 
 nn_loader *nn_loader_new(const nn_dataset *set, const nn_loader_options *options, nn_error *e) {
-    if (nn_given(set, "loader: the data set", e) && nn_given(options, "loader: the options", e)) check(set, options, e);
+    if (nn_given(set, "loader: the data set", e) && nn_given(options, "loader: the pointer to options", e))
+        check(set, options, e);
     nn_loader *l = nn_take(1, sizeof *l, "loader", e);
     if (l == NULL) return NULL;
     l->set = *set;

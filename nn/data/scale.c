@@ -93,6 +93,10 @@ nn_scale nn_scale_fit(const nn_dataset *set, int field, nn_grouping grouping, nn
         nn_fail(e, AG_ERR_VALUE, "scale: %" PRId64 " samples, field %d of %d", set->count, field, set->field_count);
         return scale;
     }
+    if (grouping < NN_PER_FIELD || grouping > NN_PER_ELEMENT) {
+        nn_fail(e, AG_ERR_VALUE, "scale: there is no grouping %d", (int)grouping);
+        return scale;
+    }
     int64_t groups = groups_of(&set->fields[field], grouping);
     if (nn_elements(set->fields[field].shape, 1) < 1) nn_fail(e, AG_ERR_SHAPE, "scale: samples without numbers");
     scale.mean = nn_array_new(NN_F64, (ag_shape){1, {groups}}, e);

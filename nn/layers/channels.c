@@ -38,14 +38,10 @@ static bool fits(const char *what, int64_t channels, ag_var x) {
 
 /* Others make NaN of what is right, in evaluation without a word. */
 static bool check_numbers(nn_model *model, const char *name, const nn_batch_norm *layer) {
-    const char *what = name == NULL ? "" : name;
-    if (!(layer->epsilon > 0 && layer->epsilon < INFINITY))
-        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "batch_norm %.80s: an epsilon of %g, not above 0", what,
-                layer->epsilon);
-    else if (!(layer->momentum >= 0 && layer->momentum <= 1))
-        ag_fail(nn_model_tape(model), AG_ERR_VALUE, "batch_norm %.80s: a momentum of %g, not 0 to 1", what,
-                layer->momentum);
-    else return true;
+    if (!nn_check_epsilon(model, "batch_norm", name, layer->epsilon)) return false;
+    if (layer->momentum >= 0 && layer->momentum <= 1) return true;
+    ag_fail(nn_model_tape(model), AG_ERR_VALUE, "batch_norm %.80s: a momentum of %g, not 0 to 1",
+            name == NULL ? "" : name, layer->momentum);
     return false;
 }
 
@@ -109,7 +105,7 @@ ag_var nn_batch_norm_apply(nn_batch_norm layer, ag_var x) {
 nn_group_norm nn_group_norm_init(nn_model *model, const char *name, int64_t groups, int64_t channels,
                                  nn_norm_options options) {
     nn_group_norm layer = {.groups = groups, .epsilon = options.epsilon != 0 ? options.epsilon : 1e-5};
-    if (model == NULL) return layer;
+    if (model == NULL || !nn_check_epsilon(model, "group_norm", name, layer.epsilon)) return layer;
     if (groups < 1 || channels % groups != 0) {
         ag_fail(nn_model_tape(model), AG_ERR_VALUE, "group_norm %.80s: %" PRId64 " channels in %" PRId64 " groups",
                 name == NULL ? "" : name, channels, groups);

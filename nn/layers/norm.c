@@ -17,6 +17,7 @@ static bool fits(const char *what, ag_var weight, ag_var x) {
 
 nn_layer_norm nn_layer_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options) {
     nn_layer_norm layer = {ag_num(0), ag_num(0), epsilon_of(options)};
+    if (!nn_check_epsilon(model, "layer_norm", name, layer.epsilon)) return layer;
     layer.weight = nn_part(model, name, ".weight", AG_SHAPE(width), NN_ONES, 1);
     if (!options.no_bias) layer.bias = nn_part(model, name, ".bias", AG_SHAPE(width), NN_ZEROS, 1);
     return layer;
@@ -28,7 +29,10 @@ ag_var nn_layer_norm_apply(nn_layer_norm layer, ag_var x) {
 }
 
 nn_rms_norm nn_rms_norm_init(nn_model *model, const char *name, int64_t width, nn_norm_options options) {
-    return (nn_rms_norm){nn_part(model, name, ".weight", AG_SHAPE(width), NN_ONES, 1), epsilon_of(options)};
+    nn_rms_norm layer = {ag_num(0), epsilon_of(options)};
+    if (!nn_check_epsilon(model, "rms_norm", name, layer.epsilon)) return layer;
+    layer.weight = nn_part(model, name, ".weight", AG_SHAPE(width), NN_ONES, 1);
+    return layer;
 }
 
 ag_var nn_rms_norm_apply(nn_rms_norm layer, ag_var x) {

@@ -1,6 +1,8 @@
 #include "nn/layers/parts.h"
 #include "nn/memory.h"
 
+#include <math.h>
+
 char *nn_join_names(nn_model *model, const char *name, const char *suffix) {
     if (model == NULL) return NULL;
     if (name == NULL || *name == '\0') {
@@ -31,6 +33,13 @@ ag_var nn_part(nn_model *model, const char *name, const char *suffix, ag_shape s
 
 ag_var nn_part_buffer(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial) {
     return part(model, name, suffix, shape, initial, 1, true);
+}
+
+bool nn_check_epsilon(nn_model *model, const char *what, const char *name, double epsilon) {
+    if (epsilon > 0 && isfinite(epsilon)) return true;
+    ag_fail(nn_model_tape(model), AG_ERR_VALUE, "%s %.80s: an epsilon of %g, not %s", what, name == NULL ? "" : name,
+            epsilon, isfinite(epsilon) ? "above 0" : "a finite number");
+    return false;
 }
 
 nn_dropout nn_part_dropout(nn_model *model, const char *name, const char *suffix, double probability) {

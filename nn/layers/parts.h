@@ -18,6 +18,10 @@ static inline bool nn_drops(nn_dropout layer) { return layer.probability != 0 &&
 /* A dropout whose name is that of its layer and a suffix. */
 nn_dropout nn_part_dropout(nn_model *model, const char *name, const char *suffix, double probability);
 
+/* Whether a layer that normalises can add this number, above 0 and finite, to a variance; otherwise the tape is in error.
+ * Others make NaN of what is right, or nothing. */
+bool nn_check_epsilon(nn_model *model, const char *what, const char *name, double epsilon);
+
 /* A parameter or a buffer whose name is that of its layer and a suffix. */
 ag_var nn_part(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial, double gain);
 ag_var nn_part_buffer(nn_model *model, const char *name, const char *suffix, ag_shape shape, nn_initial initial);

@@ -31,17 +31,20 @@ static bool check_options(const char *what, ag_var logits, const nn_class_option
     return false;
 }
 
-/* Labels that are below 0 where the row does not count. */
+/* Labels that are below 0 where the row does not count: the operation ignores those. */
 static ag_var counted(ag_var labels, const nn_class_options *options) {
     return options->ignore ? ag_select(ag_ne(labels, (double)options->ignored), labels, -1) : labels;
 }
 
-/* The weight of each row in the mean: that of its class, or 0 where it does not count. */
-static ag_var row_weights(ag_var labels, const nn_class_options *options) {
-    ag_var counts = ag_ge(labels, 0);
-    if (ag_is_zero(options->weights)) return counts;
-    ag_var whole = ag_eq(ag_sub(labels, ag_floor(labels)), 0); /* not of an infinity */
-    return ag_mul(counts, ag_gather_at(options->weights, 0, ag_select(whole, ag_relu(labels), labels)));
+/* The weight of each row in the mean: that of its class, or 0 where it does not count. Labels that are no class are an
+ * error of looking this up, so it is looked up where all weights are 1, too. */
+static ag_var row_weights(ag_var logits, ag_var labels, const nn_class_options *options) {
+    ag_shape shape = ag_shape_of(logits);
+    ag_var weights = options->weights;
+    if (ag_is_zero(weights)) weights = ag_ones(ag_tape_of(logits), AG_SHAPE(shape.dim[shape.rank - 1]));
+    if (!options->ignore) return ag_gather_at(weights, 0, labels);
+    ag_var counts = ag_ne(labels, (double)options->ignored);
+    return ag_mul(counts, ag_gather_at(weights, 0, ag_select(counts, labels, 0)));
 }
 
 /* The labels as a constant in the logits' shape without its last axis; inert after an error. */
@@ -54,7 +57,7 @@ static ag_var constant_labels(const char *what, ag_var logits, const int64_t *la
     void *data = ag_data(x);
     for (int64_t i = 0; data != NULL && i < n; i++) {
         bool counts = !options->ignore || labels[i] != options->ignored;
-        if (counts && labels[i] >= classes) {
+        if (counts && (labels[i] < 0 || labels[i] >= classes)) {
             ag_fail(ag_tape_of(logits), AG_ERR_VALUE, "%s: label %" PRId64 " is %" PRId64 ", not 0 to %" PRId64, what,
                     i, labels[i], classes - 1);
             return nn_inert(logits);
@@ -85,11 +88,11 @@ ag_var nn_softmax_cross_entropy_at(ag_var logits, ag_var labels, nn_class_option
     if (ag_tape_of(logits) == NULL || ag_is_inert(logits) || !nn_one_a_row(what, "labels", labels, logits) ||
         !check_options(what, logits, &options))
         return nn_inert(logits);
-    labels = counted(labels, &options);
-    ag_var rows = ag_cross_entropy_at(logits, labels), weights = row_weights(labels, &options), total = ag_sum(weights);
+    ag_var kept = counted(labels, &options), rows = ag_cross_entropy_at(logits, kept);
+    ag_var weights = row_weights(logits, labels, &options), total = ag_sum(weights);
     ag_var sum = ag_is_zero(options.weights) ? ag_sum(rows) : ag_vdot(rows, weights);
     if (options.smoothing > 0)
-        sum = ag_fma(1 - options.smoothing, sum, ag_mul(options.smoothing, even(logits, labels, &options)));
+        sum = ag_fma(1 - options.smoothing, sum, ag_mul(options.smoothing, even(logits, kept, &options)));
     return ag_div(sum, total);
 }
 
@@ -114,12 +117,11 @@ ag_var nn_nll_at(ag_var log_probabilities, ag_var labels, nn_class_options optio
         !nn_one_a_row(what, "labels", labels, log_probabilities) || !check_options(what, log_probabilities, &options))
         return nn_inert(log_probabilities);
     ag_shape shape = ag_shape_of(log_probabilities);
-    labels = counted(labels, &options);
+    ag_var total = ag_sum(row_weights(log_probabilities, labels, &options));
     ag_var classes = ag_arange(ag_tape_of(log_probabilities), 0, 1, shape.dim[shape.rank - 1]);
-    if (ag_is_zero(options.weights))
-        options.weights = ag_ones(ag_tape_of(classes), ag_shape_of(classes)); /* checks labels */
-    ag_var targets = ag_mul(ag_eq(ag_unsqueeze(labels, -1), classes), options.weights);
-    return ag_neg(ag_div(ag_sum(ag_chain(log_probabilities, targets)), ag_sum(row_weights(labels, &options))));
+    ag_var targets = ag_eq(ag_unsqueeze(counted(labels, &options), -1), classes);
+    if (!ag_is_zero(options.weights)) targets = ag_mul(targets, options.weights);
+    return ag_neg(ag_div(ag_sum(ag_chain(log_probabilities, targets)), total));
 }
 
 ag_var nn_nll(ag_var log_probabilities, const int64_t *labels, int64_t n, nn_class_options options) {

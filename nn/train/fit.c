@@ -175,13 +175,13 @@ static void fail_batch(fit *f, const nn_batch *b) {
 
 /* The loss or a gradient is no number: says why. The tape's own error, if there is one, names the parameter. */
 static void fail_nan(fit *f, const nn_batch *b, const char *what) {
-    char where[300];
+    char where[257];
     int64_t sample = nn_step_find_sample(f->o->step, b->fields, b->field_count, b->count, AG_OK);
     ag_tape_recover(nn_model_tape(f->model));
     bool found = nn_step_find_nan(f->o->step, b->fields, b->field_count, where, sizeof where);
     ag_tape_recover(nn_model_tape(f->model));
-    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.100s%s%.130s%s", f->now.epoch, f->now.steps,
-            what, found ? ": " : "", found ? where : "", say_sample(b, sample).text);
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.100s%s%s%s", f->now.epoch, f->now.steps, what,
+            found ? ": " : "", found ? where : "", say_sample(b, sample).text);
 }
 
 /* A sum over several batches is no number: they run once more, to find the one that is to blame. */
@@ -203,9 +203,21 @@ static void fail_group(fit *f, nn_loader_state first, int64_t batches, const cha
     nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, %.200s", f->now.epoch, f->now.steps, what);
 }
 
+/* A sweep gives all parameters an adjoint that the loss depends on. Where there are none, nothing would ever change. */
+static bool depends_on_parameters(fit *f) {
+    int n = nn_parameter_count(f->model);
+    for (int i = 0; i < n; i++)
+        if (ag_numbers_of(nn_parameter_at(f->model, i)).grad != NULL) return true;
+    if (n == 0) return true;
+    nn_fail(f->e, AG_ERR_VALUE, "fit: in epoch %.0f, after %.0f steps, the loss depends on no parameter of the model",
+            f->now.epoch, f->now.steps);
+    return false;
+}
+
 /* `first` is where the loader was before the first of these batches, of which `b` is the last. */
 static void optimise(fit *f, const nn_batch *b, nn_loader_state first, int64_t batches) {
     ag_tape *t = nn_model_tape(f->model);
+    if (f->now.steps == 0 && !depends_on_parameters(f)) return;
     double scale = nn_optimiser_scale_now(f->o->optimiser);
     nn_optimiser_scale(f->o->optimiser, scale / (double)batches);
     nn_optimiser_step(f->o->optimiser);
@@ -427,7 +439,7 @@ nn_fitted nn_fit(const nn_fit_options *o, nn_error *e) {
     const nn_epoch none = {.loss = NAN, .validation_loss = NAN, .rate = NAN};
     nn_fitted result = {.ending = NN_FAILED, .last = none, .best = none};
     for (int k = 0; k < NN_MAX_METRICS; k++) result.last.metrics[k] = result.best.metrics[k] = NAN;
-    if (nn_given(o, "fit: the options", e)) check(o, e);
+    if (nn_given(o, "fit: the pointer to options", e)) check(o, e);
     if (!nn_ok(e)) return result;
     fit f = {.o = o, .e = e, .model = nn_step_model(o->step), .now = {.epoch = 1}, .begun = nn_seconds()};
     f.progress = (nn_progress){.out = o->progress, .epochs = o->epochs};
