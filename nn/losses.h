@@ -28,8 +28,7 @@ typedef struct nn_class_options {
     ag_var weights;   /* (classes): of each class in the mean, which is then a weighted one; zero: all 1 */
     double smoothing; /* this part of each target is spread evenly over all classes: arXiv:1512.00567; 0 to 1 */
     bool ignore;
-    int64_t
-        ignored; /* with `ignore`: rows of this label do not count; PyTorch's is -100. All others are 0..classes-1 */
+    int64_t ignored; /* with `ignore`: rows of this label do not count. All others are 0..classes-1 */
 } nn_class_options;
 
 /* -log softmax(logits)[label] over rows: logits (..., classes), one of n labels in 0..classes-1 for each row. */

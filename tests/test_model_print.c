@@ -203,8 +203,7 @@ static void quarter_of_program(ag_tape *t, const ag_var *x, ag_var *y, void *con
 
 static void drawings_in_another_locale(void **unused) {
     (void)unused;
-    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE", "fr_FR"};
-    const char *found = NULL;
+    choose_comma_locale();
     char texts[3][1 << 14] = {"", "", ""};
     double x = 0;
     nn_error e = {0};
@@ -213,7 +212,6 @@ static void drawings_in_another_locale(void **unused) {
     ag_program *p = ag_program_trace(AG_F64, quarter_of_program, NULL, in, 1, NULL, 1);
     ag_tape *t = ag_tape_new(AG_F64);
     nn_model *model = nn_model_new(t, 1);
-    for (int i = 0; i < 4 && found == NULL; i++) found = setlocale(LC_ALL, names[i]);
     for (int k = 0; k < 3; k++) {
         FILE *f = tmpfile();
         if (k == 0) nn_model_draw(model, quarter, NULL, &field, 1, f, &e);
@@ -228,9 +226,6 @@ static void drawings_in_another_locale(void **unused) {
     nn_model_free(model);
     ag_tape_free(t);
     ag_program_free(p);
-    if (found != NULL) return;
-    print_message("skipped: there is no locale with a decimal comma\n");
-    skip();
 }
 
 static void same_numbers(void **unused) {
