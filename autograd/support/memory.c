@@ -105,54 +105,68 @@ static void trim_by_copying(ag_memory *memory, ag_range *range, size_t used) {
 
 #if AG_CAN_RESERVE
 
-enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21, FIRST_COMMIT = 1 << 16, LARGEST_STEP = 1 << 28 };
+enum { PAGE = 1 << 12, HUGE_PAGE = 1 << 21, FIRST_COMMIT = 1 << 14, LARGEST_STEP = 1 << 28 };
 
 static size_t round_up(size_t n, size_t unit) { return (n + unit - 1) / unit * unit; }
 
-/* Address space of small ranges that were freed, for the next of that size: to ask the system for it, and to give it back,
- * takes longer than all that a small tape is used for. A thread that finds another one here does without. */
+/* Small ranges that were freed, for the next that reserves as much: to ask the system for them, and to give them back, takes
+ * longer than all that a small tape is used for. What was committed first stays ready, as zeros; to give more back means
+ * to interrupt other threads. A thread that finds another one here does without. */
 enum { SPARES = 64, LARGEST_SPARE = 1 << 20 };
 
 static struct {
     atomic_flag busy;
+    unsigned next; /* to make room, in turn */
     void *base[SPARES];
     size_t reserved[SPARES]; /* 0: none */
+    size_t ready[SPARES];    /* committed */
 } spares = {.busy = ATOMIC_FLAG_INIT};
 
 static bool open_spares(void) { return !atomic_flag_test_and_set_explicit(&spares.busy, memory_order_acquire); }
 static void close_spares(void) { atomic_flag_clear_explicit(&spares.busy, memory_order_release); }
 
 /* NULL if there is none of that size. It reads as zeros. */
-static void *take_spare(size_t reserved) {
+static void *take_spare(size_t reserved, size_t *ready) {
     void *base = NULL;
     if (!open_spares()) return NULL;
     for (int i = 0; i < SPARES && !base; i++) {
         if (spares.reserved[i] != reserved) continue;
         base = spares.base[i];
+        *ready = spares.ready[i];
         spares.reserved[i] = 0;
     }
     close_spares();
     return base;
 }
 
-/* False if it is too large, or there are enough. Its pages are given back. */
-static bool keep_spare(const ag_range *range) {
-    bool kept = false;
-#ifdef __linux__ /* elsewhere pages that are not needed may keep what was in them */
-    if (range->sparse || range->size > LARGEST_SPARE || madvise(range->base, range->size, MADV_DONTNEED) != 0 ||
-        !open_spares())
-        return false;
-    for (int i = 0; i < SPARES && !kept; i++) {
-        if (spares.reserved[i]) continue;
-        spares.base[i] = range->base;
-        spares.reserved[i] = range->reserved;
-        kept = true;
+/* Makes zeros of a range; false if that is not worth it. */
+static bool clear(const ag_range *range) {
+    if (range->size <= FIRST_COMMIT) {
+        memset(range->base, 0, range->size);
+        return true;
     }
-    close_spares();
+#ifdef __linux__ /* elsewhere pages that are not needed may keep what was in them */
+    return range->size <= LARGEST_SPARE && madvise(range->base, range->size, MADV_DONTNEED) == 0;
 #else
-    (void)range;
+    return false;
 #endif
-    return kept;
+}
+
+/* False if it is too large. Where there are enough, another one goes: of sizes that nobody asks for any more there could be
+ * many. */
+static bool keep_spare(const ag_range *range) {
+    if ((range->sparse && range->size > FIRST_COMMIT) || !clear(range) || !open_spares()) return false;
+    unsigned i = 0;
+    while (i < SPARES && spares.reserved[i]) i++;
+    if (i == SPARES) i = spares.next++ % SPARES;
+    void *base = spares.base[i];
+    size_t reserved = spares.reserved[i];
+    spares.base[i] = range->base;
+    spares.reserved[i] = range->reserved;
+    spares.ready[i] = smaller(range->size, FIRST_COMMIT);
+    close_spares();
+    if (reserved) (void)munmap(base, reserved);
+    return true;
 }
 
 static void drop_spares(void) {
@@ -169,11 +183,12 @@ static void *map(size_t size) {
     return base == MAP_FAILED ? NULL : base;
 }
 
-/* Reserves address space for `most` bytes or, where that is refused, for less: down to 64 times `need`. */
-static bool reserve(ag_range *range, size_t need, size_t most) {
+/* Reserves address space for `most` bytes or, where that is refused, for less: down to 64 times `need`. So many bytes may
+ * be ready. */
+static bool reserve(ag_range *range, size_t need, size_t most, size_t *ready) {
     size_t least = larger(round_up(need, PAGE), 1 << 20);
     for (size_t size = round_up(larger(most, least), HUGE_PAGE);; size /= 4) {
-        void *base = take_spare(size);
+        void *base = take_spare(size, ready);
         if (!base) base = map(size);
         if (!base) drop_spares(), base = map(size);
         if (base) {
@@ -192,11 +207,19 @@ static bool commit(ag_memory *memory, ag_range *range, size_t need) {
     if (!permitted(memory, more)) return false;
     if (mprotect(range->base + range->size, more, PROT_READ | PROT_WRITE) != 0) return false;
 #ifdef MADV_HUGEPAGE
-    if (range->sparse || size > 2 * HUGE_PAGE)
+    if (size > (range->sparse ? FIRST_COMMIT : 2 * HUGE_PAGE))
         (void)madvise(range->base + range->size, more, range->sparse ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 #endif
     memory->held += more;
     range->size = size;
+    return true;
+}
+
+/* Commits the first pages, of which so many bytes are. */
+static bool begin(ag_memory *memory, ag_range *range, size_t ready, size_t need) {
+    if (ready < need || !permitted(memory, ready)) return commit(memory, range, need);
+    memory->held += ready;
+    range->size = ready;
     return true;
 }
 
@@ -208,7 +231,9 @@ static void release(ag_memory *memory, ag_range *range) {
 /* The reservation was too small: a larger one, or plain memory. */
 static bool move(ag_memory *memory, ag_range *range, size_t need, size_t most) {
     ag_range next = {0};
-    bool ok = reserve(&next, need, most) ? commit(memory, &next, need) : grow_by_copying(memory, &next, need);
+    size_t ready = 0;
+    bool ok =
+        reserve(&next, need, most, &ready) ? begin(memory, &next, ready, need) : grow_by_copying(memory, &next, need);
     if (!ok) {
         ag_range_free(memory, &next);
         return false;
