@@ -217,7 +217,8 @@ static bool commit(ag_memory *memory, ag_range *range, size_t need) {
 
 /* Commits the first pages, of which so many bytes are. */
 static bool begin(ag_memory *memory, ag_range *range, size_t ready, size_t need) {
-    if (ready < need || !permitted(memory, ready)) return commit(memory, range, need);
+    if (ready < need) return commit(memory, range, need);
+    if (!permitted(memory, ready)) return false;
     memory->held += ready;
     range->size = ready;
     return true;
