@@ -198,7 +198,7 @@ static int run(const command *c) {
 extern void openblas_set_num_threads(int count) __attribute__((weak));
 
 /* A statement takes what the one before it gave back. In between it stays here: to get it from the system again, page by
- * page, took up to a sixth of the time. */
+ * page, took up to a quarter of the time. */
 static void keep_memory(void) {
 #ifdef __GLIBC__
     enum { LARGEST_BLOCK = 1 << 25, MOST = 1 << 28 };

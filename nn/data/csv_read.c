@@ -2,7 +2,6 @@
 #include "nn/data/csv_impl.h"
 
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -310,15 +309,10 @@ nn_table nn_csv_parse(const char *name, char *text, size_t size, const nn_csv_op
                             .line_start = text + 3 * marked,
                             .separator = options->separator != 0 ? options->separator : ',',
                             .line = 1}};
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before;
-    if (c == (locale_t)0) {
-        nn_fail(e, AG_ERR_MEMORY, "%.200s: out of memory for a locale", name);
-        return (nn_table){0};
-    }
-    before = uselocale(c);
+    nn_locale locale;
+    if (!nn_locale_enter(&locale, name, e)) return (nn_table){0};
     nn_table t = read_table(&r, e);
-    (void)uselocale(before);
-    freelocale(c);
+    nn_locale_leave(&locale);
     return t;
 }
 

@@ -5,6 +5,8 @@
 #include "nn/data.h"
 #include "nn/memory.h"
 
+#include <locale.h>
+
 /* ---- errors (error.c) */
 
 /* Without an nn_error nothing is done, as after an error. */
@@ -16,6 +18,15 @@ void *nn_take(size_t count, size_t size, const char *subject, nn_error *e);
 /* One more item of `size` bytes, zeroed, at the end of a growing array: its place, or NULL. */
 void *nn_append(void **items, int64_t *count, int64_t *room, size_t size, const char *subject, nn_error *e);
 char *nn_copy_text(const char *text, size_t length, nn_error *e); /* with a 0 behind it */
+
+/* ---- the locale of numbers (locale.c) */
+
+typedef struct nn_locale {
+    locale_t c, before;
+} nn_locale;
+/* Between the two, the thread's locale is "C". False, with an error about `subject`, where there is no memory for it. */
+bool nn_locale_enter(nn_locale *l, const char *subject, nn_error *e);
+void nn_locale_leave(const nn_locale *l);
 
 /* ---- arrays (array.c, convert.c) */
 

@@ -2,7 +2,6 @@
 #include "nn/data/data_impl.h"
 
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,15 +126,10 @@ void nn_csv_write(const char *path, const nn_table *table, nn_error *e) {
         nn_fail(e, AG_ERR_SHAPE, "%.200s: only an array (rows, columns) can be written as CSV", path);
         return;
     }
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before;
-    if (c == (locale_t)0) {
-        nn_fail(e, AG_ERR_MEMORY, "%.200s: out of memory for a locale", path);
-        return;
-    }
-    before = uselocale(c);
+    nn_locale locale;
+    if (!nn_locale_enter(&locale, path, e)) return;
     nn_replacement r = nn_replace_begin(path, e);
     if (r.file != NULL) write_rows(r.file, table);
     nn_replace_end(&r, e);
-    (void)uselocale(before);
-    freelocale(c);
+    nn_locale_leave(&locale);
 }

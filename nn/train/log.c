@@ -3,7 +3,6 @@
 #include "nn/train/train_impl.h"
 
 #include <inttypes.h>
-#include <locale.h>
 #include <math.h>
 
 /* What reads back to the same bits; nothing for NaN. */
@@ -24,12 +23,8 @@ static void put_epoch(FILE *out, const nn_epoch *p, int metrics) {
 
 /* In the locale "C": a decimal comma would be one more column. */
 void nn_history_write(const nn_history *h, const nn_fit_options *o, const char *path, nn_error *e) {
-    locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0), before;
-    if (c == (locale_t)0) {
-        nn_fail(e, AG_ERR_MEMORY, "%.200s: out of memory for a locale", path);
-        return;
-    }
-    before = uselocale(c);
+    nn_locale locale;
+    if (!nn_locale_enter(&locale, path, e)) return;
     nn_replacement r = nn_replace_begin(path, e);
     if (r.file != NULL) {
         fputs("epoch,steps,loss,validation_loss", r.file);
@@ -38,8 +33,7 @@ void nn_history_write(const nn_history *h, const nn_fit_options *o, const char *
         for (int64_t i = 0; i < h->count; i++) put_epoch(r.file, &h->epochs[i], o->metric_count);
     }
     nn_replace_end(&r, e);
-    (void)uselocale(before);
-    freelocale(c);
+    nn_locale_leave(&locale);
 }
 
 void nn_history_draw(const nn_history *h, const char *path, nn_error *e) {
